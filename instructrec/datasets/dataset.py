@@ -1,0 +1,163 @@
+"""The one shape that every data set takes: three tables and a card."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from instructrec.errors import InputError, one_of
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """What a reader should know before trusting a data set; printed by `python -m instructrec data NAME`.
+
+    Attributes:
+        title: The data set's full name.
+        summary: What it holds and who made it, in a sentence or two.
+        source: Where it comes from, with version or checksum.
+        licence: The terms, in words.
+        citation: The work to cite, or an empty string.
+        caveats: Known defects and traps, one a string.
+    """
+
+    title: str
+    summary: str
+    source: str
+    licence: str
+    citation: str = ""
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Users, items and what happened between them.
+
+    Attributes:
+        name: Short name, such as "movielens-100k".
+        users: One row a user: `user_id` and any attributes.
+        items: One row an item: `item_id`, `title`, the categories in `category_field`, any other attributes. The row
+            order is the catalogue order: column j of every score matrix is row j of this table.
+        interactions: One row an event: `user_id`, `item_id`, `rating` (float, may be missing), `timestamp` (seconds
+            since 1970-01-01 UTC, int64), in the order of the source file, which decides between equal times.
+        category_field: Name of the column of `items` that holds a tuple of category names.
+        card: Where the data come from and what to beware of.
+    """
+
+    name: str
+    users: pd.DataFrame
+    items: pd.DataFrame
+    interactions: pd.DataFrame
+    category_field: str = "categories"
+    card: DataCard | None = field(default=None, repr=False)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users in the user table."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items in the catalogue."""
+        return len(self.items)
+
+    @property
+    def n_interactions(self) -> int:
+        """Number of events."""
+        return len(self.interactions)
+
+    @property
+    def density(self) -> float:
+        """Share of the user-item matrix that is filled, counting each pair once, in [0, 1]."""
+        pairs = self.interactions[["user_id", "item_id"]].drop_duplicates()
+        return len(pairs) / (self.n_users * self.n_items)
+
+    @cached_property
+    def item_numbers(self) -> pd.Index:
+        """Index of item ids in catalogue order: `item_numbers.get_indexer(ids)` gives column numbers."""
+        return pd.Index(self.items["item_id"])
+
+    @cached_property
+    def titles(self) -> dict[Hashable, str]:
+        """Title of each item id."""
+        return dict(zip(self.items["item_id"], self.items["title"], strict=True))
+
+    @cached_property
+    def ordered(self) -> pd.DataFrame:
+        """Interactions by time; equal times keep the order of the file, never the order of ids (which would leak)."""
+        return self.interactions.sort_values("timestamp", kind="stable")
+
+    def histories(self) -> dict[Hashable, list[Hashable]]:
+        """Return each user's item ids in time order."""
+        return {user: list(items) for user, items in self.ordered.groupby("user_id", sort=False)["item_id"]}
+
+    def history(self, user_id: object) -> list[Hashable]:
+        """Return one user's item ids in time order.
+
+        Args:
+            user_id: An id, or its text form as typed on a command line.
+
+        Raises:
+            InputError: No such user.
+        """
+        user = self.parse_id(user_id, "user")
+        return list(self.ordered.loc[self.ordered["user_id"] == user, "item_id"])
+
+    def parse_id(self, value: object, kind: str = "item") -> Hashable:
+        """Return the id of an existing user or item from an id or its text form.
+
+        Args:
+            value: The id, or its text, such as "42".
+            kind: "user" or "item".
+
+        Raises:
+            InputError: No user or item has this id.
+        """
+        known = self._known_ids[kind]
+        found = known.get(str(value).strip())
+        if found is None:
+            raise one_of(f"{kind} of {self.name}", value, known)
+        return found
+
+    @cached_property
+    def _known_ids(self) -> dict[str, dict[str, Hashable]]:
+        return {
+            "user": {str(value): value for value in self.users["user_id"].tolist()},
+            "item": {str(value): value for value in self.items["item_id"].tolist()},
+        }
+
+    def item_columns(self, item_ids: object) -> np.ndarray:
+        """Return the catalogue column numbers of item ids, shape (n,), int64.
+
+        Raises:
+            InputError: An id is not in the catalogue.
+        """
+        ids = list(item_ids)  # type: ignore[call-overload]
+        columns = self.item_numbers.get_indexer(pd.Index(ids)) if ids else np.empty(0, dtype=np.int64)
+        if (columns < 0).any():
+            raise one_of(f"item of {self.name}", ids[int(np.argmax(columns < 0))], self.items["item_id"])
+        return columns
+
+    def with_interactions(self, interactions: pd.DataFrame) -> Dataset:
+        """Return the same users and items with other interactions."""
+        return replace(self, interactions=interactions.reset_index(drop=True))
+
+    def describe(self) -> pd.Series:
+        """Return the figures that a paper's data table gives: users, items, interactions, density and means."""
+        if self.n_interactions == 0:
+            raise InputError(f"data set {self.name!r} holds no interactions; at least one is needed")
+        return pd.Series(
+            {
+                "users": self.n_users,
+                "items": self.n_items,
+                "interactions": self.n_interactions,
+                "density": self.density,
+                "interactions per user": self.n_interactions / self.n_users,
+                "interactions per item": self.n_interactions / self.n_items,
+            },
+            name=self.name,
+        )

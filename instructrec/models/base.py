@@ -1,0 +1,235 @@
+"""What every recommender answers, from the most popular list to a language model."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import InputError, one_of
+from instructrec.files import atomic_directory, atomic_write, digest
+
+FORMAT = 1
+
+
+class Recommender(ABC):
+    """Base of all recommenders: `fit`, `score`, `recommend`, `save`, `load`.
+
+    A subclass names itself (`name`), passes its settings to `super().__init__`, and implements `_fit`, `_score`,
+    `_arrays` and `_restore`. After `fit` it has `dataset`, whose interactions a saved model does not keep.
+    """
+
+    name: ClassVar[str]
+    follows_instructions: ClassVar[bool] = False
+    dataset: Dataset
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings: dict[str, Any] = settings
+
+    # -- what a subclass provides ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _fit(self, dataset: Dataset) -> None:
+        """Learn from the data set's interactions."""
+
+    @abstractmethod
+    def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
+        """Return scores, shape (n_requests, n_catalogue); histories are arrays of catalogue columns, oldest first."""
+
+    @abstractmethod
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Return what was learnt, as arrays without Python objects."""
+
+    @abstractmethod
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `_arrays` gave; `self.dataset` and `self.settings` are set before."""
+
+    # -- what a caller uses ------------------------------------------------------------------------------------
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn from a data set and return the model itself.
+
+        Args:
+            dataset: Users, items and at least one interaction.
+
+        Raises:
+            InputError: There is nothing to learn from.
+        """
+        if dataset.n_interactions == 0:
+            raise InputError(f"data set {dataset.name!r} holds no interactions; {self.name} needs at least one to fit")
+        self.dataset = dataset
+        self._fit(dataset)
+        return self
+
+    def score(
+        self,
+        histories: Sequence[Sequence[Hashable]],
+        instructions: Sequence[str | None] | None = None,
+        items: Sequence[Hashable] | None = None,
+    ) -> np.ndarray:
+        """Score items for each request; higher is better, and scores compare within a request only.
+
+        Args:
+            histories: n_requests lists of item ids, oldest first; a list may be empty.
+            instructions: n_requests texts or None; ignored by a model with `follows_instructions` False.
+            items: Item ids to score; the whole catalogue in its own order by default.
+
+        Returns:
+            Array of shape (n_requests, n_items), float32.
+
+        Raises:
+            InputError: An unknown item, a model that is not fitted, or lists of unequal length.
+        """
+        self._check_fitted()
+        columns = [self.dataset.item_columns(history) for history in histories]
+        texts = [None] * len(columns) if instructions is None else list(instructions)
+        if len(texts) != len(columns):
+            raise InputError(f"{len(texts)} instructions for {len(columns)} histories; give one each, or None")
+        scores = np.asarray(self._score(columns, texts), dtype=np.float32)
+        if scores.shape != (len(columns), self.dataset.n_items):
+            raise InputError(
+                f"model {self.name} returned scores of shape {scores.shape}, "
+                f"expected {(len(columns), self.dataset.n_items)}"
+            )
+        return scores if items is None else scores[:, self.dataset.item_columns(items)]
+
+    def recommend(
+        self,
+        history: Sequence[Hashable],
+        instruction: str | None = None,
+        n: int = 10,
+        candidates: Sequence[Hashable] | None = None,
+        exclude_seen: bool = True,
+    ) -> pd.DataFrame:
+        """Recommend the best items for one request.
+
+        An instruction that states constraints ("price < 100", "no horror") also filters the list when the model itself
+        cannot read instructions; see `instructrec.instructions.parse`.
+
+        Args:
+            history: Item ids, oldest first; empty for a newcomer.
+            instruction: What the user asks for, in words or as conditions.
+            n: How many items, at least 1; fewer come back where fewer qualify.
+            candidates: Item ids to choose from; the whole catalogue by default.
+            exclude_seen: Leave out items of the history.
+
+        Returns:
+            Table of `item_id`, `title`, `score`, `rank` (1 is best); equal scores keep the catalogue's order.
+
+        Raises:
+            InputError: An unknown item, n below 1, or an instruction that no item can meet.
+        """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise InputError(f"n is {n!r}; a whole number of at least 1 is accepted")
+        scores = self.score([history], [instruction])[0]
+        allowed = np.ones(self.dataset.n_items, dtype=bool)
+        if candidates is not None:
+            if len(candidates) == 0:
+                raise InputError("candidates is an empty list; give item ids, or leave it out for the whole catalogue")
+            allowed[:] = False
+            allowed[self.dataset.item_columns(candidates)] = True
+        if instruction and not self.follows_instructions:
+            from instructrec.instructions import parse
+
+            allowed &= parse(instruction, self.dataset).mask(self.dataset.items)
+            if not allowed.any():
+                raise InputError(
+                    f"instruction {instruction!r} is met by no item of {self.dataset.name}"
+                    + (" among the candidates" if candidates is not None else "")
+                    + "; loosen a condition"
+                )
+        if exclude_seen:
+            allowed[self.dataset.item_columns(history)] = False
+        columns = np.flatnonzero(allowed)
+        best = columns[np.argsort(-scores[columns], kind="stable")][:n]
+        chosen = self.dataset.items.iloc[best]
+        return pd.DataFrame(
+            {
+                "item_id": chosen["item_id"].to_numpy(),
+                "title": chosen["title"].to_numpy(),
+                "score": scores[best],
+                "rank": np.arange(1, len(best) + 1),
+            }
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model to a folder: `model.json`, `arrays.npz`, `items.json`; nothing is pickled.
+
+        The folder appears whole or not at all.
+
+        Raises:
+            InputError: The model is not fitted, or the place cannot be written.
+        """
+        self._check_fitted()
+        from instructrec.datasets.storage import catalogue_to_json
+
+        folder = Path(path)
+        with atomic_directory(folder) as part:
+            with atomic_write(part / "arrays.npz", "wb") as handle:
+                np.savez(handle, **self._arrays())  # type: ignore[arg-type]
+            with atomic_write(part / "items.json") as handle:
+                handle.write(catalogue_to_json(self.dataset))
+            header = {
+                "format": FORMAT,
+                "model": self.name,
+                "settings": self.settings,
+                "dataset": self.dataset.name,
+                "sha256": {name: digest(part / name) for name in ("arrays.npz", "items.json")},
+            }
+            with atomic_write(part / "model.json") as handle:
+                json.dump(header, handle, indent=2)
+                handle.write("\n")
+        return folder
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a model that `save` wrote; digests are checked and nothing is unpickled.
+
+        Raises:
+            InputError: Not a saved model, a damaged one, or one of another kind.
+        """
+        from instructrec.datasets.storage import catalogue_from_json
+
+        folder = Path(path)
+        header = read_header(folder)
+        if header["model"] != cls.name:
+            raise InputError(f"{str(folder)!r} holds a {header['model']} model; {cls.__name__} loads {cls.name}")
+        for name, expected in header["sha256"].items():
+            if not (folder / name).is_file() or digest(folder / name) != expected:
+                raise InputError(f"{str(folder / name)!r} is missing or damaged (its SHA-256 differs); train it again")
+        model = cls(**header["settings"])
+        model.dataset = catalogue_from_json((folder / "items.json").read_text("utf-8"))
+        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+            model._restore({name: arrays[name] for name in arrays.files})
+        return model
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "dataset"):
+            raise InputError(f"model {self.name} is not fitted yet; call fit(dataset) or load(path) first")
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """Return `model.json` of a saved model's folder.
+
+    Raises:
+        InputError: The folder is not a saved model of a format that this version reads.
+    """
+    try:
+        header = json.loads((folder / "model.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{str(folder)!r} is not a saved model ({type(error).__name__} on model.json); "
+            "give a folder written by `python -m instructrec train --out`"
+        ) from error
+    wanted = {"format", "model", "settings", "dataset", "sha256"}
+    if not isinstance(header, dict) or not wanted <= header.keys():
+        raise InputError(f"{str(folder / 'model.json')!r} lacks one of {', '.join(sorted(wanted))}; train it again")
+    if header["format"] != FORMAT:
+        raise one_of("format of a saved model", header["format"], [FORMAT])
+    return header
