@@ -1,0 +1,90 @@
+"""Mermaid diagrams that show in JupyterLab and in the HTML book, offline.
+
+The graph is built by mermaid-py; its class `Mermaid` would ask a web service to draw it, so this module hands the
+script to the reader's own page instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from instructrec.errors import InputError
+
+if TYPE_CHECKING:
+    from mermaid.graph import Graph
+
+DIRECTIONS = ("LR", "TB", "RL", "BT")
+
+
+class Diagram:
+    """A Mermaid graph that a notebook shows as a picture.
+
+    Args:
+        graph: A graph of mermaid-py, such as `mermaid.flowchart.FlowChart`.
+        title: A few words that name the diagram, for screen readers.
+        description: What it shows, in a sentence, for those who cannot see it.
+    """
+
+    def __init__(self, graph: Graph, title: str, description: str) -> None:
+        self.graph = graph
+        self.title = title
+        self.description = description
+
+    @property
+    def script(self) -> str:
+        """The diagram in Mermaid's language, with its title and description for screen readers."""
+        lines = self.graph.script.strip().split("\n")
+        start = lines.index("---", 1) + 1 if lines[0] == "---" else 0
+        kind, *body = lines[start:]
+        spoken = [f"\taccTitle: {_one_line(self.title)}", f"\taccDescr: {_one_line(self.description)}"]
+        return "\n".join([kind, *spoken, *body])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/markdown": f"```mermaid\n{self.script}\n```", "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return f"<Diagram {self.title}: {self.description}>"
+
+
+def flowchart(
+    nodes: Mapping[str, str],
+    links: Sequence[tuple[str, str] | tuple[str, str, str]],
+    title: str,
+    description: str,
+    direction: str = "LR",
+    shapes: Mapping[str, str] | None = None,
+) -> Diagram:
+    """Draw boxes and arrows.
+
+    Args:
+        nodes: Label of each node by an ASCII name; labels may be in any language and hold `<br>`.
+        links: Pairs (from, to), or triples with the arrow's label.
+        title: A few words that name the diagram, for screen readers.
+        description: What it shows, in a sentence, for those who cannot see it.
+        direction: "LR", "TB", "RL" or "BT".
+        shapes: Shape of single nodes, by mermaid-py's names, such as "round-edge", "cylindrical", "rhombus".
+
+    Raises:
+        InputError: A name that is not plain ASCII, a link to no node, or an unknown direction.
+    """
+    from mermaid.flowchart import FlowChart, Link, Node
+
+    shapes = shapes or {}
+    for name in nodes:
+        if not (name.isascii() and name.isidentifier() and name == name.lower()):
+            raise InputError(
+                f"node name {name!r}; lower-case ASCII letters, digits and _ are accepted (labels are free)"
+            )
+    for name in [end for link in links for end in link[:2]] + list(shapes):
+        if name not in nodes:
+            raise InputError(f"a link or shape names {name!r}; nodes are: {', '.join(nodes)}")
+    if direction not in DIRECTIONS:
+        raise InputError(f"direction {direction!r}; accepted: {', '.join(DIRECTIONS)}")
+    drawn = {name: Node(name, label, shape=shapes.get(name, "normal")) for name, label in nodes.items()}
+    arrows = [Link(drawn[link[0]], drawn[link[1]], message=link[2] if len(link) == 3 else "") for link in links]
+    return Diagram(FlowChart(title, list(drawn.values()), arrows, direction), title, description)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
