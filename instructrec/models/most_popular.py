@@ -1,0 +1,38 @@
+"""The best-seller list: what every personal recommendation has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from instructrec.datasets.dataset import Dataset
+from instructrec.models.base import Recommender
+
+
+class MostPopular(Recommender):
+    """Score an item by how many users met it, z(u, i) = |{v : (v, i) in the interactions}|.
+
+    The list is the same for every user; only what the user has seen is left out. Derived in chapter `evaluation`.
+    """
+
+    name = "most-popular"
+    counts: np.ndarray
+
+    def __init__(self) -> None:
+        """Make a best-seller list; it has no settings."""
+        super().__init__()
+
+    def _fit(self, dataset: Dataset) -> None:
+        pairs = dataset.interactions[["user_id", "item_id"]].drop_duplicates()
+        columns = dataset.item_columns(pairs["item_id"])
+        self.counts = np.bincount(columns, minlength=dataset.n_items).astype(np.float32)
+
+    def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
+        return np.tile(self.counts, (len(histories), 1))
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"counts": self.counts}
+
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.counts = arrays["counts"]

@@ -1,0 +1,111 @@
+"""The light recommenders: what they compute, the calls they share, saving and loading, and what they import."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from instructrec import models
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import InputError
+
+LIGHT = ("random", "most-popular", "item-knn")
+
+
+@pytest.fixture
+def tiny() -> Dataset:
+    items = pd.DataFrame(
+        {
+            "item_id": [10, 20, 30, 40],
+            "title": ["Ten", "Twenty", "Thirty", "Forty"],
+            "genres": [("Comedy",), ("Drama",), ("Comedy", "Drama"), ("War",)],
+        }
+    )
+    events = [(1, 10), (1, 20), (2, 10), (2, 20), (2, 30), (3, 10), (3, 30), (4, 10), (4, 10)]
+    interactions = pd.DataFrame(events, columns=["user_id", "item_id"]).assign(
+        rating=5.0, timestamp=np.arange(len(events), dtype=np.int64)
+    )
+    users = pd.DataFrame({"user_id": [1, 2, 3, 4, 5]})
+    return Dataset("tiny", users, items, interactions, "genres")
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_save_and_load_give_the_same_scores(name, tiny, tmp_path):
+    model = models.create(name).fit(tiny)
+    loaded = models.load(model.save(tmp_path / "model"))
+    histories = [[], [10], [20, 30]]
+    np.testing.assert_array_equal(model.score(histories), loaded.score(histories))
+    pd.testing.assert_frame_equal(model.recommend([10]), loaded.recommend([10]))
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["settings"] == model.settings
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_recommend_leaves_out_the_history_and_ranks_from_one(name, tiny):
+    table = models.create(name).fit(tiny).recommend([10, 20], n=10)
+    assert list(table.columns) == ["item_id", "title", "score", "rank"]
+    assert set(table["item_id"]) == {30, 40}
+    assert table["rank"].tolist() == [1, 2]
+    assert table["score"].is_monotonic_decreasing
+
+
+def test_popularity_counts_users_not_events(tiny):
+    scores = models.create("most-popular").fit(tiny).score([[], [40]])
+    np.testing.assert_array_equal(scores, [[4, 2, 2, 0]] * 2)
+
+
+def test_item_knn_is_the_shrunk_cosine(tiny):
+    scores = models.create("item-knn", k=3, shrink=2).fit(tiny).score([[10], [10, 20]])
+    with_20 = 2 / (np.sqrt(4) * np.sqrt(2) + 2)
+    between_20_and_30 = 1 / (np.sqrt(2) * np.sqrt(2) + 2)
+    np.testing.assert_allclose(scores[0], [0, with_20, with_20, 0], rtol=1e-6)
+    np.testing.assert_allclose(scores[1, 2], with_20 + between_20_and_30, rtol=1e-6)
+
+
+def test_item_knn_keeps_k_neighbours(tiny):
+    model = models.create("item-knn", k=1, shrink=0).fit(tiny)
+    # 30's nearest is 10, so that a history of 20 says nothing about it.
+    assert model.score([[20]])[0, 2] == 0
+    assert model.score([[10]])[0, 2] > 0
+
+
+def test_random_depends_on_seed_and_history_only(tiny):
+    one, other = (models.create("random", seed=seed).fit(tiny) for seed in (0, 1))
+    np.testing.assert_array_equal(one.score([[10], [20]])[1:], one.score([[20]]))
+    assert not np.array_equal(one.score([[10]]), one.score([[20]]))
+    assert not np.array_equal(one.score([[10]]), other.score([[10]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("no-such", {}, "unknown model"),
+        ("most-populr", {}, "did you mean most-popular"),
+        ("sasrec", {}, "later edition"),
+        ("item-knn", {"k": 0}, "k is 0"),
+        ("item-knn", {"shrink": -1.0}, "shrink is -1.0"),
+        ("item-knn", {"neighbours": 3}, "unknown setting"),
+        ("random", {"seed": -1}, "seed is -1"),
+    ],
+)
+def test_bad_names_and_settings(name, settings, says):
+    with pytest.raises(InputError, match=says):
+        models.create(name, **settings)
+
+
+def test_an_unfitted_model_says_so():
+    with pytest.raises(InputError, match="not fitted"):
+        models.create("most-popular").score([[1]])
+
+
+def test_light_models_import_nothing_heavy():
+    code = (
+        "import sys, instructrec, instructrec.datasets\n"
+        "from instructrec import models\n"
+        "for name in ('random', 'most-popular', 'item-knn'): models.create(name)\n"
+        "print(sorted({'tensorflow', 'keras', 'matplotlib', 'pyarrow.dataset', 'pandera'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
