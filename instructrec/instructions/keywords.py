@@ -1,0 +1,522 @@
+"""Instructions in simple words, English or Chinese: "no horror, after 1990, popular", "便宜的科幻片".
+
+Words for categories, what is not wanted, times, prices and popularity are found by rules; everything else is reported
+as ignored. Rules like these are the baseline that a language model has to beat. Derived in chapter
+`instruction-generation`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from instructrec.datasets.dataset import Dataset
+from instructrec.instructions.constraint import (
+    CATEGORIES,
+    NUMBER,
+    POPULARITY,
+    Between,
+    Compare,
+    Constraint,
+    Node,
+    OneOf,
+    conjunction,
+    constrain,
+    fields_of,
+    negation,
+)
+from instructrec.instructions.lexicon import normal, own_chinese_names, synonyms
+
+POPULAR, OBSCURE = 0.75, 0.25
+CHEAP, DEAR = 0.25, 0.75
+OLD, RECENT = 0.25, 0.75
+
+_NEGATOR = re.compile(
+    r"\b(?:do not|don't|does not|doesn't|never|please no)(?: (?:want|like|show|recommend|need|give|enjoy|suggest))?"
+    r"(?: me| to see| to watch)?\b"
+    r"|\b(?:anything but|other than|rather than|instead of|sick of|tired of|except(?: for)?|no more|not(?! only)|without"
+    r"|excluding|exclude|avoid|hate|dislike|nothing|isn't|aren't|no|non)\b"
+    r"|不要|不想(?:再)?(?:看|要|买)?|不看|不喜欢|不爱|不含|不是|没有|除了|讨厌|拒绝|排除|避免|受够了"
+    r"|(?<!特)(?<!区)别(?:给我|推荐|再|是|要|来)*(?![的致具人])|(?<!除)非(?![论常洲])|不(?=太|那么|[恐科爱喜动战热贵便])|无(?![论聊])"
+)
+_BREAK = re.compile(
+    r"[,.;:!?\n。;!?]|\b(?:but|however|want|give|show|prefer|like|love)\b|但|而|想|要|来点|来些|喜欢"
+)
+_JOIN = re.compile(
+    r"(?:\s|\b(?:or|and|nor|any|movies?|films?|ones?|items?|products?|stuff|too|very|so|either)\b|[/、和或与跟及的片类]|以及|电影|还是|者)*"
+)
+_OR = re.compile(r"\bn?or\b|/|或|还是|、")
+_AND = re.compile(r"\band\b|&|和|与|以及|、")
+_NEAR = re.compile(
+    r"(?:\s|\b(?:too|very|so|that|overly|anything|something)\b|太|很|那么|这么|的)*"
+)
+
+_YEAR = r"(?<![\d.])(?:18[6-9]\d|19\d\d|20\d\d)(?![\d.]*\d)"
+_CHINESE = r"[零一二两三四五六七八九十百千万]+"
+_AMOUNT = rf"(?:\d+(?:\.\d+)?|{_CHINESE})"
+_CURRENCY = r"(?:yuan|rmb|cny|dollars?|usd|bucks?|元|块钱?)"
+_SIGN = r"(?:rmb|cny|usd|[¥$])?\s*"
+_DECADES = dict(
+    twenties=20,
+    thirties=30,
+    forties=40,
+    fifties=50,
+    sixties=60,
+    seventies=70,
+    eighties=80,
+    nineties=90,
+)
+_DIGITS = {
+    character: number for number, character in enumerate("零一二三四五六七八九")
+} | {"两": 2}
+_UNITS = {"十": 10, "百": 100, "千": 1000}
+
+_FILLER = re.compile(
+    r"\b(?:a|an|the|i|i'd|i'm|me|my|we|us|you|can|could|would|please|want|wants|wanted|like|need|looking|for|to|of|in|on|"
+    r"with|and|or|but|some|something|anything|any|recommend|suggest|show|give|find|get|is|are|be|that|which|this|it|"
+    r"movies?|films?|items?|products?|things?|ones?|made|released|from|at|most|only|just|set|watch|see|buy|"
+    r"too|very|so|really|mood|feel)\b"
+    r"|电影|影片|片子|片|商品|东西|推荐|一些|一部|一个|一件|几部|几个|我们|我|请|想要|想看|想买|想|要|看|买|给|来点|来些|"
+    r"来|有没有|有|是|的|了|吗|呢|吧|点|些|和|或者|或|与|但是|但|而且|并且|又|都|就|最好|左右|可以|出品|上映|拍"
+)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A part of the text that was understood."""
+
+    start: int
+    end: int
+    node: Node | None
+    category: str | None = None
+    leaf_only: bool = True
+
+
+def parse_keywords(text: str, dataset: Dataset) -> Constraint:
+    """Read a wish in simple words.
+
+    Several categories must all hold, unless "or" joins them or no item has them all. Negation reaches to the end of its
+    list ("no horror or war"). "Cheap", "expensive", "old", "recent", "popular" and "obscure" mean the catalogue's own
+    outer quarters. A word that needs what the data set lacks, such as a price, is ignored.
+
+    Args:
+        text: The wish, in English or Chinese.
+        dataset: The data set whose items are meant.
+
+    Returns:
+        The constraint; empty where nothing was understood.
+    """
+    plain = normal(text)
+    found = sorted(
+        _numbers(plain, dataset) + _categories(plain, dataset),
+        key=lambda part: part.start,
+    )
+    used = [(part.start, part.end) for part in found]
+    nodes: list[Node] = []
+    groups: list[list[str]] = []
+    unwanted: list[str] = []
+    previous: _Found | None = None
+    previous_negated = False
+    for part in found:
+        gap_start = previous.end if previous else 0
+        gap = plain[gap_start : part.start]
+        negator = _last(_NEGATOR, gap)
+        negated = False
+        if negator is not None:
+            between = gap[negator.end() :]
+            near = _NEAR.fullmatch(between) is not None
+            negated = near or (
+                part.category is not None
+                and _BREAK.search(between) is None
+                and _short(between)
+            )
+            if negated:
+                used.append((gap_start + negator.start(), gap_start + negator.end()))
+        elif (
+            previous_negated
+            and part.category is not None
+            and previous
+            and previous.category is not None
+        ):
+            negated = _JOIN.fullmatch(gap) is not None
+        if part.category is not None:
+            if negated:
+                unwanted.append(part.category)
+            elif (
+                groups
+                and previous
+                and previous.category
+                and not previous_negated
+                and _joined_by_or(gap)
+            ):
+                groups[-1].append(part.category)
+            else:
+                groups.append([part.category])
+        elif part.node is not None:
+            nodes.append(negation(part.node) if negated else part.node)
+        previous, previous_negated = part, negated
+    wanted = _wanted(groups, unwanted, plain, dataset)
+    refused = [negation(_category(dataset, name)) for name in dict.fromkeys(unwanted)]
+    expression = conjunction(list(dict.fromkeys([*wanted, *refused, *nodes])))
+    if expression is None:
+        return Constraint(None, text.strip())
+    return constrain(expression, dataset, _left_over(plain, used))
+
+
+def _wanted(
+    groups: list[list[str]], unwanted: list[str], plain: str, dataset: Dataset
+) -> list[Node]:
+    kept = [
+        list(dict.fromkeys(name for name in group if name not in unwanted))
+        for group in groups
+    ]
+    kept = list({tuple(group): group for group in kept if group}.values())
+    nodes = [_one_of(dataset, group) for group in kept]
+    if len(nodes) > 1 and _AND.search(plain) and not _any_item(nodes, dataset):
+        return [
+            _one_of(
+                dataset, list(dict.fromkeys(name for group in kept for name in group))
+            )
+        ]
+    return nodes
+
+
+def _any_item(nodes: list[Node], dataset: Dataset) -> bool:
+    return bool(Constraint(conjunction(nodes)).mask(dataset.items).any())
+
+
+def _one_of(dataset: Dataset, names: list[str]) -> Node:
+    return (
+        _category(dataset, names[0])
+        if len(names) == 1
+        else OneOf(dataset.category_field, CATEGORIES, tuple(names))
+    )
+
+
+def _category(dataset: Dataset, name: str) -> Node:
+    return Compare(dataset.category_field, CATEGORIES, "=", name)
+
+
+def _joined_by_or(gap: str) -> bool:
+    return _JOIN.fullmatch(gap) is not None and _OR.search(gap) is not None
+
+
+def _short(text: str) -> bool:
+    return (
+        len(text.split()) <= 4
+        and sum("\u4e00" <= character <= "\u9fff" for character in text) <= 6
+    )
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return next(iter(reversed(list(pattern.finditer(text)))), None)
+
+
+def _left_over(plain: str, used: list[tuple[int, int]]) -> str:
+    kept = list(plain)
+    for start, end in used:
+        kept[start:end] = "|" * (end - start)
+    words = _FILLER.sub(" ", "".join(kept))
+    return " ".join(re.sub(r"[^\w'¥$%-]+", " ", words).split())
+
+
+# -- categories ----------------------------------------------------------------------------------------------------
+
+
+def _categories(plain: str, dataset: Dataset) -> list[_Found]:
+    known = fields_of(dataset.items, dataset.category_field).get(dataset.category_field)
+    if known is None or known.kind != CATEGORIES:
+        return []
+    words = synonyms({normal(name): name for name in known.values.values()}, dataset)
+    words.pop("unknown", None)
+    words.pop("未知", None)
+    for word in [
+        word
+        for word in words
+        if word.isascii() and len(word) > 3 and not word.endswith("s")
+    ]:
+        words.setdefault(f"{word}s", words[word])
+    if not words:
+        return []
+    own = {normal(word) for word in own_chinese_names(dataset).values()}
+    listed = sorted(words, key=lambda word: (-len(word), word not in own, word))
+    either = "|".join(
+        rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])"
+        if word.isascii()
+        else re.escape(word)
+        for word in listed
+    )
+    pattern = re.compile(rf"({either})(?:电影|片|类)?")
+    return [
+        _Found(match.start(), match.end(), None, category=words[match[1]])
+        for match in pattern.finditer(plain)
+        if not re.match(r"\s+wars?\b", plain[match.end() :])
+        and not plain[: match.start()].endswith("star ")
+    ]
+
+
+# -- years, prices, popularity -------------------------------------------------------------------------------------
+
+
+def _numbers(plain: str, dataset: Dataset) -> list[_Found]:
+    columns = fields_of(dataset.items, dataset.category_field)
+    rules: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]] = []
+    has_year = "year" in columns and columns["year"].kind == NUMBER
+    has_price = "price" in columns and columns["price"].kind == NUMBER
+    if has_price:
+        rules += _price_rules(dataset)
+    if has_year:
+        rules += _year_rules(dataset)
+    if has_price:
+        rules += _bare_price_rules()
+    if POPULARITY in dataset.items.columns or dataset.n_interactions > 0:
+        rules += _popularity_rules()
+    found: list[_Found] = []
+    rest = plain
+    for pattern, meaning in rules:
+        for match in pattern.finditer(rest):
+            found.append(_Found(match.start(), match.end(), meaning(match)))
+        rest = pattern.sub(lambda match: "\0" * len(match[0]), rest)
+    return found
+
+
+def _popularity_rules() -> list[
+    tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]
+]:
+    obscure = r"\b(?:obscure|lesser[- ]known|little[- ]known|niche|hidden gems?|underrated|unpopular|off the beaten track)\b"
+    popular = r"\b(?:popular|well[- ]known|famous|best[- ]?sell(?:ers?|ing)|blockbusters?|trending|mainstream|hits?)\b"
+    return [
+        (
+            re.compile(rf"{obscure}|冷门|小众|不知名|鲜为人知"),
+            lambda _: Compare(POPULARITY, NUMBER, "<=", OBSCURE),
+        ),
+        (
+            re.compile(rf"{popular}|热门|流行|受欢迎|畅销|知名|大片|爆款|经典热卖"),
+            lambda _: Compare(POPULARITY, NUMBER, ">=", POPULAR),
+        ),
+    ]
+
+
+def _price_rules(
+    dataset: Dataset,
+) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
+    amount = rf"{_SIGN}({_AMOUNT})\s*{_CURRENCY}?"
+    money = rf"(?:[¥$]\s*({_AMOUNT})|({_AMOUNT})\s*{_CURRENCY})"
+    below = r"(?:under|below|less than|cheaper than|not more than|no more than|at most|up to|within|max(?:imum)?|"
+    below += r"不超过|低于|少于|最多|不到|小于|便宜过)"
+    above = r"(?:over|above|more than|at least|from|min(?:imum)?|不低于|不少于|高于|超过|多于|大于|至少)"
+    closed = (
+        "at most",
+        "up to",
+        "within",
+        "not more than",
+        "no more than",
+        "max",
+        "maximum",
+        "不超过",
+        "最多",
+    )
+    open_above = ("over", "above", "more than", "高于", "超过", "多于", "大于")
+
+    def price_of(match: re.Match[str], *groups: int) -> float:
+        return next(_amount(match[group]) for group in groups if match[group])
+
+    def at_most(match: re.Match[str]) -> Node:
+        op = "<=" if match[1] in closed else "<"
+        return Compare("price", NUMBER, op, price_of(match, 2, 3))
+
+    def at_least(match: re.Match[str]) -> Node:
+        op = ">" if match[1] in open_above else ">="
+        return Compare("price", NUMBER, op, price_of(match, 2, 3))
+
+    def inside(match: re.Match[str]) -> Node:
+        low, high = sorted((_amount(match[1]), _amount(match[2])))
+        return Between("price", low, high)
+
+    join = r"\s*(?:and|to|-|–|~|到|至)\s*"
+    return [
+        (
+            re.compile(
+                rf"(?:between|from)?\s*[¥$]\s*({_AMOUNT}){join}[¥$]?\s*({_AMOUNT})"
+            ),
+            inside,
+        ),
+        (
+            re.compile(
+                rf"(?:between\s+|from\s+)?({_AMOUNT})\s*{_CURRENCY}?{join}({_AMOUNT})\s*{_CURRENCY}(?:之间)?"
+            ),
+            inside,
+        ),
+        (re.compile(rf"({below})\s*{money}"), at_most),
+        (re.compile(rf"({above})\s*{money}"), at_least),
+        (
+            re.compile(rf"{amount}(?:以下|以内|之内|之下|or less|or under)"),
+            lambda match: Compare("price", NUMBER, "<=", _amount(match[1])),
+        ),
+        (
+            re.compile(rf"{_SIGN}({_AMOUNT})\s*{_CURRENCY}(?:以上|之上|起|\s*or more)"),
+            lambda match: Compare("price", NUMBER, ">=", _amount(match[1])),
+        ),
+        (
+            re.compile(r"不贵|不太贵"),
+            lambda _: Compare("price", NUMBER, "<", _quantile(dataset, "price", DEAR)),
+        ),
+        (
+            re.compile(
+                r"\b(?:cheap(?:er|est)?|inexpensive|affordable|budget|low[- ]priced|bargains?)\b|便宜|实惠|平价|低价|廉价|性价比高?"
+            ),
+            lambda _: Compare(
+                "price", NUMBER, "<=", _quantile(dataset, "price", CHEAP)
+            ),
+        ),
+        (
+            re.compile(
+                r"\b(?:expensive|luxury|luxurious|premium|high[- ]end|pricey|costly)\b|昂贵|高档|高端|奢侈|奢华|(?<![珍宝名])贵"
+            ),
+            lambda _: Compare("price", NUMBER, ">=", _quantile(dataset, "price", DEAR)),
+        ),
+    ]
+
+
+def _bare_price_rules() -> list[
+    tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]
+]:
+    number = rf"({_AMOUNT})(?![\d年])"
+    return [
+        (
+            re.compile(
+                rf"(under|below|less than|cheaper than|at most|up to|低于|少于|小于|不超过|最多)\s*{number}"
+            ),
+            lambda match: Compare(
+                "price",
+                NUMBER,
+                "<=" if match[1] in ("at most", "up to", "不超过", "最多") else "<",
+                _amount(match[2]),
+            ),
+        ),
+        (
+            re.compile(
+                rf"(over|above|more than|at least|高于|超过|多于|大于|至少)\s*{number}"
+            ),
+            lambda match: Compare(
+                "price",
+                NUMBER,
+                ">=" if match[1] in ("at least", "至少") else ">",
+                _amount(match[2]),
+            ),
+        ),
+    ]
+
+
+def _year_rules(
+    dataset: Dataset,
+) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
+    year, early, late = (
+        rf"({_YEAR})",
+        r"(?:before|older than|earlier than|prior to|pre)[\s-]*(?:the\s+)?",
+        r"(?:after|later than|newer than|post)[\s-]*(?:the\s+)?",
+    )
+
+    def compare(op: str, group: int = 1) -> Callable[[re.Match[str]], Node]:
+        return lambda match: Compare("year", NUMBER, op, float(match[group]))
+
+    def between(match: re.Match[str]) -> Node:
+        low, high = sorted((float(match[1]), float(match[2])))
+        return Between("year", low, high)
+
+    def decade(match: re.Match[str]) -> Node:
+        start = _decade(match)
+        before, after = match["before"], match["after"]
+        if (
+            before
+            and re.match(r"before|older|earlier|prior|pre", before)
+            or after in ("以前", "之前", "前")
+        ):
+            return Compare("year", NUMBER, "<", start)
+        if before and re.match(r"since", before) or after in ("以来", "起"):
+            return Compare("year", NUMBER, ">=", start)
+        if before or after:
+            return Compare("year", NUMBER, ">", start + 9)
+        return Between("year", start, start + 9)
+
+    join = r"\s*(?:and|to|through|-|–|~|到|至)\s*"
+    return [
+        (
+            re.compile(
+                rf"(?:\b(?:between|from)\s+)?{year}\s*年?{join}{year}\s*年?(?:之间|间)?"
+            ),
+            between,
+        ),
+        (
+            re.compile(
+                rf"(?P<before>\b(?:{early}|{late}|since(?:\s+the)?\s+))?(?:\bthe\s+)?(?:\b(?:early|mid|late)[\s-]+)?"
+                rf"(?:\b(?P<full>(?:18|19|20)\d0)'?s\b|(?<!\d)'?(?P<short>\d0)'?s\b|\b(?P<word>{'|'.join(_DECADES)})\b"
+                r"|(?:上个?世纪|二十世纪|20世纪)?(?:(?P<zhfull>(?:18|19|20)\d0)|(?P<zhshort>(?<!\d)\d0)|(?P<zhword>[二三四五六七八九])十)年代)"
+                r"(?P<after>以前|之前|前|以后|之后|后|以来|起)?"
+            ),
+            decade,
+        ),
+        (re.compile(rf"\b{late}{year}"), compare(">")),
+        (re.compile(rf"\bsince\s+{year}|\bfrom\s+({_YEAR})\s+on(?:wards?)?\b"), _since),
+        (re.compile(rf"\b{early}{year}"), compare("<")),
+        (re.compile(rf"\b(?:until|up to|no later than)\s+{year}"), compare("<=")),
+        (re.compile(rf"{year}\s*年?\s*(?:以前|之前|前)"), compare("<")),
+        (re.compile(rf"{year}\s*年?\s*(?:及以后|以来|起|开始)"), compare(">=")),
+        (re.compile(rf"{year}\s*年?\s*(?:以后|之后|后)"), compare(">")),
+        (
+            re.compile(rf"(?:\b(?:in|from|of)\s+)?{year}(?:\s*年)?(?!\s*{_CURRENCY})"),
+            compare("="),
+        ),
+        (
+            re.compile(
+                r"\b(?:recent|latest|newest|new (?=movies?|films?|releases?|ones?))|新片|最新|新出|近年|近几年|最近上映"
+            ),
+            lambda _: Compare("year", NUMBER, ">=", _quantile(dataset, "year", RECENT)),
+        ),
+        (
+            re.compile(
+                r"\b(?:classics?|vintage|old[- ]fashioned|old (?=movies?|films?|ones?|hollywood))|老片|老电影|经典|怀旧|年代久远"
+            ),
+            lambda _: Compare("year", NUMBER, "<=", _quantile(dataset, "year", OLD)),
+        ),
+    ]
+
+
+def _since(match: re.Match[str]) -> Node:
+    return Compare("year", NUMBER, ">=", float(match[1] or match[2]))
+
+
+def _decade(match: re.Match[str]) -> float:
+    full = match["full"] or match["zhfull"]
+    if full:
+        return float(full)
+    if match["word"]:
+        return 1900.0 + _DECADES[match["word"]]
+    if match["zhword"]:
+        return 1900.0 + 10 * _DIGITS[match["zhword"]]
+    short = int(match["short"] or match["zhshort"])
+    return float(1900 + short if short >= 20 else 2000 + short)
+
+
+def _quantile(dataset: Dataset, column: str, share: float) -> float:
+    values = dataset.items[column].dropna().to_numpy(dtype=float)
+    return float(np.quantile(values, share, method="nearest")) if len(values) else 0.0
+
+
+def _amount(text: str) -> float:
+    """Return a number written in digits or in Chinese, such as 一百二十."""
+    if text[0].isdigit():
+        return float(text)
+    total = section = digit = 0
+    for character in text:
+        if character in _DIGITS:
+            digit = _DIGITS[character]
+        elif character == "万":
+            total, section, digit = (total + section + digit) * 10_000, 0, 0
+        else:
+            section += (digit or 1) * _UNITS[character]
+            digit = 0
+    return float(total + section + digit)
