@@ -1,0 +1,247 @@
+"""A seeded market with known true tastes: users who choose among items by utility, and the truth to check against.
+
+The utility of item i for user u is
+
+    U(u, i) = TASTE_WEIGHT * log(K * taste[u, category(i)] + 0.1) + loyalty[u, brand(i)]
+              - sensitivity[u] * z(log price(i)) + quality[i],
+
+with taste[u] drawn from a symmetric Dirichlet over the K categories. At each event the user sees a few items, drawn by
+their exposure (Zipf's law), and chooses one by softmax of utility: the multinomial logit of McFadden (1974). A visit
+keeps to one category for a while, so that the order of events tells something too. Used in chapters `preprocessing`
+and `scenarios`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from instructrec.errors import InputError
+
+TASTE_WEIGHT = 1.0
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the simulated users really like, which no recommender sees.
+
+    Attributes:
+        tastes: Share of each category in a user's taste; rows are user ids and sum to 1, columns are categories.
+        loyalty: How much more a user likes each brand, in units of utility; rows are user ids.
+        sensitivity: Utility that a user loses for one standard deviation of log price, at least 0.
+        quality: Utility that every user sees in an item; the index is item ids.
+        exposure: Probability that the item is the next one shown; the index is item ids; sums to 1.
+        utility: U(u, i) of the module's formula, users in rows and items in columns.
+    """
+
+    tastes: pd.DataFrame
+    loyalty: pd.DataFrame
+    sensitivity: pd.Series
+    quality: pd.Series
+    exposure: pd.Series
+    utility: pd.DataFrame
+
+    def true_utility(
+        self, users: Sequence[Hashable] | None = None, items: Sequence[Hashable] | None = None
+    ) -> np.ndarray:
+        """Return the true utilities, shape (n_users, n_items), float64; compare with a recommender's scores.
+
+        Args:
+            users: User ids, all by default.
+            items: Item ids, all by default.
+
+        Raises:
+            InputError: An id that was not simulated.
+        """
+        rows = self.utility.index.get_indexer(pd.Index(self.utility.index if users is None else list(users)))
+        columns = self.utility.columns.get_indexer(pd.Index(self.utility.columns if items is None else list(items)))
+        for kind, numbers, ids in (("user", rows, users), ("item", columns, items)):
+            if (numbers < 0).any() and ids is not None:
+                raise InputError(f"no simulated {kind} {ids[int(np.argmax(numbers < 0))]!r}; see Truth.utility")
+        return self.utility.to_numpy()[np.ix_(rows, columns)]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a simulated market leaves behind.
+
+    Attributes:
+        events: `user_id`, `item_id`, `behavior`, `rating` (1 to 5, only where the behaviour is the last and deepest
+            one), `timestamp` (seconds), by time.
+        truth: Why the users chose so.
+    """
+
+    events: pd.DataFrame
+    truth: Truth
+
+
+def simulate(
+    items: pd.DataFrame,
+    user_ids: Sequence[Hashable],
+    *,
+    events_per_user: float = 25.0,
+    behaviors: Sequence[str] = ("click", "purchase"),
+    shown: int = 30,
+    concentration: float = 0.25,
+    stay: float = 0.6,
+    zipf: float = 0.9,
+    start: int = 1_683_763_200,
+    days: int = 365,
+    seed: int = 0,
+) -> Simulation:
+    """Simulate users who choose among items.
+
+    Args:
+        items: `item_id` and `category` (one name an item), optionally `brand` and `price`.
+        user_ids: The users, each with at least three events.
+        events_per_user: Mean number of events a user; the numbers are log-normal.
+        behaviors: Kinds of event from the shallowest to the deepest; better items reach deeper kinds, and the deepest
+            one is rated.
+        shown: How many items a user sees before each choice.
+        concentration: Dirichlet parameter of the tastes: the smaller, the fewer categories a user likes.
+        stay: Probability that the next event of a user keeps to the category of the last one.
+        zipf: Exponent of the exposure; 0 shows all items alike.
+        start: Time of the first possible event, seconds since 1970-01-01 UTC.
+        days: Length of the period.
+        seed: Seed of every draw.
+
+    Returns:
+        Events by time, and the truth behind them.
+
+    Raises:
+        InputError: No items or users, a missing column, or a setting out of range.
+    """
+    _check(items, user_ids, events_per_user, behaviors, shown, concentration, stay)
+    rng = np.random.default_rng(seed)
+    truth = _draw_truth(items, user_ids, concentration, zipf, rng)
+    utility = truth.utility.to_numpy()
+    log_exposure = np.log(truth.exposure.to_numpy())
+    category = pd.Categorical(items["category"], categories=list(truth.tastes.columns)).codes
+    counts = np.clip(np.round(events_per_user * rng.lognormal(-0.18, 0.6, len(user_ids))), 3, None).astype(int)
+    parts = []
+    for number, count in enumerate(counts):
+        times = np.sort(rng.integers(start, start + days * DAY, count))
+        chosen = _choose(utility[number], log_exposure, category, count, shown, stay, rng)
+        depth = _depth(utility[number, chosen], len(behaviors), rng)
+        ratings = _rate(utility[number], chosen, rng)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "user_id": user_ids[number],
+                    "item_id": items["item_id"].to_numpy()[chosen],
+                    "behavior": np.asarray(behaviors)[depth],
+                    "rating": np.where(depth == len(behaviors) - 1, ratings, np.nan),
+                    "timestamp": times,
+                }
+            )
+        )
+    events = pd.concat(parts, ignore_index=True).sort_values("timestamp", kind="stable", ignore_index=True)
+    return Simulation(events, truth)
+
+
+def _check(
+    items: pd.DataFrame,
+    user_ids: Sequence[Hashable],
+    events_per_user: float,
+    behaviors: Sequence[str],
+    shown: int,
+    concentration: float,
+    stay: float,
+) -> None:
+    lacking = {"item_id", "category"} - set(items.columns)
+    if lacking:
+        raise InputError(f"items lack the column {min(lacking)!r}; item_id and category are needed")
+    if len(items) < 2 or len(user_ids) == 0 or len(behaviors) == 0:
+        raise InputError(
+            f"{len(items)} items, {len(user_ids)} users, {len(behaviors)} behaviors; at least 2, 1 and 1 are needed"
+        )
+    for name, value, low, high in (
+        ("events_per_user", events_per_user, 3, 10_000),
+        ("shown", shown, 1, len(items)),
+        ("concentration", concentration, 1e-3, 1e3),
+        ("stay", stay, 0, 1),
+    ):
+        if not low <= value <= high:
+            raise InputError(f"{name} is {value!r}; a number from {low} to {high} is accepted")
+
+
+def _draw_truth(
+    items: pd.DataFrame, user_ids: Sequence[Hashable], concentration: float, zipf: float, rng: np.random.Generator
+) -> Truth:
+    n_users, n_items = len(user_ids), len(items)
+    users, item_ids = pd.Index(list(user_ids), name="user_id"), pd.Index(items["item_id"])
+    categories = list(dict.fromkeys(items["category"]))
+    tastes = rng.dirichlet(np.full(len(categories), concentration), n_users)
+    brand = items["brand"] if "brand" in items else pd.Series("", index=items.index)
+    brands = list(dict.fromkeys(brand))
+    loyalty = rng.normal(0, 0.5, (n_users, len(brands))) * (len(brands) > 1)
+    sensitivity = rng.gamma(2.0, 0.25, n_users)
+    quality = rng.normal(0, 0.6, n_items)
+    rank = rng.permutation(n_items) + 1
+    exposure = rank ** -float(zipf) / (np.arange(1, n_items + 1) ** -float(zipf)).sum()
+    utility = (
+        TASTE_WEIGHT * np.log(len(categories) * tastes + 0.1)[:, [categories.index(c) for c in items["category"]]]
+        + loyalty[:, [brands.index(b) for b in brand]]
+        - sensitivity[:, None] * _standard_log_price(items)
+        + quality
+    )
+    return Truth(
+        tastes=pd.DataFrame(tastes, users, categories),
+        loyalty=pd.DataFrame(loyalty, users, brands),
+        sensitivity=pd.Series(sensitivity, users, name="sensitivity"),
+        quality=pd.Series(quality, item_ids, name="quality"),
+        exposure=pd.Series(exposure, item_ids, name="exposure"),
+        # Rounded, so that the last bit of a logarithm on another processor cannot change a choice.
+        utility=pd.DataFrame(np.round(utility, 6), users, item_ids),
+    )
+
+
+def _standard_log_price(items: pd.DataFrame) -> np.ndarray:
+    if "price" not in items:
+        return np.zeros(len(items))
+    log_price = np.log(items["price"].to_numpy(dtype=float))
+    return (log_price - log_price.mean()) / (log_price.std() or 1.0)
+
+
+def _choose(
+    utility: np.ndarray,
+    log_exposure: np.ndarray,
+    category: np.ndarray,
+    count: int,
+    shown: int,
+    stay: float,
+    rng: np.random.Generator,
+) -> list[int]:
+    """Return the items that one user chooses, each at most once while others are left."""
+    chosen: list[int] = []
+    left = np.ones(len(utility), dtype=bool)
+    focus = -1
+    for _ in range(count):
+        if not left.any():
+            left[:] = True
+        focus = focus if rng.random() < stay else -1
+        # Drawing without replacement by exposure is taking the largest of log exposure + Gumbel noise.
+        keys = np.where(left, log_exposure + 2.5 * (category == focus) + rng.gumbel(size=len(utility)), -np.inf)
+        seen = np.argpartition(-keys, shown - 1)[:shown]
+        seen = np.sort(seen[left[seen]])
+        item = int(seen[np.argmax(utility[seen] + 1.5 * (category[seen] == focus) + rng.gumbel(size=len(seen)))])
+        chosen.append(item)
+        left[item] = False
+        focus = category[item]
+    return chosen
+
+
+def _depth(utility: np.ndarray, n_behaviors: int, rng: np.random.Generator) -> np.ndarray:
+    """Return how deep each choice goes, 0 to n_behaviors - 1: each further step with the probability of a logit."""
+    go_on = rng.random((len(utility), n_behaviors - 1)) < 1 / (1 + np.exp(-(utility - 1.0) * 0.5))[:, None]
+    return np.cumprod(go_on, axis=1).sum(axis=1).astype(int)
+
+
+def _rate(utility: np.ndarray, chosen: list[int], rng: np.random.Generator) -> np.ndarray:
+    """Return 1 to 5 stars: how the choice compares with all that the user could have had, plus noise."""
+    standard = (utility[chosen] - utility.mean()) / (utility.std() or 1.0)
+    return np.clip(np.round(2.6 + 0.8 * standard + rng.normal(0, 0.6, len(chosen))), 1, 5)
