@@ -7,6 +7,7 @@ known to be in none. Derived in chapter `instruction-generation`.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -56,9 +57,7 @@ class OneOf:
     values: tuple[float | str, ...]
 
     def __str__(self) -> str:
-        return (
-            f"{self.column} in ({', '.join(literal(value) for value in self.values)})"
-        )
+        return f"{self.column} in ({', '.join(literal(value) for value in self.values)})"
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -141,9 +140,7 @@ class Constraint:
 
     expression: Node | None = None
     ignored: str = ""
-    popularity: Mapping[Hashable, float] | None = field(
-        default=None, compare=False, repr=False
-    )
+    popularity: Mapping[Hashable, float] | None = field(default=None, compare=False, repr=False)
 
     def mask(self, items: pd.DataFrame) -> np.ndarray:
         """Tell which items meet the constraint.
@@ -168,23 +165,13 @@ class Constraint:
             `conditions`, a list that must all hold, each {"field", "op", "value"}, {"not": …}, {"any": […]} or
             {"all": […]}; `text`, the same in the parametric language; `ignored`, the words left over.
         """
-        parts = (
-            self.expression.parts
-            if isinstance(self.expression, All)
-            else (self.expression,)
-        )
-        conditions = (
-            []
-            if self.expression is None
-            else [part.as_dict() for part in parts if part is not None]
-        )
+        parts = self.expression.parts if isinstance(self.expression, All) else (self.expression,)
+        conditions = [] if self.expression is None else [part.as_dict() for part in parts if part is not None]
         return {"conditions": conditions, "text": str(self), "ignored": self.ignored}
 
     def __and__(self, other: Constraint) -> Constraint:
         """Return the constraint that both hold."""
-        both = [
-            part.expression for part in (self, other) if part.expression is not None
-        ]
+        both = [part.expression for part in (self, other) if part.expression is not None]
         return Constraint(
             conjunction(both),
             " ".join(text for text in (self.ignored, other.ignored) if text),
@@ -222,31 +209,16 @@ class Constraint:
                 else _OPERATORS[node.op](numbers, node.value)
             ) & ~np.isnan(numbers)
             return true, ~true & ~np.isnan(numbers)
-        wanted = {
-            str(value).casefold()
-            for value in (node.values if isinstance(node, OneOf) else (node.value,))
-        }
+        wanted = {str(value).casefold() for value in (node.values if isinstance(node, OneOf) else (node.value,))}
         rows = values.tolist()
-        known = np.fromiter(
-            (not _missing(row) for row in rows), dtype=bool, count=len(rows)
-        )
+        known = np.fromiter((not _missing(row) for row in rows), dtype=bool, count=len(rows))
         if node.kind == CATEGORIES:
-            found = (
-                not _missing(row)
-                and any(str(name).casefold() in wanted for name in row)
-                for row in rows
-            )
+            found = (not _missing(row) and any(str(name).casefold() in wanted for name in row) for row in rows)
         else:
-            found = (
-                not _missing(row) and str(row).casefold() in wanted for row in rows
-            )
+            found = (not _missing(row) and str(row).casefold() in wanted for row in rows)
         hit = np.fromiter(found, dtype=bool, count=len(rows))
         miss = known & ~hit
-        return (
-            (miss, hit)
-            if isinstance(node, Compare) and node.op == "!="
-            else (hit, miss)
-        )
+        return (miss, hit) if isinstance(node, Compare) and node.op == "!=" else (hit, miss)
 
     def _column(self, name: str, items: pd.DataFrame) -> pd.Series:
         if name in items.columns:
@@ -254,9 +226,7 @@ class Constraint:
         if name == POPULARITY and self.popularity is not None:
             return items["item_id"].map(self.popularity)
         accepted = ", ".join(str(column) for column in items.columns)
-        raise InputError(
-            f"the constraint {str(self)!r} needs the column {name!r}; these items have {accepted}"
-        )
+        raise InputError(f"the constraint {str(self)!r} needs the column {name!r}; these items have {accepted}")
 
 
 @dataclass(frozen=True)
@@ -304,26 +274,20 @@ def popularity_of(dataset: Dataset) -> dict[Hashable, float]:
             f"popularity is unknown: the items of {dataset.name} have no column 'popularity' and there are no "
             "interactions to count; give a data set with interactions, or leave popularity out"
         )
-    columns = dataset.item_numbers.get_indexer(
-        pd.Index(dataset.interactions["item_id"])
-    )
+    columns = dataset.item_numbers.get_indexer(pd.Index(dataset.interactions["item_id"]))
     events = np.bincount(columns[columns >= 0], minlength=dataset.n_items)
     fewer = np.searchsorted(np.sort(events), events, side="left")
     shares = fewer / max(dataset.n_items - 1, 1)
     return dict(zip(dataset.items["item_id"].tolist(), shares.tolist(), strict=True))
 
 
-def constrain(
-    expression: Node | None, dataset: Dataset, ignored: str = ""
-) -> Constraint:
+def constrain(expression: Node | None, dataset: Dataset, ignored: str = "") -> Constraint:
     """Return the constraint of an expression, with the popularity of items where it is named and no column holds it.
 
     Raises:
         InputError: Popularity is named and cannot be known.
     """
-    needs = POPULARITY not in dataset.items.columns and POPULARITY in columns_of(
-        expression
-    )
+    needs = POPULARITY not in dataset.items.columns and POPULARITY in columns_of(expression)
     return Constraint(expression, ignored, popularity_of(dataset) if needs else None)
 
 
@@ -340,21 +304,13 @@ def columns_of(node: Node | None) -> set[str]:
 
 def conjunction(parts: list[Node]) -> Node | None:
     """Return the expression that all parts hold: None for no part, the part itself for one; nested ones are merged."""
-    flat = [
-        inner
-        for part in parts
-        for inner in (part.parts if isinstance(part, All) else (part,))
-    ]
+    flat = [inner for part in parts for inner in (part.parts if isinstance(part, All) else (part,))]
     return None if not flat else flat[0] if len(flat) == 1 else All(tuple(flat))
 
 
 def disjunction(parts: list[Node]) -> Node:
     """Return the expression that one of the parts holds; nested ones are merged."""
-    flat = [
-        inner
-        for part in parts
-        for inner in (part.parts if isinstance(part, Any_) else (part,))
-    ]
+    flat = [inner for part in parts for inner in (part.parts if isinstance(part, Any_) else (part,))]
     return flat[0] if len(flat) == 1 else Any_(tuple(flat))
 
 
@@ -382,14 +338,8 @@ class _Values(Mapping[str, str]):
         if self._found is None:
             column, kind = self._source
             rows = [row for row in column.tolist() if not _missing(row)]
-            names = (
-                [str(name) for row in rows for name in row]
-                if kind == CATEGORIES
-                else [_text(row) for row in rows]
-            )
-            self._found = {
-                name.casefold(): name for name in sorted(set(names), reverse=True)
-            }
+            names = [str(name) for row in rows for name in row] if kind == CATEGORIES else [_text(row) for row in rows]
+            self._found = {name.casefold(): name for name in sorted(set(names), reverse=True)}
             self._found = dict(reversed(self._found.items()))
         return self._found
 
@@ -417,12 +367,7 @@ def _kind(column: pd.Series) -> str | None:
 
 
 def _missing(value: Any) -> bool:
-    return (
-        value is None
-        or value is pd.NA
-        or value is pd.NaT
-        or (isinstance(value, float) and value != value)
-    )
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
 
 
 def _numbers(values: pd.Series) -> np.ndarray:
@@ -430,11 +375,7 @@ def _numbers(values: pd.Series) -> np.ndarray:
 
 
 def _plain(value: float | str) -> float | int | str:
-    return (
-        int(value)
-        if isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-        else value
-    )
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
 def _text(value: Any) -> str:

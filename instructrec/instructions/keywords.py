@@ -42,36 +42,30 @@ _NEGATOR = re.compile(
     r"|不要|不想(?:再)?(?:看|要|买)?|不看|不喜欢|不爱|不含|不是|没有|除了|讨厌|拒绝|排除|避免|受够了"
     r"|(?<!特)(?<!区)别(?:给我|推荐|再|是|要|来)*(?![的致具人])|(?<!除)非(?![论常洲])|不(?=太|那么|[恐科爱喜动战热贵便])|无(?![论聊])"
 )
-_BREAK = re.compile(
-    r"[,.;:!?\n。;!?]|\b(?:but|however|want|give|show|prefer|like|love)\b|但|而|想|要|来点|来些|喜欢"
-)
+_BREAK = re.compile(r"[,.;:!?\n。;!?]|\b(?:but|however|want|give|show|prefer|like|love)\b|但|而|想|要|来点|来些|喜欢")
 _JOIN = re.compile(
     r"(?:\s|\b(?:or|and|nor|any|movies?|films?|ones?|items?|products?|stuff|too|very|so|either)\b|[/、和或与跟及的片类]|以及|电影|还是|者)*"
 )
 _OR = re.compile(r"\bn?or\b|/|或|还是|、")
 _AND = re.compile(r"\band\b|&|和|与|以及|、")
-_NEAR = re.compile(
-    r"(?:\s|\b(?:too|very|so|that|overly|anything|something)\b|太|很|那么|这么|的)*"
-)
+_NEAR = re.compile(r"(?:\s|\b(?:too|very|so|that|overly|anything|something)\b|太|很|那么|这么|的)*")
 
 _YEAR = r"(?<![\d.])(?:18[6-9]\d|19\d\d|20\d\d)(?![\d.]*\d)"
 _CHINESE = r"[零一二两三四五六七八九十百千万]+"
 _AMOUNT = rf"(?:\d+(?:\.\d+)?|{_CHINESE})"
 _CURRENCY = r"(?:yuan|rmb|cny|dollars?|usd|bucks?|元|块钱?)"
 _SIGN = r"(?:rmb|cny|usd|[¥$])?\s*"
-_DECADES = dict(
-    twenties=20,
-    thirties=30,
-    forties=40,
-    fifties=50,
-    sixties=60,
-    seventies=70,
-    eighties=80,
-    nineties=90,
-)
-_DIGITS = {
-    character: number for number, character in enumerate("零一二三四五六七八九")
-} | {"两": 2}
+_DECADES = {
+    "twenties": 20,
+    "thirties": 30,
+    "forties": 40,
+    "fifties": 50,
+    "sixties": 60,
+    "seventies": 70,
+    "eighties": 80,
+    "nineties": 90,
+}
+_DIGITS = {character: number for number, character in enumerate("零一二三四五六七八九")} | {"两": 2}
 _UNITS = {"十": 10, "百": 100, "千": 1000}
 
 _FILLER = re.compile(
@@ -128,30 +122,15 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
         if negator is not None:
             between = gap[negator.end() :]
             near = _NEAR.fullmatch(between) is not None
-            negated = near or (
-                part.category is not None
-                and _BREAK.search(between) is None
-                and _short(between)
-            )
+            negated = near or (part.category is not None and _BREAK.search(between) is None and _short(between))
             if negated:
                 used.append((gap_start + negator.start(), gap_start + negator.end()))
-        elif (
-            previous_negated
-            and part.category is not None
-            and previous
-            and previous.category is not None
-        ):
+        elif previous_negated and part.category is not None and previous and previous.category is not None:
             negated = _JOIN.fullmatch(gap) is not None
         if part.category is not None:
             if negated:
                 unwanted.append(part.category)
-            elif (
-                groups
-                and previous
-                and previous.category
-                and not previous_negated
-                and _joined_by_or(gap)
-            ):
+            elif groups and previous and previous.category and not previous_negated and _joined_by_or(gap):
                 groups[-1].append(part.category)
             else:
                 groups.append([part.category])
@@ -166,21 +145,12 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
     return constrain(expression, dataset, _left_over(plain, used))
 
 
-def _wanted(
-    groups: list[list[str]], unwanted: list[str], plain: str, dataset: Dataset
-) -> list[Node]:
-    kept = [
-        list(dict.fromkeys(name for name in group if name not in unwanted))
-        for group in groups
-    ]
+def _wanted(groups: list[list[str]], unwanted: list[str], plain: str, dataset: Dataset) -> list[Node]:
+    kept = [list(dict.fromkeys(name for name in group if name not in unwanted)) for group in groups]
     kept = list({tuple(group): group for group in kept if group}.values())
     nodes = [_one_of(dataset, group) for group in kept]
     if len(nodes) > 1 and _AND.search(plain) and not _any_item(nodes, dataset):
-        return [
-            _one_of(
-                dataset, list(dict.fromkeys(name for group in kept for name in group))
-            )
-        ]
+        return [_one_of(dataset, list(dict.fromkeys(name for group in kept for name in group)))]
     return nodes
 
 
@@ -189,11 +159,7 @@ def _any_item(nodes: list[Node], dataset: Dataset) -> bool:
 
 
 def _one_of(dataset: Dataset, names: list[str]) -> Node:
-    return (
-        _category(dataset, names[0])
-        if len(names) == 1
-        else OneOf(dataset.category_field, CATEGORIES, tuple(names))
-    )
+    return _category(dataset, names[0]) if len(names) == 1 else OneOf(dataset.category_field, CATEGORIES, tuple(names))
 
 
 def _category(dataset: Dataset, name: str) -> Node:
@@ -205,10 +171,7 @@ def _joined_by_or(gap: str) -> bool:
 
 
 def _short(text: str) -> bool:
-    return (
-        len(text.split()) <= 4
-        and sum("\u4e00" <= character <= "\u9fff" for character in text) <= 6
-    )
+    return len(text.split()) <= 4 and sum("\u4e00" <= character <= "\u9fff" for character in text) <= 6
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -233,28 +196,20 @@ def _categories(plain: str, dataset: Dataset) -> list[_Found]:
     words = synonyms({normal(name): name for name in known.values.values()}, dataset)
     words.pop("unknown", None)
     words.pop("未知", None)
-    for word in [
-        word
-        for word in words
-        if word.isascii() and len(word) > 3 and not word.endswith("s")
-    ]:
+    for word in [word for word in words if word.isascii() and len(word) > 3 and not word.endswith("s")]:
         words.setdefault(f"{word}s", words[word])
     if not words:
         return []
     own = {normal(word) for word in own_chinese_names(dataset).values()}
     listed = sorted(words, key=lambda word: (-len(word), word not in own, word))
     either = "|".join(
-        rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])"
-        if word.isascii()
-        else re.escape(word)
-        for word in listed
+        rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])" if word.isascii() else re.escape(word) for word in listed
     )
     pattern = re.compile(rf"({either})(?:电影|片|类)?")
     return [
         _Found(match.start(), match.end(), None, category=words[match[1]])
         for match in pattern.finditer(plain)
-        if not re.match(r"\s+wars?\b", plain[match.end() :])
-        and not plain[: match.start()].endswith("star ")
+        if not re.match(r"\s+wars?\b", plain[match.end() :]) and not plain[: match.start()].endswith("star ")
     ]
 
 
@@ -283,10 +238,10 @@ def _numbers(plain: str, dataset: Dataset) -> list[_Found]:
     return found
 
 
-def _popularity_rules() -> list[
-    tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]
-]:
-    obscure = r"\b(?:obscure|lesser[- ]known|little[- ]known|niche|hidden gems?|underrated|unpopular|off the beaten track)\b"
+def _popularity_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
+    obscure = (
+        r"\b(?:obscure|lesser[- ]known|little[- ]known|niche|hidden gems?|underrated|unpopular|off the beaten track)\b"
+    )
     popular = r"\b(?:popular|well[- ]known|famous|best[- ]?sell(?:ers?|ing)|blockbusters?|trending|mainstream|hits?)\b"
     return [
         (
@@ -339,15 +294,11 @@ def _price_rules(
     join = r"\s*(?:and|to|-|–|~|到|至)\s*"
     return [
         (
-            re.compile(
-                rf"(?:between|from)?\s*[¥$]\s*({_AMOUNT}){join}[¥$]?\s*({_AMOUNT})"
-            ),
+            re.compile(rf"(?:between|from)?\s*[¥$]\s*({_AMOUNT}){join}[¥$]?\s*({_AMOUNT})"),
             inside,
         ),
         (
-            re.compile(
-                rf"(?:between\s+|from\s+)?({_AMOUNT})\s*{_CURRENCY}?{join}({_AMOUNT})\s*{_CURRENCY}(?:之间)?"
-            ),
+            re.compile(rf"(?:between\s+|from\s+)?({_AMOUNT})\s*{_CURRENCY}?{join}({_AMOUNT})\s*{_CURRENCY}(?:之间)?"),
             inside,
         ),
         (re.compile(rf"({below})\s*{money}"), at_most),
@@ -368,9 +319,7 @@ def _price_rules(
             re.compile(
                 r"\b(?:cheap(?:er|est)?|inexpensive|affordable|budget|low[- ]priced|bargains?)\b|便宜|实惠|平价|低价|廉价|性价比高?"
             ),
-            lambda _: Compare(
-                "price", NUMBER, "<=", _quantile(dataset, "price", CHEAP)
-            ),
+            lambda _: Compare("price", NUMBER, "<=", _quantile(dataset, "price", CHEAP)),
         ),
         (
             re.compile(
@@ -381,15 +330,11 @@ def _price_rules(
     ]
 
 
-def _bare_price_rules() -> list[
-    tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]
-]:
+def _bare_price_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
     number = rf"({_AMOUNT})(?![\d年])"
     return [
         (
-            re.compile(
-                rf"(under|below|less than|cheaper than|at most|up to|低于|少于|小于|不超过|最多)\s*{number}"
-            ),
+            re.compile(rf"(under|below|less than|cheaper than|at most|up to|低于|少于|小于|不超过|最多)\s*{number}"),
             lambda match: Compare(
                 "price",
                 NUMBER,
@@ -398,9 +343,7 @@ def _bare_price_rules() -> list[
             ),
         ),
         (
-            re.compile(
-                rf"(over|above|more than|at least|高于|超过|多于|大于|至少)\s*{number}"
-            ),
+            re.compile(rf"(over|above|more than|at least|高于|超过|多于|大于|至少)\s*{number}"),
             lambda match: Compare(
                 "price",
                 NUMBER,
@@ -430,11 +373,7 @@ def _year_rules(
     def decade(match: re.Match[str]) -> Node:
         start = _decade(match)
         before, after = match["before"], match["after"]
-        if (
-            before
-            and re.match(r"before|older|earlier|prior|pre", before)
-            or after in ("以前", "之前", "前")
-        ):
+        if before and re.match(r"before|older|earlier|prior|pre", before) or after in ("以前", "之前", "前"):
             return Compare("year", NUMBER, "<", start)
         if before and re.match(r"since", before) or after in ("以来", "起"):
             return Compare("year", NUMBER, ">=", start)
@@ -445,9 +384,7 @@ def _year_rules(
     join = r"\s*(?:and|to|through|-|–|~|到|至)\s*"
     return [
         (
-            re.compile(
-                rf"(?:\b(?:between|from)\s+)?{year}\s*年?{join}{year}\s*年?(?:之间|间)?"
-            ),
+            re.compile(rf"(?:\b(?:between|from)\s+)?{year}\s*年?{join}{year}\s*年?(?:之间|间)?"),
             between,
         ),
         (

@@ -18,9 +18,7 @@ LANGUAGES = ("en", "zh")
 def lexicon() -> dict[str, Any]:
     """Return the lexicon: `domains`, `wishes`, and `categories` by casefolded name."""
     content = tomllib.loads(Path(__file__).with_name("lexicon.toml").read_text("utf-8"))
-    content["categories"] = {
-        name.casefold(): entry for name, entry in content["categories"].items()
-    }
+    content["categories"] = {name.casefold(): entry for name, entry in content["categories"].items()}
     return content
 
 
@@ -35,9 +33,7 @@ def domain_words(dataset: Dataset, language: str) -> dict[str, str]:
     return dict(lexicon()["domains"][domain][language])
 
 
-def category_names(
-    categories: Iterable[str], language: str, dataset: Dataset
-) -> dict[str, str]:
+def category_names(categories: Iterable[str], language: str, dataset: Dataset) -> dict[str, str]:
     """Return what each category is called in a language: the data set's own word first, then the lexicon's.
 
     Args:
@@ -49,35 +45,22 @@ def category_names(
     if language == "en":
         return {name: name for name in names}
     own = own_chinese_names(dataset)
-    return {
-        name: own.get(name)
-        or lexicon()["categories"].get(name.casefold(), {}).get("zh")
-        or name
-        for name in names
-    }
+    return {name: own.get(name) or lexicon()["categories"].get(name.casefold(), {}).get("zh") or name for name in names}
 
 
 def own_chinese_names(dataset: Dataset) -> dict[str, str]:
     """Return the Chinese name of each category that the item table gives one for."""
     items = dataset.items
     column = next(
-        (
-            name
-            for name in (f"{dataset.category_field}_zh", "category_zh")
-            if name in items.columns
-        ),
+        (name for name in (f"{dataset.category_field}_zh", "category_zh") if name in items.columns),
         None,
     )
     pairs: dict[str, str] = {}
     if column is None or dataset.category_field not in items.columns:
         return pairs
-    for names, chinese in zip(
-        items[dataset.category_field], items[column], strict=True
-    ):
+    for names, chinese in zip(items[dataset.category_field], items[column], strict=True):
         if isinstance(names, tuple | list):
-            listed = (
-                (chinese,) if isinstance(chinese, str) and len(names) == 1 else chinese
-            )
+            listed = (chinese,) if isinstance(chinese, str) and len(names) == 1 else chinese
             if isinstance(listed, tuple | list) and len(listed) == len(names):
                 pairs.update(zip(names, listed, strict=True))
     return pairs

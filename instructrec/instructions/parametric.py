@@ -89,7 +89,7 @@ def looks_parametric(text: str, dataset: Dataset) -> bool:
     found = re.search(
         r"([^\W\d][\w-]*)\s+(?:not\s+)?(?:in\s*\(|in\s+[-+]?\d[\d.]*\.\.|between\s+[-+]?\d)",
         plain,
-        re.I,
+        re.IGNORECASE,
     )
     return found is not None and found[1].casefold() in _names(
         fields_of(dataset.items, dataset.category_field), dataset
@@ -116,13 +116,9 @@ def parse_parametric(text: str, dataset: Dataset) -> Constraint:
     """
     plain = text.translate(_WIDE)
     if not plain.strip():
-        raise InputError(
-            "instruction is empty; give conditions such as 'year >= 1990 and not genre = Horror'"
-        )
+        raise InputError("instruction is empty; give conditions such as 'year >= 1990 and not genre = Horror'")
     if len(plain) > LONGEST:
-        raise InputError(
-            f"instruction has {len(plain)} characters; at most {LONGEST} are accepted as conditions"
-        )
+        raise InputError(f"instruction has {len(plain)} characters; at most {LONGEST} are accepted as conditions")
     _check_brackets(plain)
     return constrain(_Reader(plain, dataset).node(_tree(plain)), dataset)
 
@@ -179,20 +175,14 @@ class _Reader:
         name, inverse, low, high = parts
         found = self._field(name)
         if found.kind != NUMBER:
-            raise self._error(
-                name, f"{found.column} holds names, not numbers; use = != or in (…)"
-            )
+            raise self._error(name, f"{found.column} holds names, not numbers; use = != or in (…)")
         ends = [self._number(found, low), self._number(found, high)]
         if ends[0] > ends[1]:
-            raise self._error(
-                low, f"the range {low}..{high} is empty; give the smaller number first"
-            )
+            raise self._error(low, f"the range {low}..{high} is empty; give the smaller number first")
         inside = Between(found.column, *ends)
         return negation(inside) if inverse is not None else inside
 
-    def _condition(
-        self, found: Field, op: Token, value: Token, mirrored: bool = False
-    ) -> Node:
+    def _condition(self, found: Field, op: Token, value: Token, mirrored: bool = False) -> Node:
         sign = _SAME.get(str(op), str(op))
         if found.kind != NUMBER and sign not in ("=", "!="):
             raise self._error(
@@ -209,15 +199,11 @@ class _Reader:
     def _field(self, name: Token) -> Field:
         found = self.names.get(str(name).casefold())
         if found is None:
-            raise self._error(
-                name, str(one_of("field", str(name), self._accepted_fields(), most=12))
-            )
+            raise self._error(name, str(one_of("field", str(name), self._accepted_fields(), most=12)))
         return found
 
     def _accepted_fields(self) -> list[str]:
-        columns = [
-            column for column in self.fields if column != self.dataset.category_field
-        ]
+        columns = [column for column in self.fields if column != self.dataset.category_field]
         return [self.dataset.category_field, *columns]
 
     def _value(self, found: Field, token: Token) -> float | str:
@@ -229,9 +215,7 @@ class _Reader:
             known = synonyms(found.values, self.dataset).get(word.casefold())
         if known is None:
             kind = "genre" if found.column == "genres" else found.column
-            raise self._error(
-                token, str(one_of(kind, word, found.values.values(), most=25))
-            )
+            raise self._error(token, str(one_of(kind, word, found.values.values(), most=25)))
         return known
 
     def _number(self, found: Field, token: Token) -> float:
@@ -294,9 +278,7 @@ def _tree(text: str) -> Tree[Token]:
                 position,
                 "a quoted value that is never closed; close it with the same mark",
             ) from None
-        raise _error(
-            text, position, f"unexpected {text[position]!r}; accepted here: {expected}"
-        ) from None
+        raise _error(text, position, f"unexpected {text[position]!r}; accepted here: {expected}") from None
     except UnexpectedInput as error:
         raise _error(
             text,
@@ -306,9 +288,7 @@ def _tree(text: str) -> Tree[Token]:
 
 
 def _expected(terminals: Any) -> str:
-    return ", ".join(
-        sorted({_EXPECTED.get(str(name), str(name).lower()) for name in terminals})
-    )
+    return ", ".join(sorted({_EXPECTED.get(str(name), str(name).lower()) for name in terminals}))
 
 
 def _check_brackets(text: str) -> None:
