@@ -1,0 +1,85 @@
+# The InstructRec book. `make help` lists the targets; `make book` and `make test` work on a fresh clone.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+RUN := .venv/bin/python
+# A notebook's numbers must not depend on who runs it: one kernel of the environment, quiet TensorFlow, no user settings.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_ENABLE_ONEDNN_OPTS ?= 0
+export JUPYTER_PLATFORM_DIRS := 1
+export PYTHONNOUSERSITE := 1
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help
+help:  ## this list
+	@awk 'BEGIN {FS = ":.*##"} /^[a-zA-Z_-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup:  ## the locked environment in .venv, MathJax, Mermaid and axe; book and test do this by themselves
+	@tools/set_up.sh
+	@$(RUN) -m tools.fetch_assets
+
+.PHONY: book
+book: setup  ## execute the chapters and build the HTML book, _build/html/index.html
+	@$(RUN) -m tools.build_book
+
+.PHONY: fresh-html
+fresh-html: setup  ## build the HTML again even if nothing has changed (unchanged notebooks are not executed again)
+	@$(RUN) -m tools.build_book --force
+
+.PHONY: test
+test: setup  ## everything: lint, types, package tests, notebooks compared strictly, HTML in a browser
+	@$(RUN) -m tools.browser
+	@$(MAKE) lint types test-fast
+	@echo "== notebooks, executed again and compared =="
+	@$(RUN) -m tools.check_notebooks
+	@echo "== the HTML book =="
+	@$(RUN) -m tools.build_book
+	@$(RUN) -m pytest -m browser
+
+.PHONY: test-fast
+test-fast: setup  ## the tests of package, set-up and notebooks' form; no notebook is executed, no browser opened
+	@echo "== package, set-up, form of the notebooks =="
+	@$(RUN) -m pytest -m "not browser"
+
+.PHONY: lint
+lint: setup  ## ruff: rules and format, notebooks too
+	@echo "== ruff =="
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+
+.PHONY: types
+types: setup  ## mypy
+	@echo "== mypy =="
+	@$(RUN) -m mypy
+
+.PHONY: format
+format: setup  ## let ruff repair and format everything
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+.PHONY: lab
+lab: setup  ## open the chapters in JupyterLab
+	@$(RUN) -m jupyterlab book
+
+.PHONY: execute
+execute: setup  ## execute the committed notebooks in place (NB="book/faq.ipynb …" for some)
+	@$(RUN) -m tools.execute_notebooks $(NB)
+
+.PHONY: lock
+lock:  ## resolve pyproject.toml into requirements.txt again (UPGRADE=1 takes the newest versions)
+	@[ -x .venv/bin/python ] || tools/set_up.sh
+	@tools/lock.sh
+	@echo "run make book or make test: it makes .venv anew from the new lock"
+
+.PHONY: clean
+clean:  ## delete what was built and every cache, keep .venv and the fetched JavaScript
+	@rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis data/cache
+	@find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print0 | xargs -0 rm -rf
+
+.PHONY: distclean
+distclean: clean  ## delete everything that a fresh clone does not have
+	@rm -rf .venv .venv-lock book/_static/vendor tests/vendor instructrec.egg-info

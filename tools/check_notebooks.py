@@ -1,0 +1,66 @@
+"""Run every notebook of the book again and compare each output with the stored one, strictly (nbval).
+
+    python -m tools.check_notebooks                     every chapter
+    python -m tools.check_notebooks book/faq.ipynb …    these
+
+Notebooks that were reproduced in full are put into the book's execution cache, so that the HTML build which follows in
+`make test` does not execute them a second time.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.build_book import ROOT, remember_outputs
+
+OPTIONS = (
+    "--nbval",
+    "--nbval-sanitize-with=tests/nbval-sanitize.cfg",
+    "--nbval-cell-timeout=300",
+    "--nbval-kernel-startup-timeout=120",
+    "--no-header",
+    "-p", "no:cacheprovider",
+    "--override-ini=console_output_style=count",
+)  # fmt: skip
+
+
+class NotebookTimes:
+    """A pytest plug-in that adds up how long each notebook's cells took, and which notebooks had a failure."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        notebook = report.nodeid.split("::")[0]
+        self.seconds[notebook] += report.duration
+        if report.failed:
+            self.failed.add(notebook)
+
+    def reproduced(self) -> dict[str, float]:
+        return {name: seconds for name, seconds in self.seconds.items() if name not in self.failed}
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.section("seconds per notebook")
+        for name, seconds in sorted(self.seconds.items()):
+            terminalreporter.write_line(f"{seconds:7.1f}  {name}{'  FAILED' if name in self.failed else ''}")
+
+
+def main(arguments: list[str]) -> int:
+    notebooks = arguments or [str(p.relative_to(ROOT)) for p in sorted((ROOT / "book").glob("*.ipynb"))]
+    if not notebooks:
+        print("error: no notebook in book/", file=sys.stderr)
+        return 1
+    times = NotebookTimes()
+    status = pytest.main([*OPTIONS, *(str(Path(name)) for name in notebooks)], plugins=[times])
+    remember_outputs(times.reproduced())
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
