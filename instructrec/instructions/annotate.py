@@ -49,7 +49,11 @@ class Annotator:
             item: _clean(translated if isinstance(translated, str) and translated.strip() else title)
             for item, title, translated in zip(ids, originals, local, strict=True)
         }
-        listed = items[dataset.category_field].tolist() if dataset.category_field in items.columns else [()] * len(ids)
+        listed = (
+            items[dataset.category_field].tolist()
+            if dataset.category_field in items.columns
+            else [()] * len(ids)
+        )
         self.categories: dict[Hashable, tuple[str, ...]] = {
             item: tuple(name for name in names if str(name).casefold() not in _NAMELESS)
             if isinstance(names, tuple | list)
@@ -60,7 +64,9 @@ class Annotator:
         self.names = category_names(sorted(every), language, dataset)
         self._years = _numbers_of(dataset, "year")
         self._prices = _numbers_of(dataset, "price")
-        self._price_bounds = np.quantile(list(self._prices.values()), [1 / 3, 2 / 3]) if self._prices else None
+        self._price_bounds = (
+            np.quantile(list(self._prices.values()), [1 / 3, 2 / 3]) if self._prices else None
+        )
 
     def title(self, item: Hashable) -> str:
         """Return the title of an item."""
@@ -70,7 +76,11 @@ class Annotator:
         """Return the titles of a history, oldest first, as one phrase (P1)."""
         titles = [self.titles[item] for item in items]
         if self.language == "zh":
-            return "".join(f"《{title}》" for title in titles) if self.words["thing"] == "电影" else "、".join(titles)
+            return (
+                "".join(f"《{title}》" for title in titles)
+                if self.words["thing"] == "电影"
+                else "、".join(titles)
+            )
         return "; ".join(titles)
 
     def labels(self, items: Sequence[Hashable], most: int = 2) -> list[str]:
@@ -84,7 +94,7 @@ class Annotator:
         return "、".join(names) if self.language == "zh" else ", ".join(names)
 
     def taste(self, items: Sequence[Hashable]) -> str:
-        """Return the taste that a history shows, in words: categories, era, price level (P2); empty if it shows none."""
+        """Return the taste that a history shows: categories, era, price level (P2); empty if it shows none."""
         parts: list[str] = []
         labels = self.labels(items, most=3)
         if labels:
@@ -93,7 +103,8 @@ class Annotator:
                 parts.append(f"偏爱{'、'.join(names)}类")
             else:
                 parts.append(
-                    "above all " + (" and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0])
+                    "above all "
+                    + (" and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0])
                 )
         decade = self._decade(items)
         if decade is not None:

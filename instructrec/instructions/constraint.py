@@ -34,7 +34,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True)
 class Compare:
-    """One column against one value, such as `price < 100` or `genres = "Horror"` (which means: is one of its genres)."""
+    """One column against one value, such as `price < 100` or `genres = "Horror"` (is one of its genres)."""
 
     column: str
     kind: str
@@ -45,6 +45,7 @@ class Compare:
         return f"{self.column} {self.op} {literal(self.value)}"
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the condition as JSON takes it."""
         return {"field": self.column, "op": self.op, "value": _plain(self.value)}
 
 
@@ -60,6 +61,7 @@ class OneOf:
         return f"{self.column} in ({', '.join(literal(value) for value in self.values)})"
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the condition as JSON takes it."""
         return {
             "field": self.column,
             "op": "in",
@@ -79,6 +81,7 @@ class Between:
         return f"{self.column} in {literal(self.low)}..{literal(self.high)}"
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the condition as JSON takes it."""
         return {
             "field": self.column,
             "op": "range",
@@ -96,6 +99,7 @@ class Not:
         return f"not {_bracketed(self.part, All, Any_)}"
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the condition as JSON takes it."""
         return {"not": self.part.as_dict()}
 
 
@@ -109,6 +113,7 @@ class All:
         return " and ".join(_bracketed(part, All, Any_) for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the condition as JSON takes it."""
         return {"all": [part.as_dict() for part in self.parts]}
 
 
@@ -122,6 +127,7 @@ class Any_:
         return " or ".join(_bracketed(part, Any_) for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the condition as JSON takes it."""
         return {"any": [part.as_dict() for part in self.parts]}
 
 
@@ -209,11 +215,15 @@ class Constraint:
                 else _OPERATORS[node.op](numbers, node.value)
             ) & ~np.isnan(numbers)
             return true, ~true & ~np.isnan(numbers)
-        wanted = {str(value).casefold() for value in (node.values if isinstance(node, OneOf) else (node.value,))}
+        wanted = {
+            str(value).casefold() for value in (node.values if isinstance(node, OneOf) else (node.value,))
+        }
         rows = values.tolist()
         known = np.fromiter((not _missing(row) for row in rows), dtype=bool, count=len(rows))
         if node.kind == CATEGORIES:
-            found = (not _missing(row) and any(str(name).casefold() in wanted for name in row) for row in rows)
+            found = (
+                not _missing(row) and any(str(name).casefold() in wanted for name in row) for row in rows
+            )
         else:
             found = (not _missing(row) and str(row).casefold() in wanted for row in rows)
         hit = np.fromiter(found, dtype=bool, count=len(rows))
@@ -226,7 +236,9 @@ class Constraint:
         if name == POPULARITY and self.popularity is not None:
             return items["item_id"].map(self.popularity)
         accepted = ", ".join(str(column) for column in items.columns)
-        raise InputError(f"the constraint {str(self)!r} needs the column {name!r}; these items have {accepted}")
+        raise InputError(
+            f"the constraint {str(self)!r} needs the column {name!r}; these items have {accepted}"
+        )
 
 
 @dataclass(frozen=True)
@@ -338,7 +350,11 @@ class _Values(Mapping[str, str]):
         if self._found is None:
             column, kind = self._source
             rows = [row for row in column.tolist() if not _missing(row)]
-            names = [str(name) for row in rows for name in row] if kind == CATEGORIES else [_text(row) for row in rows]
+            names = (
+                [str(name) for row in rows for name in row]
+                if kind == CATEGORIES
+                else [_text(row) for row in rows]
+            )
             self._found = {name.casefold(): name for name in sorted(set(names), reverse=True)}
             self._found = dict(reversed(self._found.items()))
         return self._found
@@ -367,7 +383,9 @@ def _kind(column: pd.Series) -> str | None:
 
 
 def _missing(value: Any) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+    return (
+        value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+    )
 
 
 def _numbers(values: pd.Series) -> np.ndarray:

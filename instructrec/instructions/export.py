@@ -62,7 +62,9 @@ def write_parquet(instructions: Iterable[Instruction], path: str | os.PathLike[s
             try:
                 table = pa.Table.from_pylist(batch, schema=schema)
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                raise InputError(f"instructions cannot be one table: {error}; ids must all be of one type") from error
+                raise InputError(
+                    f"instructions cannot be one table: {error}; ids must all be of one type"
+                ) from error
             writer.write_table(table)
             count += len(batch)
             batch = [one.as_dict() for one in islice(stream, BATCH)]
@@ -83,7 +85,9 @@ def read_jsonl(path: str | os.PathLike[str]) -> Iterator[Instruction]:
     """
     place = Path(path)
     if not place.is_file():
-        raise InputError(f"instructions {str(place)!r} are not a file; give a JSON-lines file written by write_jsonl")
+        raise InputError(
+            f"instructions {str(place)!r} are not a file; give a JSON-lines file written by write_jsonl"
+        )
     return _lines(place)
 
 
@@ -91,13 +95,18 @@ def _lines(place: Path) -> Iterator[Instruction]:
     number = 0
     try:
         with place.open(encoding="utf-8") as handle:
-            for number, line in enumerate(handle, 1):
+            for line in handle:
+                number += 1
                 if line.strip():
                     yield _instruction(line)
     except UnicodeDecodeError:
-        raise InputError(f"{str(place)!r} after line {number}: not UTF-8 text; give a JSON-lines file") from None
+        raise InputError(
+            f"{str(place)!r} after line {number}: not UTF-8 text; give a JSON-lines file"
+        ) from None
     except OSError as error:
-        raise InputError(f"{str(place)!r} cannot be read: {error.strerror or error}; give a readable file") from None
+        raise InputError(
+            f"{str(place)!r} cannot be read: {error.strerror or error}; give a readable file"
+        ) from None
     except InputError as error:
         raise InputError(f"{str(place)!r} line {number}: {error}") from None
 

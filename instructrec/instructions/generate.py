@@ -72,7 +72,9 @@ def generate(
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
         raise InputError(f"n is {n!r}; a whole number of at least 0 is accepted")
     if isinstance(languages, str) or not languages:
-        raise InputError(f"languages is {languages!r}; a list with one or more of {', '.join(LANGUAGES)} is accepted")
+        raise InputError(
+            f"languages is {languages!r}; a list with one or more of {', '.join(LANGUAGES)} is accepted"
+        )
     for language in languages:
         if language not in LANGUAGES:
             raise one_of("language", language, LANGUAGES)
@@ -93,7 +95,9 @@ def generate(
     }
     for language, listed in templates.items():
         if not listed:
-            raise InputError(f"no template of language {language} fits tasks={tasks!r}, held_out={held_out!r}")
+            raise InputError(
+                f"no template of language {language} fits tasks={tasks!r}, held_out={held_out!r}"
+            )
     maker = _Maker(dataset, tuple(dict.fromkeys(languages)), source, history_length, context_share)
     return maker.make(int(n), templates, np.random.default_rng(seed))
 
@@ -117,7 +121,10 @@ def statistics(instructions: Iterable[Instruction]) -> pd.DataFrame:
         tally[0] += 1
         tally[1] += length
         texts.setdefault(key, set()).add(hash(one.text))
-    rows = [(*key, count, length / count, len(texts[key]) / count) for key, (count, length) in sorted(counts.items())]
+    rows = [
+        (*key, count, length / count, len(texts[key]) / count)
+        for key, (count, length) in sorted(counts.items())
+    ]
     columns = ["task", "preference", "intention", "language", "count", "mean_length", "distinct_share"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -133,7 +140,12 @@ class _Story:
 
 class _Maker:
     def __init__(
-        self, dataset: Dataset, languages: Sequence[str], source: str, history_length: int, context_share: float
+        self,
+        dataset: Dataset,
+        languages: Sequence[str],
+        source: str,
+        history_length: int,
+        context_share: float,
     ) -> None:
         self.source = source
         self.history_length = history_length
@@ -144,7 +156,10 @@ class _Maker:
         self.events: dict[Hashable, tuple[list[Hashable], list[int]]] = {}
         ordered = dataset.ordered
         for user, item, time in zip(
-            ordered["user_id"].tolist(), ordered["item_id"].tolist(), ordered["timestamp"].tolist(), strict=True
+            ordered["user_id"].tolist(),
+            ordered["item_id"].tolist(),
+            ordered["timestamp"].tolist(),
+            strict=True,
         ):
             if item in known:
                 items, times = self.events.setdefault(user, ([], []))
@@ -152,10 +167,14 @@ class _Maker:
                 times.append(time)
         self.users = [user for user, (items, _) in self.events.items() if len(set(items)) >= 2]
         if not self.users:
-            raise InputError(f"data set {dataset.name!r} has no user with two different items; instructions need one")
+            raise InputError(
+                f"data set {dataset.name!r} has no user with two different items; instructions need one"
+            )
         self.stories: dict[Hashable, _Story] = {}
 
-    def make(self, n: int, templates: dict[str, list[Template]], rng: np.random.Generator) -> Iterator[Instruction]:
+    def make(
+        self, n: int, templates: dict[str, list[Template]], rng: np.random.Generator
+    ) -> Iterator[Instruction]:
         languages = list(templates)
         for _ in range(n):
             language = languages[int(rng.integers(len(languages)))]
@@ -187,7 +206,9 @@ class _Maker:
             if not fields["preference"]:
                 return None
         if template.intention != Intention.I0:
-            labels = list(annotator.categories[target]) if self.source == "oracle" else annotator.labels(history)
+            labels = (
+                list(annotator.categories[target]) if self.source == "oracle" else annotator.labels(history)
+            )
             if not labels:
                 return None
             if template.intention == Intention.I2:
@@ -250,7 +271,9 @@ class _Maker:
         if template.task == TaskForm.T1:
             fields["item_a"], fields["item_b"] = (_quoted(annotator.title(item), annotator) for item in shown)
             return tuple(shown), "AB"[shown.index(target)]
-        fields["candidates"] = "\n".join(f"{number}. {annotator.title(item)}" for number, item in enumerate(shown, 1))
+        fields["candidates"] = "\n".join(
+            f"{number}. {annotator.title(item)}" for number, item in enumerate(shown, 1)
+        )
         return tuple(shown), annotator.title(target)
 
     def _negatives(
@@ -288,7 +311,7 @@ class _Maker:
 
 
 def contains_title(text: str, title: str) -> bool:
-    """Tell whether a title stands in a text as words of its own, whatever the case; letters around it make it another."""
+    """Tell whether a title stands in a text as words of its own, whatever the case."""
     pattern = re.escape(title.casefold())
     if title[:1].isascii():
         pattern = r"(?<![a-z0-9])" + pattern

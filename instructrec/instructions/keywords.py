@@ -37,14 +37,16 @@ OLD, RECENT = 0.25, 0.75
 _NEGATOR = re.compile(
     r"\b(?:do not|don't|does not|doesn't|never|please no)(?: (?:want|like|show|recommend|need|give|enjoy|suggest))?"
     r"(?: me| to see| to watch)?\b"
-    r"|\b(?:anything but|other than|rather than|instead of|sick of|tired of|except(?: for)?|no more|not(?! only)|without"
-    r"|excluding|exclude|avoid|hate|dislike|nothing|isn't|aren't|no|non)\b"
+    r"|\b(?:anything but|other than|rather than|instead of|sick of|tired of|except(?: for)?|no more|not(?! only)"
+    r"|without|excluding|exclude|avoid|hate|dislike|nothing|isn't|aren't|no|non)\b"
     r"|不要|不想(?:再)?(?:看|要|买)?|不看|不喜欢|不爱|不含|不是|没有|除了|讨厌|拒绝|排除|避免|受够了"
     r"|(?<!特)(?<!区)别(?:给我|推荐|再|是|要|来)*(?![的致具人])|(?<!除)非(?![论常洲])|不(?=太|那么|[恐科爱喜动战热贵便])|无(?![论聊])"
 )
-_BREAK = re.compile(r"[,.;:!?\n。;!?]|\b(?:but|however|want|give|show|prefer|like|love)\b|但|而|想|要|来点|来些|喜欢")
+_BREAK = re.compile(
+    r"[,.;:!?\n。;!?]|\b(?:but|however|want|give|show|prefer|like|love)\b|但|而|想|要|来点|来些|喜欢"
+)
 _JOIN = re.compile(
-    r"(?:\s|\b(?:or|and|nor|any|movies?|films?|ones?|items?|products?|stuff|too|very|so|either)\b|[/、和或与跟及的片类]|以及|电影|还是|者)*"
+    r"(?:\s|\b(?:or|and|nor|any|movies?|films?|ones?|items?|products?|stuff|too|very|so|either|an?|the|some)\b|[/、和或与跟及的片类]|以及|电影|还是|者)*"
 )
 _OR = re.compile(r"\bn?or\b|/|或|还是|、")
 _AND = re.compile(r"\band\b|&|和|与|以及|、")
@@ -122,7 +124,9 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
         if negator is not None:
             between = gap[negator.end() :]
             near = _NEAR.fullmatch(between) is not None
-            negated = near or (part.category is not None and _BREAK.search(between) is None and _short(between))
+            negated = near or (
+                part.category is not None and _BREAK.search(between) is None and _short(between)
+            )
             if negated:
                 used.append((gap_start + negator.start(), gap_start + negator.end()))
         elif previous_negated and part.category is not None and previous and previous.category is not None:
@@ -159,7 +163,11 @@ def _any_item(nodes: list[Node], dataset: Dataset) -> bool:
 
 
 def _one_of(dataset: Dataset, names: list[str]) -> Node:
-    return _category(dataset, names[0]) if len(names) == 1 else OneOf(dataset.category_field, CATEGORIES, tuple(names))
+    return (
+        _category(dataset, names[0])
+        if len(names) == 1
+        else OneOf(dataset.category_field, CATEGORIES, tuple(names))
+    )
 
 
 def _category(dataset: Dataset, name: str) -> Node:
@@ -203,7 +211,8 @@ def _categories(plain: str, dataset: Dataset) -> list[_Found]:
     own = {normal(word) for word in own_chinese_names(dataset).values()}
     listed = sorted(words, key=lambda word: (-len(word), word not in own, word))
     either = "|".join(
-        rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])" if word.isascii() else re.escape(word) for word in listed
+        rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])" if word.isascii() else re.escape(word)
+        for word in listed
     )
     pattern = re.compile(rf"({either})(?:电影|片|类)?")
     return [
@@ -239,9 +248,7 @@ def _numbers(plain: str, dataset: Dataset) -> list[_Found]:
 
 
 def _popularity_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
-    obscure = (
-        r"\b(?:obscure|lesser[- ]known|little[- ]known|niche|hidden gems?|underrated|unpopular|off the beaten track)\b"
-    )
+    obscure = r"\b(?:obscure|lesser[- ]known|little[- ]known|niche|hidden gems?|underrated|unpopular|off the beaten track)\b"
     popular = r"\b(?:popular|well[- ]known|famous|best[- ]?sell(?:ers?|ing)|blockbusters?|trending|mainstream|hits?)\b"
     return [
         (
@@ -260,7 +267,9 @@ def _price_rules(
 ) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
     amount = rf"{_SIGN}({_AMOUNT})\s*{_CURRENCY}?"
     money = rf"(?:[¥$]\s*({_AMOUNT})|({_AMOUNT})\s*{_CURRENCY})"
-    below = r"(?:under|below|less than|cheaper than|not more than|no more than|at most|up to|within|max(?:imum)?|"
+    below = (
+        r"(?:under|below|less than|cheaper than|not more than|no more than|at most|up to|within|max(?:imum)?|"
+    )
     below += r"不超过|低于|少于|最多|不到|小于|便宜过)"
     above = r"(?:over|above|more than|at least|from|min(?:imum)?|不低于|不少于|高于|超过|多于|大于|至少)"
     closed = (
@@ -298,7 +307,9 @@ def _price_rules(
             inside,
         ),
         (
-            re.compile(rf"(?:between\s+|from\s+)?({_AMOUNT})\s*{_CURRENCY}?{join}({_AMOUNT})\s*{_CURRENCY}(?:之间)?"),
+            re.compile(
+                rf"(?:between\s+|from\s+)?({_AMOUNT})\s*{_CURRENCY}?{join}({_AMOUNT})\s*{_CURRENCY}(?:之间)?"
+            ),
             inside,
         ),
         (re.compile(rf"({below})\s*{money}"), at_most),
@@ -317,13 +328,15 @@ def _price_rules(
         ),
         (
             re.compile(
-                r"\b(?:cheap(?:er|est)?|inexpensive|affordable|budget|low[- ]priced|bargains?)\b|便宜|实惠|平价|低价|廉价|性价比高?"
+                r"\b(?:cheap(?:er|est)?|inexpensive|affordable|budget|low[- ]priced|bargains?)\b"
+                r"|便宜|实惠|平价|低价|廉价|性价比高?"
             ),
             lambda _: Compare("price", NUMBER, "<=", _quantile(dataset, "price", CHEAP)),
         ),
         (
             re.compile(
-                r"\b(?:expensive|luxury|luxurious|premium|high[- ]end|pricey|costly)\b|昂贵|高档|高端|奢侈|奢华|(?<![珍宝名])贵"
+                r"\b(?:expensive|luxury|luxurious|premium|high[- ]end|pricey|costly)\b"
+                r"|昂贵|高档|高端|奢侈|奢华|(?<![珍宝名])贵"
             ),
             lambda _: Compare("price", NUMBER, ">=", _quantile(dataset, "price", DEAR)),
         ),
@@ -334,7 +347,9 @@ def _bare_price_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]],
     number = rf"({_AMOUNT})(?![\d年])"
     return [
         (
-            re.compile(rf"(under|below|less than|cheaper than|at most|up to|低于|少于|小于|不超过|最多)\s*{number}"),
+            re.compile(
+                rf"(under|below|less than|cheaper than|at most|up to|低于|少于|小于|不超过|最多)\s*{number}"
+            ),
             lambda match: Compare(
                 "price",
                 NUMBER,
@@ -415,7 +430,8 @@ def _year_rules(
         ),
         (
             re.compile(
-                r"\b(?:classics?|vintage|old[- ]fashioned|old (?=movies?|films?|ones?|hollywood))|老片|老电影|经典|怀旧|年代久远"
+                r"\b(?:classics?|vintage|old[- ]fashioned|old (?=movies?|films?|ones?|hollywood))"
+                r"|老片|老电影|经典|怀旧|年代久远"
             ),
             lambda _: Compare("year", NUMBER, "<=", _quantile(dataset, "year", OLD)),
         ),

@@ -45,7 +45,10 @@ def category_names(categories: Iterable[str], language: str, dataset: Dataset) -
     if language == "en":
         return {name: name for name in names}
     own = own_chinese_names(dataset)
-    return {name: own.get(name) or lexicon()["categories"].get(name.casefold(), {}).get("zh") or name for name in names}
+    return {
+        name: own.get(name) or lexicon()["categories"].get(name.casefold(), {}).get("zh") or name
+        for name in names
+    }
 
 
 def own_chinese_names(dataset: Dataset) -> dict[str, str]:

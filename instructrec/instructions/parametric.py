@@ -116,9 +116,13 @@ def parse_parametric(text: str, dataset: Dataset) -> Constraint:
     """
     plain = text.translate(_WIDE)
     if not plain.strip():
-        raise InputError("instruction is empty; give conditions such as 'year >= 1990 and not genre = Horror'")
+        raise InputError(
+            "instruction is empty; give conditions such as 'year >= 1990 and not genre = Horror'"
+        )
     if len(plain) > LONGEST:
-        raise InputError(f"instruction has {len(plain)} characters; at most {LONGEST} are accepted as conditions")
+        raise InputError(
+            f"instruction has {len(plain)} characters; at most {LONGEST} are accepted as conditions"
+        )
     _check_brackets(plain)
     return constrain(_Reader(plain, dataset).node(_tree(plain)), dataset)
 

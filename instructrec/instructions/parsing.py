@@ -25,5 +25,9 @@ def parse(text: str, dataset: Dataset) -> Constraint:
     if not isinstance(text, str):
         raise InputError(f"instruction is {text!r}; a text is accepted")
     if not text.strip():
-        raise InputError("instruction is empty; give conditions such as 'year >= 1990' or words such as 'no horror'")
-    return parse_parametric(text, dataset) if looks_parametric(text, dataset) else parse_keywords(text, dataset)
+        raise InputError(
+            "instruction is empty; give conditions such as 'year >= 1990' or words such as 'no horror'"
+        )
+    return (
+        parse_parametric(text, dataset) if looks_parametric(text, dataset) else parse_keywords(text, dataset)
+    )

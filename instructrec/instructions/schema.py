@@ -134,7 +134,9 @@ class Instruction:
         needed = {"text", "response", "task", "preference", "intention", "language", "user_id", "target"}
         missing, unknown = sorted(needed - plain.keys()), sorted(plain.keys() - known)
         if missing:
-            raise InputError(f"an instruction lacks {', '.join(missing)}; needed are {', '.join(sorted(needed))}")
+            raise InputError(
+                f"an instruction lacks {', '.join(missing)}; needed are {', '.join(sorted(needed))}"
+            )
         if unknown:
             raise one_of("key of an instruction", unknown[0], sorted(known), most=len(known))
         values = dict(plain)
@@ -144,15 +146,23 @@ class Instruction:
             if not isinstance(values.get(name, ""), str):
                 raise InputError(f"{name} of an instruction is {values[name]!r}; a text is accepted")
         if values.get("intention_source") not in (None, *INTENTION_SOURCES):
-            raise one_of("intention_source of an instruction", values["intention_source"], [*INTENTION_SOURCES, None])
+            raise one_of(
+                "intention_source of an instruction", values["intention_source"], [*INTENTION_SOURCES, None]
+            )
         if not isinstance(values.get("held_out", False), bool):
-            raise InputError(f"held_out of an instruction is {values['held_out']!r}; true or false is accepted")
+            raise InputError(
+                f"held_out of an instruction is {values['held_out']!r}; true or false is accepted"
+            )
         for name in ("user_id", "target"):
             if not isinstance(values[name], str | int) or isinstance(values[name], bool):
-                raise InputError(f"{name} of an instruction is {values[name]!r}; a text or a whole number is accepted")
+                raise InputError(
+                    f"{name} of an instruction is {values[name]!r}; a text or a whole number is accepted"
+                )
         for name in ("history", "candidates"):
             listed = values.get(name, ())
-            if not isinstance(listed, list | tuple) or not all(isinstance(item, str | int) for item in listed):
+            if not isinstance(listed, list | tuple) or not all(
+                isinstance(item, str | int) for item in listed
+            ):
                 raise InputError(f"{name} of an instruction is {listed!r}; a list of item ids is accepted")
             values[name] = tuple(listed)
         values["context"] = _context(values.get("context") or {})

@@ -78,7 +78,9 @@ class Template:
         try:
             return str(self._compiled[variant].render(fields)).strip()
         except UndefinedError as error:
-            raise InputError(f"template {self.id!r}: {error}; give a text for each field that it names") from None
+            raise InputError(
+                f"template {self.id!r}: {error}; give a text for each field that it names"
+            ) from None
 
 
 def load_templates(language: str, path: str | Path | None = None) -> tuple[Template, ...]:
@@ -117,7 +119,9 @@ def _read(path: Path, language: str) -> tuple[Template, ...]:
         content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"templates {str(path)!r} cannot be read: {reason}; give a TOML file of templates") from None
+        raise InputError(
+            f"templates {str(path)!r} cannot be read: {reason}; give a TOML file of templates"
+        ) from None
     entries = content.get("template")
     if set(content) != {"template"} or not isinstance(entries, list) or not entries:
         raise InputError(f"templates {str(path)!r}: only [[template]] tables are accepted, and at least one")
@@ -148,10 +152,17 @@ def _template(entry: Mapping[str, Any], language: str) -> Template:
     task, preference = member(TaskForm, entry["task"]), member(Preference, entry["preference"])
     intention = member(Intention, entry["intention"])
     states = (preference != Preference.P0, intention != Intention.I0)
-    if states != {"preference": (True, False), "intention": (False, True), "combined": (True, True)}[entry["kind"]]:
+    if (
+        states
+        != {"preference": (True, False), "intention": (False, True), "combined": (True, True)}[entry["kind"]]
+    ):
         raise InputError(f"kind {entry['kind']!r} does not go with {preference} and {intention}")
     variants = entry["variants"]
-    if not isinstance(variants, list) or not variants or not all(isinstance(text, str) and text for text in variants):
+    if (
+        not isinstance(variants, list)
+        or not variants
+        or not all(isinstance(text, str) and text for text in variants)
+    ):
         raise InputError(f"variants is {variants!r}; a list of at least one wording is accepted")
     if not isinstance(entry.get("held_out", False), bool):
         raise InputError(f"held_out is {entry['held_out']!r}; true or false is accepted")
