@@ -33,6 +33,7 @@ from instructrec.instructions.lexicon import normal, own_chinese_names, synonyms
 POPULAR, OBSCURE = 0.75, 0.25
 CHEAP, DEAR = 0.25, 0.75
 OLD, RECENT = 0.25, 0.75
+AROUND = 0.2
 
 _NEGATOR = re.compile(
     r"\b(?:do not|don't|does not|doesn't|never|please no)(?: (?:want|like|show|recommend|need|give|enjoy|suggest))?"
@@ -96,7 +97,7 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
 
     Several categories must all hold, unless "or" joins them or no item has them all. Negation reaches to the end of its
     list ("no horror or war"). "Cheap", "expensive", "old", "recent", "popular" and "obscure" mean the catalogue's own
-    outer quarters. A word that needs what the data set lacks, such as a price, is ignored.
+    outer quarters; "around" is a fifth up or down. A word that needs what the data set lacks, such as a price, is ignored.
 
     Args:
         text: The wish, in English or Chinese.
@@ -248,7 +249,8 @@ def _numbers(plain: str, dataset: Dataset) -> list[_Found]:
 
 
 def _popularity_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
-    obscure = r"\b(?:obscure|lesser[- ]known|little[- ]known|niche|hidden gems?|underrated|unpopular|off the beaten track)\b"
+    obscure = r"\b(?:obscure|lesser[- ]known|little[- ]known|niche|hidden gems?"
+    obscure += r"|underrated|unpopular|off the beaten track)\b"
     popular = r"\b(?:popular|well[- ]known|famous|best[- ]?sell(?:ers?|ing)|blockbusters?|trending|mainstream|hits?)\b"
     return [
         (
@@ -300,6 +302,10 @@ def _price_rules(
         low, high = sorted((_amount(match[1]), _amount(match[2])))
         return Between("price", low, high)
 
+    def around(match: re.Match[str]) -> Node:
+        middle = price_of(match, 1, 2, 3, 4)
+        return Between("price", round(middle * (1 - AROUND), 2), round(middle * (1 + AROUND), 2))
+
     join = r"\s*(?:and|to|-|–|~|到|至)\s*"
     return [
         (
@@ -322,6 +328,7 @@ def _price_rules(
             re.compile(rf"{_SIGN}({_AMOUNT})\s*{_CURRENCY}(?:以上|之上|起|\s*or more)"),
             lambda match: Compare("price", NUMBER, ">=", _amount(match[1])),
         ),
+        (re.compile(rf"(?:around|about|roughly|大约|大概|差不多)\s*{money}(?:左右)?|{money}左右"), around),
         (
             re.compile(r"不贵|不太贵"),
             lambda _: Compare("price", NUMBER, "<", _quantile(dataset, "price", DEAR)),

@@ -274,7 +274,7 @@ def _tree(text: str) -> Tree[Token]:
             f"unexpected {str(error.token)!r}; accepted here: {expected}",
         ) from None
     except UnexpectedCharacters as error:
-        position = error.pos_in_stream
+        position = error.pos_in_stream or 0
         expected = _expected(error.allowed or set())
         if text[position] in "\"'":
             raise _error(
