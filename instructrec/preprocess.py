@@ -91,11 +91,15 @@ def to_numbers(series: pd.Series) -> tuple[pd.Series, pd.Series]:
         The numbers (float64, the same index) and the cells that failed, as they were.
     """
     if pd.api.types.is_bool_dtype(series):
-        raise InputError(f"column {series.name!r} holds yes or no; numbers, or text with numbers, are accepted")
+        raise InputError(
+            f"column {series.name!r} holds yes or no; numbers, or text with numbers, are accepted"
+        )
     if pd.api.types.is_numeric_dtype(series):
         return series.astype("float64"), series.iloc[:0]
     text = series.where(series.isna(), series.astype(str).str.strip()).astype(object)
-    values = pd.Series([_one_number(cell) for cell in text], index=series.index, name=series.name, dtype="float64")
+    values = pd.Series(
+        [_one_number(cell) for cell in text], index=series.index, name=series.name, dtype="float64"
+    )
     return values, series[series.notna() & values.isna()]
 
 
@@ -104,7 +108,9 @@ def _one_number(cell: object) -> float:
     return float(found[0].replace(",", "")) if len(found) == 1 else np.nan
 
 
-def impute(df: pd.DataFrame, columns: Sequence[str], strategy: str = "mean", n_neighbors: int = 5) -> pd.DataFrame:
+def impute(
+    df: pd.DataFrame, columns: Sequence[str], strategy: str = "mean", n_neighbors: int = 5
+) -> pd.DataFrame:
     r"""Fill the gaps of numeric feature columns.
 
     "mean" and "median" put one number per column: x_ij := mean or median over k of the known x_kj. "nearest" puts the
@@ -133,12 +139,18 @@ def impute(df: pd.DataFrame, columns: Sequence[str], strategy: str = "mean", n_n
     _need(df, columns)
     for name in columns:
         if name == "id" or name.endswith("_id"):
-            raise InputError(f"column {name!r} holds ids, whose mean is nobody's id; drop rows without an id instead")
+            raise InputError(
+                f"column {name!r} holds ids, whose mean is nobody's id; drop rows without an id instead"
+            )
         if not pd.api.types.is_numeric_dtype(df[name]) or pd.api.types.is_bool_dtype(df[name]):
-            raise InputError(f"column {name!r} is of type {df[name].dtype}; numbers are accepted (see to_numbers)")
+            raise InputError(
+                f"column {name!r} is of type {df[name].dtype}; numbers are accepted (see to_numbers)"
+            )
         known = df[name].astype("float64")
         if known.notna().sum() == 0 or np.isinf(known).any():
-            raise InputError(f"column {name!r} holds no number or an infinite one; finite numbers are accepted")
+            raise InputError(
+                f"column {name!r} holds no number or an infinite one; finite numbers are accepted"
+            )
     filled = df.copy()
     if not list(columns):
         return filled
@@ -148,7 +160,10 @@ def impute(df: pd.DataFrame, columns: Sequence[str], strategy: str = "mean", n_n
 
         centre, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         spread[spread == 0] = 1.0
-        result = KNNImputer(n_neighbors=int(n_neighbors)).fit_transform((values - centre) / spread) * spread + centre
+        result = (
+            KNNImputer(n_neighbors=int(n_neighbors)).fit_transform((values - centre) / spread) * spread
+            + centre
+        )
         # Undoing the scale may move a known value by a rounding error: those stay as they were.
         result = np.where(np.isnan(values), result, values)
     else:
@@ -186,7 +201,9 @@ def sort_by_time(df: pd.DataFrame, column: str = "timestamp") -> pd.DataFrame:
     """
     _need(df, [column])
     if df[column].isna().any():
-        raise InputError(f"column {column!r} lacks a time in {int(df[column].isna().sum())} rows; drop or fill them")
+        raise InputError(
+            f"column {column!r} lacks a time in {int(df[column].isna().sum())} rows; drop or fill them"
+        )
     return df.sort_values(column, kind="stable", ignore_index=True)
 
 
@@ -240,7 +257,9 @@ def reindex(df: pd.DataFrame, column: str) -> tuple[pd.DataFrame, pd.Index]:
     """
     _need(df, [column])
     if df[column].isna().any():
-        raise InputError(f"column {column!r} lacks an id in {int(df[column].isna().sum())} rows; drop them first")
+        raise InputError(
+            f"column {column!r} lacks an id in {int(df[column].isna().sum())} rows; drop them first"
+        )
     codes, vocabulary = pd.factorize(df[column], sort=True)
     return df.assign(**{column: codes.astype(np.int64)}), pd.Index(vocabulary, name=column)
 
@@ -275,7 +294,9 @@ def clean_behavior(
     _need(items, ["item_id", "title", "category", "price"])
     report = Report()
 
-    def note(step: str, before: pd.DataFrame, after: pd.DataFrame, cells: int = 0, text: str = "") -> pd.DataFrame:
+    def note(
+        step: str, before: pd.DataFrame, after: pd.DataFrame, cells: int = 0, text: str = ""
+    ) -> pd.DataFrame:
         report.steps.append(Step(step, len(before), len(after), cells, text))
         return after
 
@@ -294,15 +315,21 @@ def clean_behavior(
     log = note("timestamp to seconds", log, log.assign(timestamp=_seconds(log["timestamp"])), _as_text(log))
     log = note("drop unknown ids", log, drop_unknown_ids(log, users, items))
     catalogue, filled = _fill_item_prices(items, log)
-    report.steps.append(Step("fill item prices", len(items), len(items), filled, "median paid, else of the category"))
+    report.steps.append(
+        Step("fill item prices", len(items), len(items), filled, "median paid, else of the category")
+    )
     gaps = log["price"].isna()
     listed = log["item_id"].map(catalogue.set_index("item_id")["price"])
-    log = note("fill event prices", log, log.assign(price=log["price"].fillna(listed)), int(gaps.sum()), "list price")
+    log = note(
+        "fill event prices", log, log.assign(price=log["price"].fillna(listed)), int(gaps.sum()), "list price"
+    )
     late = int((log["timestamp"] < log["timestamp"].cummax()).sum())
     log = note("sort by time", log, sort_by_time(log), 0, f"{late} events stood too late")
     first = ["user_id", "item_id", "rating", "timestamp"]
     log = log[first + [column for column in log.columns if column not in first]]
-    return Dataset(name, users.reset_index(drop=True), _with_category_tuples(catalogue), log, card=card), report
+    return Dataset(
+        name, users.reset_index(drop=True), _with_category_tuples(catalogue), log, card=card
+    ), report
 
 
 def _as_text(log: pd.DataFrame) -> int:
@@ -315,7 +342,9 @@ def _seconds(times: pd.Series) -> pd.Series:
     read = pd.to_datetime(times, errors="coerce", utc=True, format="ISO8601")
     if read.isna().any():
         row = int(np.argmax(read.isna()))
-        raise InputError(f"timestamp {times.iloc[row]!r} in row {row}: a date such as 2023-05-11 08:15:30 is accepted")
+        raise InputError(
+            f"timestamp {times.iloc[row]!r} in row {row}: a date such as 2023-05-11 08:15:30 is accepted"
+        )
     return (read - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(seconds=1)
 
 

@@ -43,7 +43,9 @@ def load(name_or_path: str | Path) -> Dataset:
         return amazon_reviews(name)
     if lower.endswith((".csv", ".csv.gz")):
         return from_csv(name)
-    raise one_of("data set", name, [*NAMES, "a path to a .csv file", "a path to Amazon reviews (.jsonl or .jsonl.gz)"])
+    raise one_of(
+        "data set", name, [*NAMES, "a path to a .csv file", "a path to Amazon reviews (.jsonl or .jsonl.gz)"]
+    )
 
 
 def shop(raw: bool = False) -> Any:

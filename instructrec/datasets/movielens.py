@@ -195,7 +195,10 @@ def read_archive(path: PathLike) -> Tables:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            text = {name: archive.read(f"ml-100k/{name}").decode("latin-1") for name in ("u.user", "u.item", "u.data")}
+            text = {
+                name: archive.read(f"ml-100k/{name}").decode("latin-1")
+                for name in ("u.user", "u.item", "u.data")
+            }
         users = [line.split("|") for line in text["u.user"].splitlines()]
         items = [line.split("|") for line in text["u.item"].splitlines() if line]
         flags = [[genre for genre, flag in zip(GENRES, row[5:], strict=True) if flag == "1"] for row in items]
@@ -215,12 +218,18 @@ def read_atomic_files(folder: PathLike) -> Tables:
     """Return the tables of a folder in the wheel's format: `ml-100k.user`, `ml-100k.item`, `ml-100k.inter`."""
     folder = Path(folder)
     users, items = (
-        [line.split("\t") for line in (folder / f"ml-100k.{kind}").read_text("utf-8").splitlines()[1:] if line]
+        [
+            line.split("\t")
+            for line in (folder / f"ml-100k.{kind}").read_text("utf-8").splitlines()[1:]
+            if line
+        ]
         for kind in ("user", "item")
     )
     return (
         _users_table(users),
-        _items_table((number, _whole_title(title, year), names.split(" ")) for number, title, year, names in items),
+        _items_table(
+            (number, _whole_title(title, year), names.split(" ")) for number, title, year, names in items
+        ),
         _interactions_table(folder / "ml-100k.inter", header=0),
     )
 
@@ -315,7 +324,9 @@ def _download(target: Path) -> None:
 def _check(path: Path, algorithm: str, expected: str) -> None:
     found = digest(path, algorithm)
     if found != expected:
-        raise InputError(f"{str(path)!r} is damaged or another file: expected {algorithm} {expected}, found {found}")
+        raise InputError(
+            f"{str(path)!r} is damaged or another file: expected {algorithm} {expected}, found {found}"
+        )
 
 
 def _to_cache(folder: Path, tables: Tables) -> None:
@@ -346,18 +357,24 @@ def _from_cache(folder: Path | None) -> Tables:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read cache {str(path)!r}: {error.strerror}; delete it or give a folder") from error
+        raise InputError(
+            f"cannot read cache {str(path)!r}: {error.strerror}; delete it or give a folder"
+        ) from error
     head, _, body = content.partition(b"\n")
     found = hashlib.sha256(body).hexdigest()
     if head.decode("latin-1") != found:
         expected = head[:64].decode("latin-1")
-        raise InputError(f"cache {str(path)!r} is damaged: expected sha256 {expected}, found {found}; delete it")
+        raise InputError(
+            f"cache {str(path)!r} is damaged: expected sha256 {expected}, found {found}; delete it"
+        )
     with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
         part = {name: arrays[name] for name in arrays.files}
     years = part["item.year"]
     genres = [tuple(GENRES[number] for number in np.flatnonzero(row)) for row in part["item.genres"]]
     return (
         pd.DataFrame({name: part[f"user.{name}"] for name in ("user_id", "age", "gender", "occupation")}),
-        _items_frame(part["item.item_id"], part["item.title"], pd.arrays.IntegerArray(years, years < 0), genres),
+        _items_frame(
+            part["item.item_id"], part["item.title"], pd.arrays.IntegerArray(years, years < 0), genres
+        ),
         pd.DataFrame({name: part[f"event.{name}"] for name in ("user_id", "item_id", "rating", "timestamp")}),
     )

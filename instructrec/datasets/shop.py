@@ -58,8 +58,8 @@ DEFECTS = {
 CARD = DataCard(
     title="Simulated bilingual shop",
     summary=(
-        f"A year of clicks, cart additions and purchases in an invented shop: {N_USERS} users, {len(products())} products "
-        "of 12 categories with English and Chinese titles, and a behaviour log with planted defects, repaired here."
+        f"A year of clicks, cart additions and purchases in an invented shop: {N_USERS} users, {len(products())} "
+        "products of 12 categories with English and Chinese titles, and a behaviour log, repaired here."
     ),
     source=f"instructrec.datasets.shop, seed {SEED}; `python -m instructrec.datasets.shop` writes data/shop again",
     licence="Made by this project, Apache-2.0 like its code; brands and people are invented",
@@ -105,7 +105,9 @@ def shop(raw: bool = False) -> Dataset | pd.DataFrame:
     from instructrec.preprocess import clean_behavior
 
     tables = shop_tables()
-    dataset, _ = clean_behavior(tables["user_behavior_data"], tables["users"], tables["items"], name="shop", card=CARD)
+    dataset, _ = clean_behavior(
+        tables["user_behavior_data"], tables["users"], tables["items"], name="shop", card=CARD
+    )
     return dataset
 
 
@@ -126,7 +128,10 @@ def shop_tables(folder: str | os.PathLike[str] | None = None) -> Tables:
     """
     place = FOLDER if folder is None else Path(folder)
     if folder is None and not place.is_dir():
-        return {name.removesuffix(".csv"): pd.read_csv(io.StringIO(text)) for name, text in _csv_texts(SEED).items()}
+        return {
+            name.removesuffix(".csv"): pd.read_csv(io.StringIO(text))
+            for name, text in _csv_texts(SEED).items()
+        }
     tables = {}
     for name in FILES:
         try:
@@ -187,7 +192,8 @@ def write_shop(folder: str | os.PathLike[str], seed: int = SEED) -> list[Path]:
 
 def _csv_texts(seed: int) -> dict[str, str]:
     return {
-        f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in simulate_shop(seed).items()
+        f"{name}.csv": table.to_csv(index=False, lineterminator="\n")
+        for name, table in simulate_shop(seed).items()
     }
 
 

@@ -125,7 +125,7 @@ Laser Printer | 激光打印机 | 999 | Mono=黑白=0.8 | Colour=彩色=1.6 | wi
 # Books | 图书
 The Lighthouse Ledger | 灯塔账簿 | 49 | Paperback=平装=0.8 | Hardcover=精装=1.4 | Illustrated=插图版=1.8
 A Year of Home Cooking | 四季家常菜 | 68 | Paperback=平装=0.9 | Hardcover=精装=1.3 | for Beginners=入门版=0.8
-Python from Scratch | 从零学Python | 79 | Second Edition=第二版=1 | with Exercises=习题版=1.2 | for Teenagers=青少年版=0.8
+Python from Scratch | 从零学Python | 79 | 2nd Edition=第二版=1 | with Exercises=习题版=1.2 | for Teenagers=青少年版=0.8
 The Last Tea Caravan | 最后的茶马古道 | 56 | Paperback=平装=0.8 | Hardcover=精装=1.3 | Bilingual=双语版=1.2
 Stars for Small Hands | 给孩子的星空 | 59 | Board Book=纸板书=0.9 | Pop-Up=立体书=1.8 | with Stickers=贴纸版=0.8
 Statistics without Fear | 不怕统计学 | 69 | Paperback=平装=1 | with Workbook=附练习册=1.4 | Pocket=口袋版=0.6

@@ -58,10 +58,14 @@ class Truth:
             InputError: An id that was not simulated.
         """
         rows = self.utility.index.get_indexer(pd.Index(self.utility.index if users is None else list(users)))
-        columns = self.utility.columns.get_indexer(pd.Index(self.utility.columns if items is None else list(items)))
+        columns = self.utility.columns.get_indexer(
+            pd.Index(self.utility.columns if items is None else list(items))
+        )
         for kind, numbers, ids in (("user", rows, users), ("item", columns, items)):
             if (numbers < 0).any() and ids is not None:
-                raise InputError(f"no simulated {kind} {ids[int(np.argmax(numbers < 0))]!r}; see Truth.utility")
+                raise InputError(
+                    f"no simulated {kind} {ids[int(np.argmax(numbers < 0))]!r}; see Truth.utility"
+                )
         return self.utility.to_numpy()[np.ix_(rows, columns)]
 
 
@@ -121,7 +125,9 @@ def simulate(
     utility = truth.utility.to_numpy()
     log_exposure = np.log(truth.exposure.to_numpy())
     category = pd.Categorical(items["category"], categories=list(truth.tastes.columns)).codes
-    counts = np.clip(np.round(events_per_user * rng.lognormal(-0.18, 0.6, len(user_ids))), 3, None).astype(int)
+    counts = np.clip(np.round(events_per_user * rng.lognormal(-0.18, 0.6, len(user_ids))), 3, None).astype(
+        int
+    )
     parts = []
     for number, count in enumerate(counts):
         times = np.sort(rng.integers(start, start + days * DAY, count))
@@ -170,7 +176,11 @@ def _check(
 
 
 def _draw_truth(
-    items: pd.DataFrame, user_ids: Sequence[Hashable], concentration: float, zipf: float, rng: np.random.Generator
+    items: pd.DataFrame,
+    user_ids: Sequence[Hashable],
+    concentration: float,
+    zipf: float,
+    rng: np.random.Generator,
 ) -> Truth:
     n_users, n_items = len(user_ids), len(items)
     users, item_ids = pd.Index(list(user_ids), name="user_id"), pd.Index(items["item_id"])
@@ -184,7 +194,8 @@ def _draw_truth(
     rank = rng.permutation(n_items) + 1
     exposure = rank ** -float(zipf) / (np.arange(1, n_items + 1) ** -float(zipf)).sum()
     utility = (
-        TASTE_WEIGHT * np.log(len(categories) * tastes + 0.1)[:, [categories.index(c) for c in items["category"]]]
+        TASTE_WEIGHT
+        * np.log(len(categories) * tastes + 0.1)[:, [categories.index(c) for c in items["category"]]]
         + loyalty[:, [brands.index(b) for b in brand]]
         - sensitivity[:, None] * _standard_log_price(items)
         + quality
@@ -225,10 +236,14 @@ def _choose(
             left[:] = True
         focus = focus if rng.random() < stay else -1
         # Drawing without replacement by exposure is taking the largest of log exposure + Gumbel noise.
-        keys = np.where(left, log_exposure + 2.5 * (category == focus) + rng.gumbel(size=len(utility)), -np.inf)
+        keys = np.where(
+            left, log_exposure + 2.5 * (category == focus) + rng.gumbel(size=len(utility)), -np.inf
+        )
         seen = np.argpartition(-keys, shown - 1)[:shown]
         seen = np.sort(seen[left[seen]])
-        item = int(seen[np.argmax(utility[seen] + 1.5 * (category[seen] == focus) + rng.gumbel(size=len(seen)))])
+        item = int(
+            seen[np.argmax(utility[seen] + 1.5 * (category[seen] == focus) + rng.gumbel(size=len(seen)))]
+        )
         chosen.append(item)
         left[item] = False
         focus = category[item]
