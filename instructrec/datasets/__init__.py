@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from instructrec.datasets.dataset import DataCard, Dataset
 from instructrec.datasets.movielens import movielens_100k
 from instructrec.errors import one_of
+
+if TYPE_CHECKING:
+    from instructrec.datasets.bilingual_shop import shop, shop_raw, shop_tables, shop_truth
+    from instructrec.datasets.cards import format_card
+    from instructrec.datasets.readers import amazon_reviews, from_csv
 
 NAMES = ("movielens-100k", "shop")
 __all__ = [
@@ -20,15 +26,27 @@ __all__ = [
     "load",
     "movielens_100k",
     "shop",
+    "shop_raw",
+    "shop_tables",
+    "shop_truth",
 ]
+_HOME = {
+    "amazon_reviews": "readers",
+    "format_card": "cards",
+    "from_csv": "readers",
+    "shop": "bilingual_shop",
+    "shop_raw": "bilingual_shop",
+    "shop_tables": "bilingual_shop",
+    "shop_truth": "bilingual_shop",
+}
 
 
 def load(name_or_path: str | Path) -> Dataset:
     """Return a data set by its name, or from a reader's own file.
 
     Args:
-        name_or_path: "movielens-100k", "shop", a path to a `.csv` with the columns user_id, item_id, rating and
-            timestamp, or a path to Amazon reviews (`.jsonl`, `.json`, or either with `.gz`).
+        name_or_path: "movielens-100k", "shop", a path to a `.csv` (or `.csv.gz`) with the columns user_id, item_id,
+            rating and timestamp, or a path to Amazon reviews (`.jsonl`, `.json`, or either with `.gz`).
 
     Raises:
         InputError: Neither a known name nor a readable file of these kinds.
@@ -37,47 +55,19 @@ def load(name_or_path: str | Path) -> Dataset:
     if name == "movielens-100k":
         return movielens_100k()
     if name == "shop":
-        return shop()
+        return import_module("instructrec.datasets.bilingual_shop").shop()
     lower = name.lower()
     if lower.endswith((".jsonl", ".json", ".jsonl.gz", ".json.gz")):
-        return amazon_reviews(name)
+        return import_module("instructrec.datasets.readers").amazon_reviews(name)
     if lower.endswith((".csv", ".csv.gz")):
-        return from_csv(name)
+        return import_module("instructrec.datasets.readers").from_csv(name)
     raise one_of(
         "data set", name, [*NAMES, "a path to a .csv file", "a path to Amazon reviews (.jsonl or .jsonl.gz)"]
     )
 
 
-def shop(raw: bool = False) -> Any:
-    """Return the simulated bilingual shop: repaired as a `Dataset`, or the behaviour table as its file has it.
-
-    Args:
-        raw: True for the behaviour table with its planted defects, see `instructrec.datasets.shop`.
-
-    Raises:
-        InputError: The shop's files are there but unreadable.
-    """
-    from instructrec.datasets.shop import shop as read_shop
-
-    return read_shop(raw=raw)
-
-
-def from_csv(path: str | Path, **columns: Any) -> Dataset:
-    """Return the data set in a reader's own CSV; see `instructrec.datasets.readers.from_csv` for the arguments."""
-    from instructrec.datasets.readers import from_csv as read
-
-    return read(path, **columns)
-
-
-def amazon_reviews(path: str | Path, metadata: str | Path | None = None) -> Dataset:
-    """Return the data set in a file of Amazon reviews; see `instructrec.datasets.readers.amazon_reviews`."""
-    from instructrec.datasets.readers import amazon_reviews as read
-
-    return read(path, metadata)
-
-
-def format_card(dataset: Dataset) -> str:
-    """Return a data set's card and figures as text; see `instructrec.datasets.cards.format_card`."""
-    from instructrec.datasets.cards import format_card as render
-
-    return render(dataset)
+def __getattr__(name: str) -> Any:
+    """Import a function's module when it is first asked for: pandera alone would cost half a second."""
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

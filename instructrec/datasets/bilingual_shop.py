@@ -1,6 +1,6 @@
 """The simulated bilingual shop: three CSV files in data/shop, the defects planted in them, and the truth behind them.
 
-`python -m instructrec.datasets.shop` writes the files again, the same bytes each time. The behaviour file has the
+`python -m instructrec.datasets.bilingual_shop` writes the files again, the same bytes each time. The behaviour file has the
 columns of the article that the book mirrors (user, item, behaviour, rating) and the faults of a real log, each counted
 in `DEFECTS`, so that a repair can be checked. Repaired step by step in chapter `preprocessing`.
 """
@@ -61,7 +61,7 @@ CARD = DataCard(
         f"A year of clicks, cart additions and purchases in an invented shop: {N_USERS} users, {len(products())} "
         "products of 12 categories with English and Chinese titles, and a behaviour log, repaired here."
     ),
-    source=f"instructrec.datasets.shop, seed {SEED}; `python -m instructrec.datasets.shop` writes data/shop again",
+    source=f"instructrec.datasets.bilingual_shop, seed {SEED}; `python -m instructrec.datasets.bilingual_shop` writes data/shop again",
     licence="Made by this project, Apache-2.0 like its code; brands and people are invented",
     caveats=(
         (
@@ -139,7 +139,7 @@ def shop_tables(folder: str | os.PathLike[str] | None = None) -> Tables:
         except (OSError, ValueError) as error:
             raise InputError(
                 f"cannot read the shop's file {str(place / name)!r} ({type(error).__name__}); "
-                "`python -m instructrec.datasets.shop` writes it again"
+                "`python -m instructrec.datasets.bilingual_shop` writes it again"
             ) from error
     return tables
 
