@@ -59,8 +59,8 @@ def bars_with_intervals(
     ax = _axes(ax, height=0.42 * len(table) + 1.1)
     names = [str(name) for name in table.index]
     spread = [(table["mean"] - table["low"]).clip(lower=0), (table["high"] - table["mean"]).clip(lower=0)]
-    ax.barh(names, table["mean"], xerr=spread, color=COLOURS[0], error_kw={"ecolor": GREY, "capsize": 3}, height=0.6)
-    ax.invert_yaxis()
+    ax.barh(names, table["mean"], xerr=spread, color=COLOURS[5], error_kw={"ecolor": "black", "capsize": 3}, height=0.6)
+    ax.set_ylim(len(table) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(label)
     if reference is not None:
