@@ -19,8 +19,8 @@ class ItemKNN(Recommender):
         s(i, j) = x_i · x_j / (|x_i| |x_j| + shrink)        (cosine, drawn towards 0 where few users are shared)
         z(u, i) = sum of s(i, j) over the items j of u's history that are among the k nearest neighbours of i.
 
-    Source: Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation algorithms", WWW 2001;
-    shrinkage after Bell and Koren, KDD Cup 2007. Derived in chapter `keras`.
+    Source: Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation algorithms", WWW
+    2001; shrinkage after Bell and Koren, KDD Cup 2007. Derived in chapter `keras-implementation`.
     """
 
     name = "item-knn"
