@@ -1,8 +1,8 @@
 """The simulated bilingual shop: three CSV files in data/shop, the defects planted in them, and the truth behind them.
 
-`python -m instructrec.datasets.bilingual_shop` writes the files again, the same bytes each time. The behaviour file has the
-columns of the article that the book mirrors (user, item, behaviour, rating) and the faults of a real log, each counted
-in `DEFECTS`, so that a repair can be checked. Repaired step by step in chapter `preprocessing`.
+`python -m instructrec.datasets.bilingual_shop` writes the files again, the same bytes each time. The behaviour file
+has the columns of the article that the book mirrors (user, item, behaviour, rating) and the faults of a real log, each
+counted in `DEFECTS`, so that a repair can be checked. Repaired step by step in chapter `preprocessing`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ CARD = DataCard(
         f"A year of clicks, cart additions and purchases in an invented shop: {N_USERS} users, {len(products())} "
         "products of 12 categories with English and Chinese titles, and a behaviour log, repaired here."
     ),
-    source=f"instructrec.datasets.bilingual_shop, seed {SEED}; `python -m instructrec.datasets.bilingual_shop` writes data/shop again",
+    source=f"`python -m instructrec.datasets.bilingual_shop` (seed {SEED}) writes data/shop, the same bytes each time",
     licence="Made by this project, Apache-2.0 like its code; brands and people are invented",
     caveats=(
         (
