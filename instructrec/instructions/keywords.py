@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from instructrec.instructions.constraint import (
     CATEGORIES,
     NUMBER,
     POPULARITY,
+    Any_,
     Between,
     Compare,
     Constraint,
@@ -25,6 +26,7 @@ from instructrec.instructions.constraint import (
     OneOf,
     conjunction,
     constrain,
+    disjunction,
     fields_of,
     negation,
 )
@@ -38,10 +40,10 @@ AROUND = 0.2
 _NEGATOR = re.compile(
     r"\b(?:do not|don't|does not|doesn't|never|please no)(?: (?:want|like|show|recommend|need|give|enjoy|suggest))?"
     r"(?: me| to see| to watch)?\b"
-    r"|\b(?:anything but|other than|rather than|instead of|sick of|tired of|except(?: for)?|no more|not(?! only)"
-    r"|without|excluding|exclude|avoid|hate|dislike|nothing|isn't|aren't|no|non)\b"
-    r"|不要|不想(?:再)?(?:看|要|买)?|不看|不喜欢|不爱|不含|不是|没有|除了|讨厌|拒绝|排除|避免|受够了"
-    r"|(?<!特)(?<!区)别(?:给我|推荐|再|是|要|来)*(?![的致具人])|(?<!除)非(?![论常洲])|不(?=太|那么|[恐科爱喜动战热贵便])|无(?![论聊])"
+    r"|\b(?:neither|less(?! than)|fewer|anything but|other than|rather than|instead of|sick of|tired of|no more"
+    r"|not(?! only)|except(?: for)?|without|excluding|exclude|avoid|hate|dislike|nothing|isn't|aren't|no|non)\b"
+    r"|不要|不想(?:再)?(?:看|要|买)?|不看|不喜欢|不爱|不含|不是|没有|除了|讨厌|拒绝|排除|避免|受够了|少一?[点些]"
+    r"|(?<!特)(?<!区)别(?:给我|推荐|再|是|要|来)*(?![的致具人])|(?<!除)非(?![论常洲])|不(?=太|那么|$)|无(?![论聊])"
 )
 _BREAK = re.compile(
     r"[,.;:!?\n。;!?]|\b(?:but|however|want|give|show|prefer|like|love)\b|但|而|想|要|来点|来些|喜欢"
@@ -52,6 +54,9 @@ _JOIN = re.compile(
 _OR = re.compile(r"\bn?or\b|/|或|还是|、")
 _AND = re.compile(r"\band\b|&|和|与|以及|、")
 _NEAR = re.compile(r"(?:\s|\b(?:too|very|so|that|overly|anything|something)\b|太|很|那么|这么|的)*")
+
+_TO = re.compile(r"\s*(?:to|through|-|–|~|到|至)\s*")
+_EITHER = re.compile(r"\s*(?:or|and|nor|或者?|和|还是|[/,、,])\s*(?:(?:in|from|the)\s+)*")
 
 _YEAR = r"(?<![\d.])(?:18[6-9]\d|19\d\d|20\d\d)(?![\d.]*\d)"
 _CHINESE = r"[零一二两三四五六七八九十百千万]+"
@@ -72,7 +77,7 @@ _DIGITS = {character: number for number, character in enumerate("零一二三四
 _UNITS = {"十": 10, "百": 100, "千": 1000}
 
 _FILLER = re.compile(
-    r"\b(?:a|an|the|i|i'd|i'm|me|my|we|us|you|can|could|would|please|want|wants|wanted|like|need|looking|for|to|of|in|on|"
+    r"\b(?:a|an|the|i'd|i'm|i|me|my|we|us|you|can|could|would|please|want|wants|wanted|like|need|looking|for|to|of|in|on|"
     r"with|and|or|but|some|something|anything|any|recommend|suggest|show|give|find|get|is|are|be|that|which|this|it|"
     r"movies?|films?|items?|products?|things?|ones?|made|released|from|at|most|only|just|set|watch|see|buy|"
     r"too|very|so|really|mood|feel)\b"
@@ -89,7 +94,6 @@ class _Found:
     end: int
     node: Node | None
     category: str | None = None
-    leaf_only: bool = True
 
 
 def parse_keywords(text: str, dataset: Dataset) -> Constraint:
@@ -97,7 +101,8 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
 
     Several categories must all hold, unless "or" joins them or no item has them all. Negation reaches to the end of its
     list ("no horror or war"). "Cheap", "expensive", "old", "recent", "popular" and "obscure" mean the catalogue's own
-    outer quarters; "around" is a fifth up or down. A word that needs what the data set lacks, such as a price, is ignored.
+    outer quarters; "around" is a fifth up or down. A word that needs what the data set lacks, such as a price, is
+    ignored.
 
     Args:
         text: The wish, in English or Chinese.
@@ -118,6 +123,7 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
     previous: _Found | None = None
     previous_negated = False
     for part in found:
+        node = part.node
         gap_start = previous.end if previous else 0
         gap = plain[gap_start : part.start]
         negator = _last(_NEGATOR, gap)
@@ -125,13 +131,12 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
         if negator is not None:
             between = gap[negator.end() :]
             near = _NEAR.fullmatch(between) is not None
-            negated = near or (
-                part.category is not None and _BREAK.search(between) is None and _short(between)
-            )
+            reaches = _BREAK.search(between) is None and _short(between) and not _of(negator[0], between)
+            negated = near or (part.category is not None and reaches)
             if negated:
                 used.append((gap_start + negator.start(), gap_start + negator.end()))
         elif previous_negated and part.category is not None and previous and previous.category is not None:
-            negated = _JOIN.fullmatch(gap) is not None
+            negated = _JOIN.fullmatch(gap) is not None and gap.strip() != "的"
         if part.category is not None:
             if negated:
                 unwanted.append(part.category)
@@ -139,8 +144,13 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
                 groups[-1].append(part.category)
             else:
                 groups.append([part.category])
-        elif part.node is not None:
-            nodes.append(negation(part.node) if negated else part.node)
+        elif node is not None:
+            alternative = _either_year(previous, part, gap) if nodes and not previous_negated else None
+            if alternative is not None and not negated:
+                nodes[-1] = alternative
+                part = replace(part, node=alternative)
+            else:
+                nodes.append(negation(node) if negated else node)
         previous, previous_negated = part, negated
     wanted = _wanted(groups, unwanted, plain, dataset)
     refused = [negation(_category(dataset, name)) for name in dict.fromkeys(unwanted)]
@@ -148,6 +158,27 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
     if expression is None:
         return Constraint(None, text.strip())
     return constrain(expression, dataset, _left_over(plain, used))
+
+
+def _either_year(previous: _Found | None, part: _Found, gap: str) -> Node | None:
+    """Return what "the 1970s or 1980s" and "1970s to 1980s" mean; None for other neighbours."""
+    if previous is None or not isinstance(part.node, Between | Compare) or part.node.column != "year":
+        return None
+    if isinstance(previous.node, Between) and isinstance(part.node, Between) and _TO.fullmatch(gap):
+        return Between("year", min(previous.node.low, part.node.low), max(previous.node.high, part.node.high))
+    before = previous.node.parts if isinstance(previous.node, Any_) else (previous.node,)
+    plain = [
+        one
+        for one in (*before, part.node)
+        if isinstance(one, Between) or (isinstance(one, Compare) and one.op == "=")
+    ]
+    same = all(one.column == "year" for one in plain) and len(plain) == len(before) + 1
+    return disjunction(list(plain)) if same and _EITHER.fullmatch(gap) else None
+
+
+def _of(negator: str, between: str) -> bool:
+    """Tell whether "没有X的" belongs to another word: a cartoon without violence is no refusal of cartoons."""
+    return negator in ("没有", "不含", "无", "without") and "的" in between
 
 
 def _wanted(groups: list[list[str]], unwanted: list[str], plain: str, dataset: Dataset) -> list[Node]:
@@ -426,19 +457,21 @@ def _year_rules(
         (re.compile(rf"{year}\s*年?\s*(?:及以后|以来|起|开始)"), compare(">=")),
         (re.compile(rf"{year}\s*年?\s*(?:以后|之后|后)"), compare(">")),
         (
-            re.compile(rf"(?:\b(?:in|from|of)\s+)?{year}(?:\s*年)?(?!\s*{_CURRENCY})"),
+            re.compile(rf"(?:\b(?:in|from|of)\s+)?(?<!\(){year}(?:\s*年)?(?!\s*{_CURRENCY})"),
             compare("="),
         ),
         (
             re.compile(
-                r"\b(?:recent|latest|newest|new (?=movies?|films?|releases?|ones?))|新片|最新|新出|近年|近几年|最近上映"
+                r"\b(?:recent|latest|newest|new (?=movies?|films?|releases?|ones?))"
+                r"|新片|最新|新出|近年|近几年|最近(?!看)"
             ),
             lambda _: Compare("year", NUMBER, ">=", _quantile(dataset, "year", RECENT)),
         ),
         (
             re.compile(
-                r"\b(?:classics?|vintage|old[- ]fashioned|old (?=movies?|films?|ones?|hollywood))"
-                r"|老片|老电影|经典|怀旧|年代久远"
+                r"\b(?:classics?|vintage|old[- ]fashioned|old (?=movies?|films?|ones?|hollywood)"
+                r"|old(?=\s*(?:$|[,.;!?])))"
+                r"|老片|老电影|老的|老旧|经典|怀旧|年代久远"
             ),
             lambda _: Compare("year", NUMBER, "<=", _quantile(dataset, "year", OLD)),
         ),

@@ -30,7 +30,7 @@ from instructrec.instructions.constraint import (
     fields_of,
     negation,
 )
-from instructrec.instructions.lexicon import synonyms
+from instructrec.instructions.lexicon import normal, synonyms
 
 if TYPE_CHECKING:
     from lark import Lark, Token, Tree
@@ -63,6 +63,10 @@ _CATEGORY_ALIASES = (
 _SAME = {"==": "=", "<>": "!=", "≠": "!=", "≤": "<=", "≥": ">="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
 _WIDE = str.maketrans("＜＞＝！（），“”‘’＆｜　", "<>=!(),\"\"''&| ")
+_MEMBERSHIP = re.compile(
+    r"([^\W\d][\w-]*)\s+(?:not\s+)?(?:in\s*\(|in\s+[-+]?[\d.]+(?:e[-+]?\d+)?\.\.|between\s+[-+]?\d)",
+    re.IGNORECASE,
+)
 _EXPECTED = {
     "COMPARE": "= != < <= > >=",
     "NUMBER": "a number",
@@ -86,14 +90,8 @@ def looks_parametric(text: str, dataset: Dataset) -> bool:
     plain = text.translate(_WIDE)
     if re.search(r"[<>=≠≤≥]", plain):
         return True
-    found = re.search(
-        r"([^\W\d][\w-]*)\s+(?:not\s+)?(?:in\s*\(|in\s+[-+]?\d[\d.]*\.\.|between\s+[-+]?\d)",
-        plain,
-        re.IGNORECASE,
-    )
-    return found is not None and found[1].casefold() in _names(
-        fields_of(dataset.items, dataset.category_field), dataset
-    )
+    names = _names(fields_of(dataset.items, dataset.category_field), dataset)
+    return any(found[1].casefold() in names for found in _MEMBERSHIP.finditer(plain))
 
 
 def parse_parametric(text: str, dataset: Dataset) -> Constraint:
@@ -216,7 +214,7 @@ class _Reader:
         word = _unquoted(token)
         known = found.values.get(word.casefold())
         if known is None and found.kind == CATEGORIES:
-            known = synonyms(found.values, self.dataset).get(word.casefold())
+            known = synonyms(found.values, self.dataset).get(normal(word))
         if known is None:
             kind = "genre" if found.column == "genres" else found.column
             raise self._error(token, str(one_of(kind, word, found.values.values(), most=25)))
