@@ -12,8 +12,15 @@ from instructrec.datasets.dataset import Dataset
 
 
 def catalogue_to_json(dataset: Dataset) -> str:
-    """Return name, category field and item table of a data set as one JSON document; missing values become null."""
+    """Return name, category field and item table of a data set as one JSON document; missing values become null.
+
+    The interactions stay behind, so the popularity that is counted from them is written down as a column.
+    """
+    from instructrec.instructions.constraint import popularity_of
+
     items = dataset.items
+    if "popularity" not in items and dataset.n_interactions:
+        items = items.assign(popularity=items["item_id"].map(popularity_of(dataset)))
     columns = {name: [_plain(value) for value in items[name]] for name in items.columns}
     dtypes = {name: str(items[name].dtype) for name in items.columns}
     document = {"name": dataset.name, "category_field": dataset.category_field, "dtypes": dtypes, "items": columns}
