@@ -82,7 +82,9 @@ def flowchart(
     if direction not in DIRECTIONS:
         raise InputError(f"direction {direction!r}; accepted: {', '.join(DIRECTIONS)}")
     drawn = {name: Node(name, label, shape=shapes.get(name, "normal")) for name, label in nodes.items()}
-    arrows = [Link(drawn[link[0]], drawn[link[1]], message=link[2] if len(link) == 3 else "") for link in links]
+    arrows = [
+        Link(drawn[link[0]], drawn[link[1]], message=link[2] if len(link) == 3 else "") for link in links
+    ]
     return Diagram(FlowChart(title, list(drawn.values()), arrows, direction), title, description)
 
 

@@ -90,4 +90,6 @@ def digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
 
 def _cannot_write(target: Path, error: OSError) -> InputError:
     reason = error.strerror or str(error)
-    return InputError(f"cannot write {str(target)!r}: {reason}; give a path in a writable folder with free space")
+    return InputError(
+        f"cannot write {str(target)!r}: {reason}; give a path in a writable folder with free space"
+    )

@@ -59,7 +59,14 @@ def bars_with_intervals(
     ax = _axes(ax, height=0.42 * len(table) + 1.1)
     names = [str(name) for name in table.index]
     spread = [(table["mean"] - table["low"]).clip(lower=0), (table["high"] - table["mean"]).clip(lower=0)]
-    ax.barh(names, table["mean"], xerr=spread, color=COLOURS[5], error_kw={"ecolor": "black", "capsize": 3}, height=0.6)
+    ax.barh(
+        names,
+        table["mean"],
+        xerr=spread,
+        color=COLOURS[5],
+        error_kw={"ecolor": "black", "capsize": 3},
+        height=0.6,
+    )
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(label)
@@ -76,7 +83,9 @@ def bars_with_intervals(
     return ax
 
 
-def learning_curve(history: Mapping[str, Sequence[float]], label: str = "loss", ax: Axes | None = None) -> Axes:
+def learning_curve(
+    history: Mapping[str, Sequence[float]], label: str = "loss", ax: Axes | None = None
+) -> Axes:
     """Draw what training recorded, a line a series.
 
     Args:
@@ -144,5 +153,12 @@ def _chinese_family() -> list[str]:
             font_manager.fontManager.addfont(str(path))
             return [font_manager.FontProperties(fname=str(path)).get_name()]
     installed = {font.name for font in font_manager.fontManager.ttflist}
-    wanted = ("Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei", "WenQuanYi Micro Hei")
+    wanted = (
+        "Noto Sans CJK SC",
+        "Noto Sans SC",
+        "PingFang SC",
+        "Microsoft YaHei",
+        "SimHei",
+        "WenQuanYi Micro Hei",
+    )
     return [name for name in wanted if name in installed][:1]

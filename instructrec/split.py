@@ -91,7 +91,9 @@ def leave_last_out(dataset: Dataset) -> Split:
     from_the_end = ordered.groupby("user_id").cumcount(ascending=False)
     length = ordered.groupby("user_id")["item_id"].transform("size")
     long_enough = length >= 3
-    return _split(dataset, (from_the_end == 1) & long_enough, (from_the_end == 0) & long_enough, "leave-last-out")
+    return _split(
+        dataset, (from_the_end == 1) & long_enough, (from_the_end == 0) & long_enough, "leave-last-out"
+    )
 
 
 def split_global_time(dataset: Dataset, valid: float = 0.1, test: float = 0.1) -> Split:
@@ -111,7 +113,9 @@ def split_global_time(dataset: Dataset, valid: float = 0.1, test: float = 0.1) -
     times = dataset.interactions["timestamp"]
     first, second = times.quantile([1 - valid - test, 1 - test], interpolation="higher")
     ordered_times = dataset.ordered["timestamp"]
-    return _split(dataset, (ordered_times >= first) & (ordered_times < second), ordered_times >= second, "global-time")
+    return _split(
+        dataset, (ordered_times >= first) & (ordered_times < second), ordered_times >= second, "global-time"
+    )
 
 
 def random_holdout(dataset: Dataset, valid: float = 0.1, test: float = 0.1, seed: int = 0) -> Split:
@@ -127,7 +131,9 @@ def random_holdout(dataset: Dataset, valid: float = 0.1, test: float = 0.1, seed
         InputError: The shares leave no event for training.
     """
     _check_shares(valid, test)
-    draw = pd.Series(np.random.default_rng(seed).random(dataset.n_interactions), index=dataset.interactions.index)
+    draw = pd.Series(
+        np.random.default_rng(seed).random(dataset.n_interactions), index=dataset.interactions.index
+    )
     draw = draw.loc[dataset.ordered.index]
     return _split(dataset, (draw >= test) & (draw < test + valid), draw < test, "random-holdout")
 

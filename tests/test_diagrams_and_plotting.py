@@ -41,7 +41,12 @@ def test_the_same_diagram_has_the_same_script():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"nodes": {"推荐": "x"}, "links": []}, {"links": [("a", "c")]}, {"direction": "UP"}, {"shapes": {"z": "normal"}}],
+    [
+        {"nodes": {"推荐": "x"}, "links": []},
+        {"links": [("a", "c")]},
+        {"direction": "UP"},
+        {"shapes": {"z": "normal"}},
+    ],
 )
 def test_a_diagram_that_cannot_be_drawn_is_refused_in_one_line(changes):
     with pytest.raises(InputError) as caught:

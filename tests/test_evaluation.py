@@ -20,7 +20,11 @@ answers = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, 
 def test_yes_no_measures_equal_scikit_learn(pairs):
     true, pred = map(list, zip(*pairs, strict=True))
     assert ev.accuracy(true, pred) == pytest.approx(sk.accuracy_score(true, pred), abs=1e-12)
-    for ours, theirs in [(ev.precision, sk.precision_score), (ev.recall, sk.recall_score), (ev.f1, sk.f1_score)]:
+    for ours, theirs in [
+        (ev.precision, sk.precision_score),
+        (ev.recall, sk.recall_score),
+        (ev.f1, sk.f1_score),
+    ]:
         assert ours(true, pred) == pytest.approx(theirs(true, pred, zero_division=0), abs=1e-12)
 
 
@@ -66,7 +70,9 @@ def test_an_item_left_out_is_never_a_hit():
     assert ev.hit_rate([[1, 0]], [[-np.inf, 1.0]], 2).tolist() == [0]
 
 
-@pytest.mark.parametrize("call", [([[1, 0]], [[np.nan, 1]], 1), ([[1, 0]], [[1.0]], 1), ([[1, 0]], [[1, 2]], 0)])
+@pytest.mark.parametrize(
+    "call", [([[1, 0]], [[np.nan, 1]], 1), ([[1, 0]], [[1.0]], 1), ([[1, 0]], [[1, 2]], 0)]
+)
 def test_ranking_measures_refuse_bad_input(call):
     with pytest.raises(InputError):
         ev.ndcg(*call)
@@ -118,7 +124,9 @@ def world():
     """Five users who all end on item 7 of 8, after items 0, 1, 2."""
     rows = [(u, i, 5.0, t) for u in range(5) for t, i in enumerate([0, 1, 2, 7])]
     interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "rating", "timestamp"])
-    items = pd.DataFrame({"item_id": range(8), "title": [f"t{i}" for i in range(8)], "categories": [("c",)] * 8})
+    items = pd.DataFrame(
+        {"item_id": range(8), "title": [f"t{i}" for i in range(8)], "categories": [("c",)] * 8}
+    )
     return leave_last_out(Dataset("world", pd.DataFrame({"user_id": range(5)}), items, interactions))
 
 

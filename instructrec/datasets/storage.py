@@ -23,7 +23,12 @@ def catalogue_to_json(dataset: Dataset) -> str:
         items = items.assign(popularity=items["item_id"].map(popularity_of(dataset)))
     columns = {name: [_plain(value) for value in items[name]] for name in items.columns}
     dtypes = {name: str(items[name].dtype) for name in items.columns}
-    document = {"name": dataset.name, "category_field": dataset.category_field, "dtypes": dtypes, "items": columns}
+    document = {
+        "name": dataset.name,
+        "category_field": dataset.category_field,
+        "dtypes": dtypes,
+        "items": columns,
+    }
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 

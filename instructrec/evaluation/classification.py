@@ -78,5 +78,7 @@ def _binary(name: str, values: ArrayLike) -> np.ndarray:
         raise InputError(f"{name} has shape {array.shape}; a list of at least one 0 or 1 is accepted")
     if not np.isin(array, (0, 1)).all():
         wrong = array[~np.isin(array, (0, 1))][0]
-        raise InputError(f"{name} holds {wrong!r}; only 0 and 1 are accepted (cut probabilities at a threshold first)")
+        raise InputError(
+            f"{name} holds {wrong!r}; only 0 and 1 are accepted (cut probabilities at a threshold first)"
+        )
     return array.astype(bool)

@@ -30,7 +30,9 @@ class Interval(NamedTuple):
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def bootstrap_interval(values: ArrayLike, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Interval:
+def bootstrap_interval(
+    values: ArrayLike, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0
+) -> Interval:
     """Return the mean of a value a user and its percentile bootstrap interval (Efron, 1979).
 
     Args:
@@ -44,14 +46,18 @@ def bootstrap_interval(values: ArrayLike, confidence: float = 0.95, n_resamples:
     """
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
-        raise InputError(f"values of shape {array.shape} for an interval; a list of at least one number is accepted")
+        raise InputError(
+            f"values of shape {array.shape} for an interval; a list of at least one number is accepted"
+        )
     rng = np.random.default_rng(seed)
     means = np.array([array[rng.integers(0, array.size, array.size)].mean() for _ in range(n_resamples)])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(array.mean()), float(low), float(high))
 
 
-def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95, seed: int = 0) -> Interval:
+def paired_difference(
+    first: ArrayLike, second: ArrayLike, confidence: float = 0.95, seed: int = 0
+) -> Interval:
     """Return the mean of `first` - `second`, user by user, with its bootstrap interval.
 
     Args:
@@ -65,5 +71,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if a.shape != b.shape:
-        raise InputError(f"{a.shape} values against {b.shape}; a paired difference needs the same users in both")
+        raise InputError(
+            f"{a.shape} values against {b.shape}; a paired difference needs the same users in both"
+        )
     return bootstrap_interval(a - b, confidence=confidence, seed=seed)

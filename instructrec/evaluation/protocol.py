@@ -1,7 +1,7 @@
 """One evaluation for every recommender: ask, rank, measure user by user.
 
-Derived in chapter `evaluation`. The default ranks over the whole catalogue; samples of negatives can reverse the order of
-models (Krichene and Rendle, KDD 2020) and are here to show just that and to compare with papers that use them.
+Derived in chapter `evaluation`. The default ranks over the whole catalogue; samples of negatives can reverse the
+order of models (Krichene and Rendle, KDD 2020) and are here to show just that and to compare with papers.
 """
 
 from __future__ import annotations
@@ -84,13 +84,16 @@ def evaluate(
     if len(requests) == 0:
         raise InputError(f"part {part!r} of the {split.protocol} split holds no request; split more data")
     if instructions is not None and len(instructions) != len(requests):
-        raise InputError(f"{len(instructions)} instructions for {len(requests)} requests; give one each, or None")
+        raise InputError(
+            f"{len(instructions)} instructions for {len(requests)} requests; give one each, or None"
+        )
     allowed = candidate_mask(split, requests, n_negatives, seed)
     columns: dict[str, list[np.ndarray]] = {f"{name}@{k}": [] for k in ks for name in metrics}
     for start in range(0, len(requests), batch):
         rows = slice(start, start + batch)
         scores = np.array(
-            model.score(requests.histories[rows], None if instructions is None else instructions[rows]), dtype=float
+            model.score(requests.histories[rows], None if instructions is None else instructions[rows]),
+            dtype=float,
         )
         if np.isnan(scores).any():
             raise InputError(f"model {model.name} returned NaN scores; nothing can be ranked by them")

@@ -75,7 +75,9 @@ def relevance_by_rank(y_true: ArrayLike, y_pred: ArrayLike, k: int) -> np.ndarra
     """
     true, pred = np.asarray(y_true, dtype=bool), np.asarray(y_pred, dtype=float)
     if true.ndim != 2 or true.shape != pred.shape:
-        raise InputError(f"y_true has shape {true.shape} and y_pred {pred.shape}; two equal (batch, list) are accepted")
+        raise InputError(
+            f"y_true has shape {true.shape} and y_pred {pred.shape}; two equal (batch, list) are accepted"
+        )
     if np.isnan(pred).any():
         raise InputError("y_pred holds NaN; scores must be numbers (minus infinity leaves an item out)")
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:

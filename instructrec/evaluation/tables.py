@@ -49,14 +49,19 @@ def compare_with(base: Evaluation, others: Sequence[Evaluation], metric: str, se
     for one in others:
         interval = paired_difference(one.per_user[metric], base.per_user[metric], seed=seed)
         told_apart = interval.low > 0 or interval.high < 0
-        rows[one.model] = {f"{metric} minus {base.model}": str(interval), "differs": "yes" if told_apart else "no"}
+        rows[one.model] = {
+            f"{metric} minus {base.model}": str(interval),
+            "differs": "yes" if told_apart else "no",
+        }
     return pd.DataFrame(rows).T.rename_axis("model")
 
 
 def _check_same_requests(evaluations: Sequence[Evaluation]) -> None:
     first = evaluations[0]
     for other in evaluations[1:]:
-        if other.protocol != first.protocol or not other.per_user["user_id"].equals(first.per_user["user_id"]):
+        if other.protocol != first.protocol or not other.per_user["user_id"].equals(
+            first.per_user["user_id"]
+        ):
             raise InputError(
                 f"{first.model} was measured on {first.protocol}, {other.model} on {other.protocol} or on other users; "
                 "a table compares models on the same requests"

@@ -62,7 +62,9 @@ class Recommender(ABC):
             InputError: There is nothing to learn from.
         """
         if dataset.n_interactions == 0:
-            raise InputError(f"data set {dataset.name!r} holds no interactions; {self.name} needs at least one to fit")
+            raise InputError(
+                f"data set {dataset.name!r} holds no interactions; {self.name} needs at least one to fit"
+            )
         self.dataset = dataset
         self._fit(dataset)
         return self
@@ -90,7 +92,9 @@ class Recommender(ABC):
         columns = [self.dataset.item_columns(history) for history in histories]
         texts = [None] * len(columns) if instructions is None else list(instructions)
         if len(texts) != len(columns):
-            raise InputError(f"{len(texts)} instructions for {len(columns)} histories; give one each, or None")
+            raise InputError(
+                f"{len(texts)} instructions for {len(columns)} histories; give one each, or None"
+            )
         scores = np.asarray(self._score(columns, texts), dtype=np.float32)
         if scores.shape != (len(columns), self.dataset.n_items):
             raise InputError(
@@ -131,7 +135,9 @@ class Recommender(ABC):
         allowed = np.ones(self.dataset.n_items, dtype=bool)
         if candidates is not None:
             if len(candidates) == 0:
-                raise InputError("candidates is an empty list; give item ids, or leave it out for the whole catalogue")
+                raise InputError(
+                    "candidates is an empty list; give item ids, or leave it out for the whole catalogue"
+                )
             allowed[:] = False
             allowed[self.dataset.item_columns(candidates)] = True
         if instruction and not self.follows_instructions:
@@ -199,10 +205,14 @@ class Recommender(ABC):
         folder = Path(path)
         header = read_header(folder)
         if header["model"] != cls.name:
-            raise InputError(f"{str(folder)!r} holds a {header['model']} model; {cls.__name__} loads {cls.name}")
+            raise InputError(
+                f"{str(folder)!r} holds a {header['model']} model; {cls.__name__} loads {cls.name}"
+            )
         for name, expected in header["sha256"].items():
             if not (folder / name).is_file() or digest(folder / name) != expected:
-                raise InputError(f"{str(folder / name)!r} is missing or damaged (its SHA-256 differs); train it again")
+                raise InputError(
+                    f"{str(folder / name)!r} is missing or damaged (its SHA-256 differs); train it again"
+                )
         model = cls(**header["settings"])
         model.dataset = catalogue_from_json((folder / "items.json").read_text("utf-8"))
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
@@ -229,7 +239,9 @@ def read_header(folder: Path) -> dict[str, Any]:
         ) from error
     wanted = {"format", "model", "settings", "dataset", "sha256"}
     if not isinstance(header, dict) or not wanted <= header.keys():
-        raise InputError(f"{str(folder / 'model.json')!r} lacks one of {', '.join(sorted(wanted))}; train it again")
+        raise InputError(
+            f"{str(folder / 'model.json')!r} lacks one of {', '.join(sorted(wanted))}; train it again"
+        )
     if header["format"] != FORMAT:
         raise one_of("format of a saved model", header["format"], [FORMAT])
     return header
