@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("leave-last-out", "global-time", "random-holdout")
 TASKS = ("ranking", "sampled", "yes-no")
+USUAL_N = 10
 N_SAMPLED = 9  # with the target, ten candidates as in the paper's reranking
 REQUEST_KEYS = ("user", "history", "instruction", "candidates", "n")
 TRAINING_NOTE = "training.json"
@@ -155,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     who.add_argument("--requests", metavar="FILE", help="JSON Lines, one request a line, answered in order")
     recommend.add_argument("--instruction", metavar="TEXT", help="what the user asks for")
     recommend.add_argument("--candidates", metavar="ID,ID,…", help="choose from these items only")
-    recommend.add_argument("--n", type=_whole(1), default=10, help="how many items (default: %(default)s)")
+    recommend.add_argument("--n", type=_whole(1), help=f"how many items (default: {USUAL_N})")
     return parser
 
 
@@ -373,10 +374,9 @@ def _recommend(options: argparse.Namespace) -> None:
     else:
         lines = [("", {"history": options.history} if options.user is None else {"user": options.user})]
     for _, request in lines:
-        request.setdefault("n", options.n)
-        for given in ("instruction", "candidates"):
+        for given in ("instruction", "candidates", "n"):
             if getattr(options, given) is not None:
-                request[given] = getattr(options, given)
+                request.setdefault(given, getattr(options, given))
     needs_data = any("user" in request or request.get("instruction") for _, request in lines)
     model = _ready_model(options.model, options.data, needs_data)
     answers = []
@@ -418,7 +418,7 @@ def _answer(model: Recommender, request: dict[str, Any]) -> dict[str, Any]:
             )
     else:
         history = _ids(request["history"], "history", dataset)
-    n = request["n"]
+    n = request.get("n", min(USUAL_N, dataset.n_items))
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= dataset.n_items:
         raise InputError(
             f"n is {n!r}; a whole number from 1 to {dataset.n_items}, the catalogue's size, is accepted"
@@ -443,7 +443,8 @@ def _answer(model: Recommender, request: dict[str, Any]) -> dict[str, Any]:
         own = {
             name: value for name, value in item.items() if name not in ("item_id", "title", "rank", "score")
         }
-        items.append({name: row[name] for name in ("rank", "item_id", "title", "score")} | own)
+        shown: dict[str, Any] = {name: row[name] for name in ("rank", "item_id", "title", "score")}
+        items.append(shown | own)
     return {"instruction": text, "parsed": parsed, "items": items}
 
 

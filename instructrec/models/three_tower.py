@@ -101,15 +101,15 @@ class ThreeTower(Recommender):
         """
         if interaction not in INTERACTIONS:
             raise one_of("interaction", interaction, INTERACTIONS)
-        counts = dict(
-            embedding_size=embedding_size,
-            hidden_size=hidden_size,
-            length=length,
-            instruction_length=instruction_length,
-            n_negatives=n_negatives,
-            epochs=epochs,
-            batch_size=batch_size,
-        )
+        counts = {
+            "embedding_size": embedding_size,
+            "hidden_size": hidden_size,
+            "length": length,
+            "instruction_length": instruction_length,
+            "n_negatives": n_negatives,
+            "epochs": epochs,
+            "batch_size": batch_size,
+        }
         for setting, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{setting} is {value!r}; a whole number of at least 1 is accepted")
@@ -174,7 +174,7 @@ class ThreeTower(Recommender):
         texts = training_instructions(dataset, instructions, self.settings["instruction_share"], rng)
         self.vocabulary = vocabulary_of([*texts, *chain(*wordings(dataset).values())])
         examples = self._examples(dataset, texts)
-        from instructrec.backend import quiet_keras, silent_stderr
+        from instructrec.backend import quiet_keras
 
         keras = quiet_keras()
         import tensorflow as tf
@@ -195,10 +195,9 @@ class ThreeTower(Recommender):
         valid = batches(
             [part[order[:kept]] for part in examples], dataset.n_items, self.settings, fresh=False
         )
-        with silent_stderr():
-            record = network.fit(
-                train, validation_data=valid if kept else None, epochs=epochs, verbose=verbose, shuffle=False
-            )
+        record = network.fit(
+            train, validation_data=valid if kept else None, epochs=epochs, verbose=verbose, shuffle=False
+        )
         self.history = {name: [float(value) for value in values] for name, values in record.history.items()}
         self._network = network
         self.weights = {
@@ -473,9 +472,9 @@ def category_names(dataset: Dataset) -> list[str]:
 
 
 def category_matrix(dataset: Dataset) -> np.ndarray:
-    """Return each item's categories as equal shares of 1, shape (n_items, n_categories), float32."""
+    """Return each item's categories as equal shares of 1, shape (n_items, n_categories), at least one column of 0."""
     number = {name: column for column, name in enumerate(category_names(dataset))}
-    matrix = np.zeros((dataset.n_items, len(number)), dtype=np.float32)
+    matrix = np.zeros((dataset.n_items, max(1, len(number))), dtype=np.float32)
     for row, names in zip(matrix, dataset.items[dataset.category_field], strict=True):
         for name in names:
             row[number[name]] = 1 / len(names)

@@ -1,0 +1,178 @@
+"""The command line as scripts use it: what it prints where, and what it does not import."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from instructrec import cli, models
+from instructrec.datasets.readers import from_csv
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    rows = [(user, 100 + int(item)) for user in range(1, 41) for item in rng.permutation(25)[:8]]
+    table = pd.DataFrame(rows, columns=["user_id", "item_id"]).assign(rating=4.0, timestamp=range(len(rows)))
+    path = tmp_path_factory.mktemp("data") / "events.csv"
+    table.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def saved(csv, tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("models") / "knn")
+    assert cli.main(["train", "--model", "item-knn", "--data", csv, "--out", folder, "--set", "k=5"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*words):
+        status = cli.main(list(map(str, words)))
+        out, err = capsys.readouterr()
+        assert status == 0, err
+        return out
+
+    return run
+
+
+def test_recommend_as_json(run, saved, csv):
+    out = run("recommend", "--model", saved, "--data", csv, "--history", "100,101", "--n", 3, "--json")
+    answer = json.loads(out)
+    assert set(answer) == {"instruction", "parsed", "items"}
+    assert answer["instruction"] is None
+    assert [item["rank"] for item in answer["items"]] == [1, 2, 3]
+    assert {"rank", "item_id", "title", "score"} <= set(answer["items"][0])
+    expected = models.load(saved).recommend([100, 101], n=3)
+    assert [item["item_id"] for item in answer["items"]] == expected["item_id"].tolist()
+
+
+def test_recommend_says_what_it_understood(run, csv):
+    answer = json.loads(
+        run(
+            *("recommend", "--model", "most-popular", "--data", csv, "--newcomer", "--json"),
+            *("--instruction", "popularity > 0.5"),
+        )
+    )
+    assert answer["parsed"]["conditions"] == [{"field": "popularity", "op": ">", "value": 0.5}]
+    assert 0 < len(answer["items"]) < 10
+
+
+def test_requests_are_answered_in_order(run, saved, csv, tmp_path):
+    lines = [{"user": 3}, {"history": [100], "n": 2}, {"history": "101, 102", "candidates": ["103", 104]}]
+    file = tmp_path / "requests.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    words = ("recommend", "--model", saved, "--data", csv, "--requests", file)
+    answers = json.loads(run(*words, "--json"))
+    assert [len(answer["items"]) for answer in answers] == [10, 2, 2]
+    assert {item["item_id"] for item in answers[2]["items"]} == {103, 104}
+    seen = set(from_csv(csv).history(3))
+    assert not seen & {item["item_id"] for item in answers[0]["items"]}
+    assert len(run(*words).split("\n\n")) == 3
+
+
+@pytest.mark.parametrize("task", cli.TASKS)
+def test_evaluate(run, saved, csv, task):
+    words = ("evaluate", "--model", saved, "--data", csv, "--task", task, "--k", 5)
+    document = json.loads(run(*words, "--json"))
+    assert document["n_requests"] == 40
+    for row in document["metrics"].values():
+        assert 0 <= row["low"] <= row["mean"] <= row["high"] <= 1
+    table = run(*words)
+    assert all(name in table for name in document["metrics"])
+
+
+@pytest.mark.parametrize("name", ["random", "most-popular", "item-knn"])
+@pytest.mark.parametrize("protocol", cli.PROTOCOLS)
+def test_a_name_is_fitted_on_the_spot(run, csv, name, protocol):
+    document = json.loads(run("evaluate", "--model", name, "--data", csv, "--protocol", protocol, "--json"))
+    assert document["protocol"] == protocol
+    assert document["n_requests"] > 0
+
+
+def test_train_says_what_it_trained_on(run, csv, tmp_path):
+    words = ("train", "--model", "most-popular", "--data", csv, "--out", tmp_path / "model")
+    document = json.loads(run(*words, "--json"))
+    assert document["model"] == "most-popular"
+    note = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert note["protocol"] == "leave-last-out"
+    run(*words)  # a saved model may be replaced
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_data_writes_tables_that_can_be_read_back(run, csv, tmp_path):
+    document = json.loads(run("data", csv, "--out", tmp_path, "--json"))
+    assert document["figures"]["users"] == 40
+    again = from_csv(tmp_path / "interactions.csv", items=tmp_path / "items.csv")
+    pd.testing.assert_frame_equal(again.interactions, from_csv(csv).interactions)
+    assert "interactions" in run("data", csv)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_generate(run, tmp_path, ending):
+    file = tmp_path / f"instructions.{ending}"
+    document = json.loads(run("generate", "--data", "shop", "--n", 40, "--out", file, "--seed", 1, "--json"))
+    assert document["n"] == 40
+    assert sum(row["count"] for row in document["statistics"]) == 40
+    assert file.stat().st_size > 0
+
+
+def test_three_tower_shows_progress_on_stderr_only(csv, tmp_path, capsys):
+    words = ["train", "--model", "three-tower", "--data", csv, "--out", str(tmp_path / "model"), "--json"]
+    assert cli.main([*words, "--set", "epochs=1", "--set", "length=3", "--set", "n_negatives=2"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["settings"]["epochs"] == 1
+    assert "loss" in err
+    assert cli.main(["recommend", "--model", str(tmp_path / "model"), "--data", csv, "--newcomer"]) == 0
+
+
+def shell(*words, **options):
+    command = [sys.executable, "-m", "instructrec", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+@pytest.mark.parametrize("name", ["most-popular", "item-knn"])
+def test_a_light_answer_imports_nothing_heavy(name, csv, saved, tmp_path):
+    out = str(tmp_path / "model")
+    assert cli.main(["train", "--model", name, "--data", csv, "--out", out]) == 0
+    environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
+    done = shell("recommend", "--model", out, "--data", csv, "--history", "100", "--json", env=environment)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["items"]
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "pandas" in imported
+    assert not {"tensorflow", "keras", "matplotlib", "sklearn"} & imported
+
+
+def test_a_closed_pipe_is_quiet(saved, csv):
+    command = f"{sys.executable} -m instructrec recommend --model {saved} --data {csv} --history 100 | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_interrupted_by_the_user(tmp_path, csv):
+    out = tmp_path / "out" / "instructions.jsonl"
+    words = ["generate", "--data", "shop", "--n", "1000000", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "instructrec", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while not (out.parent.is_dir() and any(out.parent.iterdir())) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert stderr.splitlines()[-1].startswith("instructrec: interrupted")
+    assert "Traceback" not in stderr
+    assert list(out.parent.iterdir()) == []
