@@ -2,6 +2,16 @@
 (() => {
   const isDark = () => document.documentElement.dataset.theme === "dark";
 
+  // A wide drawing shrinks a little to fit its column; below that its box scrolls. The box is the image, and has the
+  // text alternative.
+  const fit = (svg) => {
+    const width = svg.viewBox.baseVal.width;
+    Object.assign(svg.style, { width: "100%", maxWidth: `${width}px`, minWidth: `${0.7 * width}px` });
+    svg.removeAttribute("height");
+    for (const name of ["role", "aria-roledescription", "aria-labelledby", "aria-describedby"]) svg.removeAttribute(name);
+    svg.setAttribute("aria-hidden", "true");
+  };
+
   const draw = async () => {
     const diagrams = [...document.querySelectorAll(".book-diagram > pre.mermaid")];
     if (!diagrams.length || !window.mermaid) return;
@@ -22,8 +32,7 @@
       try {
         const { svg } = await window.mermaid.render(`book-diagram-${index}-${theme}`, element.bookSource);
         element.innerHTML = svg;
-        // the container is the image and has the text alternative
-        element.firstElementChild?.setAttribute("role", "presentation");
+        fit(element.querySelector("svg"));
         element.dataset.drawn = theme;
       } catch (error) {
         element.textContent = element.bookSource;
