@@ -27,6 +27,7 @@ PROTOCOLS = ("leave-last-out", "global-time", "random-holdout")
 TASKS = ("ranking", "sampled", "yes-no")
 USUAL_N = 10
 N_SAMPLED = 9  # with the target, ten candidates as in the paper's reranking
+ANSWER_KEYS = ("rank", "item_id", "title", "score")
 REQUEST_KEYS = ("user", "history", "instruction", "candidates", "n")
 TRAINING_NOTE = "training.json"
 
@@ -440,11 +441,8 @@ def _answer(model: Recommender, request: dict[str, Any]) -> dict[str, Any]:
     attributes = dataset.items.set_index("item_id", drop=False).loc[table["item_id"].tolist()]
     items: list[dict[str, Any]] = []
     for row, item in zip(table.to_dict("records"), attributes.to_dict("records"), strict=True):
-        own = {
-            name: value for name, value in item.items() if name not in ("item_id", "title", "rank", "score")
-        }
-        shown: dict[str, Any] = {name: row[name] for name in ("rank", "item_id", "title", "score")}
-        items.append(shown | own)
+        own = {str(name): value for name, value in item.items() if name not in ANSWER_KEYS}
+        items.append({**{str(name): row[name] for name in ANSWER_KEYS}, **own})
     return {"instruction": text, "parsed": parsed, "items": items}
 
 
