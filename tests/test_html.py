@@ -181,7 +181,8 @@ BROKEN_PAGE = """<!doctype html><html><head><title>t</title></head><body><main c
 <h1>broken</h1><p>maths left: \\\\(x\\\\)</p><span class="math">\\(x\\)</span><pre class="mermaid">flowchart</pre>
 <img src="absent.png"><div style="width: 3000px">wide</div>
 <button></button><p style="color: #ddd; background: #fff">pale</p>
-<script src="http://outside.invalid/x.js"></script><script>console.error("complaint"); throw new Error("thrown")</script>
+<script src="http://outside.invalid/x.js"></script>
+<script>console.error("complaint"); throw new Error("thrown")</script>
 <a href="nowhere.html">a</a><a href="#nothing">b</a></main></body></html>"""
 
 
