@@ -109,3 +109,15 @@ def test_light_models_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_saving_never_replaces_a_folder_of_other_files(tiny, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="other files"):
+        models.create("most-popular").fit(tiny).save(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_loaded_model_still_knows_what_is_popular(tiny, tmp_path):
+    loaded = models.load(models.create("most-popular").fit(tiny).save(tmp_path / "model"))
+    assert set(loaded.recommend([], instruction="popularity >= 0.9")["item_id"]) == {10}

@@ -170,12 +170,16 @@ class Recommender(ABC):
         The folder appears whole or not at all.
 
         Raises:
-            InputError: The model is not fitted, or the place cannot be written.
+            InputError: The model is not fitted, the place cannot be written, or it is a folder of other files.
         """
         self._check_fitted()
         from instructrec.datasets.storage import catalogue_to_json
 
         folder = Path(path)
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
+            raise InputError(
+                f"{str(folder)!r} is a folder with other files; give a new folder or a saved model's"
+            )
         with atomic_directory(folder) as part:
             with atomic_write(part / "arrays.npz", "wb") as handle:
                 np.savez(handle, **self._arrays())  # type: ignore[arg-type]
