@@ -135,8 +135,10 @@ def test_an_archive_is_unpacked_whole(tmp_path: Path) -> None:
     path = archive(tmp_path, {"package/a.js": b"a", "package/fonts/b.woff": b"b", "package/not-wanted": b"c"})
     pin = pin_for(path, "a.js", "fonts/*")
     assert not fetch_assets.is_complete(pin, tmp_path)
+    (tmp_path / "vendor" / ".unpacking-interrupted").mkdir(parents=True)
     fetch_assets.unpack(path, pin, tmp_path)
     assert fetch_assets.is_complete(pin, tmp_path)
+    assert [p.name for p in (tmp_path / "vendor").iterdir()] == ["package"]
     placed = {p.relative_to(tmp_path).as_posix() for p in (tmp_path / "vendor").rglob("*") if p.is_file()}
     assert placed == {"vendor/package/a.js", "vendor/package/fonts/b.woff", "vendor/package/.integrity"}
 

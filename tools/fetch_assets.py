@@ -71,6 +71,8 @@ def unpack(archive: Path, pin: dict[str, Any], root: Path = ROOT) -> None:
         raise AssetError(f"{archive.name}: expected {pin['integrity']}, found {found}; nothing was unpacked")
     target = root / pin["into"]
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left_by_an_interrupted_run in target.parent.glob(".unpacking-*"):
+        shutil.rmtree(left_by_an_interrupted_run)
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=target.parent) as temporary:
         fresh = Path(temporary) / target.name
         with tarfile.open(archive) as tar:
