@@ -65,6 +65,32 @@ format: setup  ## let ruff repair and format everything
 lab: setup  ## open the chapters in JupyterLab
 	@$(RUN) -m jupyterlab book
 
+# The classroom, see assignments/README.md: NAME is the assignment, ARGS go to nbgrader (ARGS=--force does a thing again)
+NAME := preprocessing
+ARGS :=
+NBGRADER := cd assignments && ../$(RUN) -m nbgrader
+
+.PHONY: release
+release: setup  ## the assignment as students get it, assignments/release/
+	@$(NBGRADER) generate_assignment $(NAME) --force $(ARGS)
+
+.PHONY: collect
+collect: setup  ## take in what students sent, from assignments/downloaded/NAME/archive
+	@$(NBGRADER) zip_collect $(NAME) --force $(ARGS)
+
+.PHONY: grade
+grade: setup  ## grade what was collected
+	@$(NBGRADER) autograde $(NAME) $(ARGS)
+
+.PHONY: classroom
+classroom: setup  ## JupyterLab on the assignments; grade written answers there
+	@cd assignments && ../$(RUN) -m jupyterlab
+
+.PHONY: feedback
+feedback: setup  ## a page for each student, assignments/feedback/, and grades.csv
+	@$(NBGRADER) generate_feedback $(NAME) --force $(ARGS)
+	@$(NBGRADER) export
+
 .PHONY: execute
 execute: setup  ## execute the committed notebooks in place (NB="book/faq.ipynb …" for some)
 	@$(RUN) -m tools.execute_notebooks $(NB)
