@@ -1,0 +1,10 @@
+"""Four scenarios, each with what makes it different, on data whose truth is known: shop, feed, school, screen.
+
+Each is worked in chapter `scenarios`.
+"""
+
+from instructrec.scenarios import ecommerce, education, media, social
+from instructrec.scenarios.figures import curves_with_intervals
+from instructrec.scenarios.filtering import FilterByInstruction
+
+__all__ = ["FilterByInstruction", "curves_with_intervals", "ecommerce", "education", "media", "social"]
