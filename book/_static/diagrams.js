@@ -20,6 +20,8 @@
       startOnLoad: false,
       securityLevel: "strict",
       theme,
+      // the dark theme's own ground for labels on arrows is too light for its text
+      themeVariables: isDark() ? { edgeLabelBackground: "#333333" } : {},
       fontFamily: getComputedStyle(document.body).fontFamily,
       flowchart: { useMaxWidth: false, htmlLabels: true },
       sequence: { useMaxWidth: false },

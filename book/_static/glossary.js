@@ -34,8 +34,14 @@
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape") document.querySelectorAll(".book-definition").forEach((tip) => { tip.hidden = true; });
     });
+    // keyboard focus scrolls the link into view after it has opened the note, so the note follows its link
     window.addEventListener("scroll", () => {
-      document.querySelectorAll(".book-definition").forEach((tip) => { tip.hidden = true; });
+      document.querySelectorAll(".book-definition:not([hidden])").forEach((tip) => {
+        const link = document.querySelector(`[aria-describedby="${tip.id}"]`);
+        const box = link.getBoundingClientRect();
+        if (box.bottom < 0 || box.top > window.innerHeight) tip.hidden = true;
+        else show(link, tip);
+      });
     }, { passive: true });
   });
 })();

@@ -5,6 +5,10 @@ document.addEventListener("DOMContentLoaded", () => {
     button.removeAttribute("aria-label");
     button.removeAttribute("title");
   });
+  // "Show code cell source" names a folded cell better than the label that it carries
+  document.querySelectorAll("summary[aria-label]").forEach((summary) => {
+    if (summary.textContent.trim()) summary.removeAttribute("aria-label");
+  });
   // an icon's tooltip is not part of the button's name
   document.querySelectorAll(".theme-switch-button i[title]").forEach((icon) => {
     icon.removeAttribute("title");
