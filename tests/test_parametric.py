@@ -167,15 +167,20 @@ def test_popularity_is_the_share_of_other_items_with_fewer_events() -> None:
 
 
 def test_popularity_needs_a_column_or_interactions() -> None:
-    saved = catalogue_from_json(catalogue_to_json(FILMS))
-    assert met("genre = Comedy and not year > 1984", saved) == [3]
+    silent = FILMS.with_interactions(EVENTS.iloc[:0])
+    assert met("genre = Comedy and not year > 1984", silent) == [3]
     with pytest.raises(InputError, match="popularity is unknown"):
-        parse("popularity > 0.5", saved)
-    assert parse("popular comedy", saved).describe()["ignored"] == "popular"
+        parse("popularity > 0.5", silent)
+    assert parse("popular comedy", silent).describe()["ignored"] == "popular"
     own = Dataset(
         "own", FILMS.users, ITEMS.assign(popularity=[0.9, 0, 0, 0, 0, 0]), EVENTS.iloc[:0], "genres"
     )
     assert met("popularity > 0.5", own) == [1]
+
+
+def test_a_saved_catalogue_keeps_the_popularity_that_its_interactions_told() -> None:
+    saved = catalogue_from_json(catalogue_to_json(FILMS))
+    assert met("popularity > 0.5", saved) == met("popularity > 0.5", FILMS) == [2, 3, 4]
 
 
 def test_a_constraint_tells_what_it_demands() -> None:

@@ -70,7 +70,7 @@ CARD = DataCard(
     ),
     source=f"{ZIP_URL} (MD5 {ZIP_MD5}), or the copy inside the Python wheel {WHEEL} (each file checked by SHA-256)",
     licence=(
-        "Research and teaching use with acknowledgement; no redistribution and no commercial use without permission "
+        "Research use with acknowledgement; no redistribution and no commercial use without permission "
         "from GroupLens. Fetched by the reader, never part of this repository."
     ),
     citation=(
