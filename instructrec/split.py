@@ -42,12 +42,14 @@ class Split:
         train: The data set with the training interactions only.
         valid: Interactions for choosing settings.
         test: Interactions for the final figure, touched once.
+        before_test: Training and validation together, in order of time, ties in the order of the file.
         protocol: Name of the rule that made the split.
     """
 
     train: Dataset
     valid: pd.DataFrame
     test: pd.DataFrame
+    before_test: pd.DataFrame
     protocol: str
 
     def requests(self, part: str = "test") -> Requests:
@@ -62,9 +64,7 @@ class Split:
         if part not in ("valid", "test"):
             raise one_of("part of a split", part, ["valid", "test"])
         wanted = self.valid if part == "valid" else self.test
-        known = self.train.interactions
-        if part == "test":
-            known = pd.concat([known, self.valid], ignore_index=True)
+        known = self.train.interactions if part == "valid" else self.before_test
         histories = self.train.with_interactions(known).histories()
         rows: list[tuple[Hashable, list[Hashable], list[Hashable]]] = []
         for user, items in self.train.with_interactions(wanted).histories().items():
@@ -156,5 +156,6 @@ def _split(dataset: Dataset, in_valid: pd.Series, in_test: pd.Series, protocol: 
         train=dataset.with_interactions(ordered[~(in_valid | in_test)]),
         valid=ordered[in_valid].reset_index(drop=True),
         test=ordered[in_test].reset_index(drop=True),
+        before_test=ordered[~in_test].reset_index(drop=True),
         protocol=protocol,
     )

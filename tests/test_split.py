@@ -86,6 +86,16 @@ def test_requests_hold_known_events_in_order_and_ask_for_new_items(rows, name, p
         assert set(asked.loc[asked["user_id"] == user, "item_id"]) <= met
 
 
+def test_a_tie_between_training_and_validation_keeps_the_order_of_the_file():
+    split = random_holdout(dataset([(1, item, 100) for item in range(1, 9)]), valid=0.3, test=0.3, seed=1)
+    assert [len(part) > 0 for part in parts(split)] == [True] * 3
+    assert (
+        split.train.interactions["item_id"].max() > split.valid["item_id"].min()
+    )  # file order mixes the two
+    (history,) = split.requests("test").histories
+    assert history == sorted(history)
+
+
 def test_ties_keep_the_order_of_the_file_not_of_ids():
     # The ids fall while the file goes on: a sort by id would turn the order round.
     split = leave_last_out(dataset([(1, item, 100) for item in (8, 5, 2, 1)]))
