@@ -423,6 +423,8 @@ def test_simulator_follows_its_seed_and_refuses_nonsense():
 GOOD = '{"reviewerID":"A","asin":"B","overall":5.0,"unixReviewTime":5}\n'
 BAD_FILES = {
     "empty": ("a.csv", "", "is empty"),
+    "a byte order mark only": ("a.csv", "\ufeff", "is empty"),
+    "wide spaces only": ("a.jsonl", "\u3000\n", "is empty"),
     "spaces only": ("a.csv", "  \n \n", "is empty"),
     "header only": ("a.csv", HEADER, "a header and no rows"),
     "header and blank lines": ("a.csv", HEADER + "\n\n", "a header and no rows"),
@@ -440,6 +442,8 @@ BAD_FILES = {
     "time before 1970": ("a.csv", HEADER + "1,2,3,-5\n", "column 'timestamp': '-5'"),
     "no time in a row": ("a.csv", HEADER + "1,2,3,\n", "column 'timestamp': an empty cell"),
     "no user in a row": ("a.csv", HEADER + ",2,3,4\n", "line 2, column 'user_id': an empty cell"),
+    "a user that is no number": ("a.csv", HEADER + "1,2,3,4\nNaN,2,3,4\n",
+                                 "line 3, column 'user_id': 'NaN'; accepted: an id"),
     "blank item": ("a.csv", HEADER + "\n1,  ,3,4\n", "line 3, column 'item_id': an empty cell"),
     "a cell too many": ("a.csv", HEADER + "1,2,3,4\n1,2,3,4,5\n", "line 3: 5 cells; 4 are accepted"),
     "a cell too few": ("a.csv", HEADER + "1,2\n", "line 2: 2 cells"),
@@ -449,6 +453,7 @@ BAD_FILES = {
     "cut gzip": ("a.csv.gz", gzip.compress(HEADER.encode() * 50)[:-9], "not a whole gzip"),
     "JSON list": ("a.jsonl", "[1]\n", "line 1: a list"),
     "not JSON": ("a.jsonl", GOOD + "\n{oops\n", "line 3: '{oops' is not JSON"),
+    "nested too deep": ("a.jsonl", "[" * 100_000, "line 1: .* is not JSON"),
     "other keys": ("a.jsonl", '{"who":1}\n', "line 1: the keys who .*reviewerID"),
     "nine stars": ("a.jsonl", GOOD + GOOD.replace("5.0", "9"), "line 2, column 'overall': 9; accepted: a number"),
     "no item": ("a.jsonl", GOOD.replace('"B"', "null"), "line 1, column 'asin': an empty cell"),
@@ -471,6 +476,8 @@ def test_a_bad_file_ends_in_one_line(case, tmp_path):
 def test_places_that_are_no_file(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no file .*none.csv"):
         load(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="cannot read .*: File name too long"):
+        load(tmp_path / ("a" * 300 + ".csv"))
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         load(tmp_path / "folder.csv")
@@ -526,6 +533,32 @@ def test_from_csv_with_items(tmp_path):
     items.write_text("item_id,title\n2,One\n2,Two\n")
     with pytest.raises(InputError, match="twice"):
         from_csv(events, items=items)
+
+
+def test_events_and_items_may_write_ids_as_numbers_and_as_text(tmp_path):
+    events, items = tmp_path / "events.csv", tmp_path / "items.csv"
+    events.write_text(HEADER + "1,2,3,4\n1,7,3,5\n")
+    items.write_text("item_id,title\n7,Seven\n2,Two\nB00,Other\n")
+    data = from_csv(events, items=items)
+    assert data.titles == {"7": "Seven", "2": "Two", "B00": "Other"}
+    assert data.histories() == {1: ["2", "7"]}
+    assert data.item_columns(["2", "7"]).tolist() == [1, 0]
+
+
+def test_categories_of_a_table_may_be_arrays(tmp_path):
+    """Reading Parquet gives arrays."""
+    events = tmp_path / "events.csv"
+    events.write_text(HEADER + "1,2,3,4\n")
+    items = pd.DataFrame({"item_id": [2], "title": ["Two"], "categories": [np.array(["A", "B"])]})
+    assert from_csv(events, items=items).items["categories"].tolist() == [("A", "B")]
+
+
+def test_reviews_may_hold_other_line_separators_and_broken_emoji(tmp_path):
+    file = tmp_path / "reviews.jsonl"
+    review = GOOD.replace("}", ',"reviewText":"one\u2028two\x85three \\ud83d \\ud83d\\ude00"}')
+    file.write_text(review + GOOD, encoding="utf-8")
+    data = load(file)
+    assert data.interactions["review"].tolist() == ["one\u2028two\x85three ? 😀", ""]
 
 
 def test_the_raw_shop_is_refused_by_its_first_bad_cell():

@@ -19,13 +19,12 @@ import numpy as np
 import pandas as pd
 
 from instructrec.datasets.dataset import DataCard, Dataset
-from instructrec.datasets.schemas import check, events_schema, reviews_schema, seconds
+from instructrec.datasets.schemas import MISSING, check, events_schema, reviews_schema, seconds
 from instructrec.errors import InputError, one_of
 from instructrec.files import digest
 from instructrec.preprocess import to_numbers
 
 PathLike = str | os.PathLike[str]
-MISSING = ["NA", "N/A", "NaN", "nan", "null", "None"]
 # Keys of user, item, stars, time, text and headline in the review files of 2014 and 2018, and in those of 2023.
 REVIEW_KEYS = (
     ("reviewerID", "asin", "overall", "unixReviewTime", "reviewText", "summary"),
@@ -85,7 +84,7 @@ def from_csv(
     ).reset_index(drop=True)
     known = np.unique(interactions["item_id"].to_numpy())
     if items is not None:
-        catalogue = _own_items(items, interactions, str(file))
+        catalogue, interactions = _own_items(items, interactions, str(file))
     else:
         titles = pd.Series(dtype=object)
         if title is not None:
@@ -180,12 +179,14 @@ def amazon_reviews(path: PathLike, metadata: PathLike | None = None) -> Dataset:
 
 
 def _read_bytes(file: Path) -> bytes:
-    if file.is_dir():
-        raise InputError(f"{str(file)!r} is a folder; a file is accepted")
     try:
+        if file.is_dir():
+            raise InputError(f"{str(file)!r} is a folder; a file is accepted")
         content = file.read_bytes()
         if file.suffix == ".gz":
             content = gzip.decompress(content)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"no file {str(file)!r}; give the path of an existing file") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -203,12 +204,15 @@ def _read_bytes(file: Path) -> bytes:
 def _read_text(file: Path) -> str:
     content = _read_bytes(file)
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"{str(file)!r}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from error
+    if not text.strip():
+        raise InputError(f"{str(file)!r} is empty; at least one event is needed")
+    return text
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
@@ -241,12 +245,13 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
 def _json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line numbers and objects; the product files of 2014 hold Python literals instead of JSON."""
-    for number, line in enumerate(_read_text(file).splitlines(), start=1):
+    # Only a line feed ends a line here: `str.splitlines` would also cut at U+2028 within a review.
+    for number, line in enumerate(_read_text(file).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             value = _literal(line)
             if value is None:
                 raise InputError(
@@ -255,7 +260,18 @@ def _json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(value, dict):
             kind = type(value).__name__
             raise InputError(f"{str(file)!r}, line {number}: a {kind}; one JSON object a line is accepted")
-        yield number, value
+        yield number, _storable(value) if r"\ud" in line.lower() else value
+
+
+def _storable(value: Any) -> Any:
+    """Return a JSON value whose broken emoji (halves of a surrogate pair), which no file can hold, became "?"."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, list):
+        return [_storable(part) for part in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(part) for key, part in value.items()}
+    return value
 
 
 def _literal(line: str) -> Any:
@@ -302,7 +318,10 @@ def _catalogue(
     return table
 
 
-def _own_items(items: PathLike | pd.DataFrame, interactions: pd.DataFrame, source: str) -> pd.DataFrame:
+def _own_items(
+    items: PathLike | pd.DataFrame, interactions: pd.DataFrame, source: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the catalogue, and the events with ids of the catalogue's type."""
     if isinstance(items, pd.DataFrame):
         table, origin = items.reset_index(drop=True), "items"
     else:
@@ -320,6 +339,9 @@ def _own_items(items: PathLike | pd.DataFrame, interactions: pd.DataFrame, sourc
     if twice.any() or table["item_id"].isna().any():
         bad = table["item_id"][twice | table["item_id"].isna()].iloc[0]
         raise InputError(f"{origin!r} has the item_id {bad!r} twice or empty; each item once is accepted")
+    if len({pd.api.types.is_integer_dtype(frame["item_id"]) for frame in (table, interactions)}) == 2:
+        # One file holds whole numbers only, the other does not: the ids of both are text.
+        table, interactions = (frame.astype({"item_id": str}) for frame in (table, interactions))
     unknown = interactions[~interactions["item_id"].isin(table["item_id"])]
     if len(unknown):
         raise InputError(
@@ -331,13 +353,13 @@ def _own_items(items: PathLike | pd.DataFrame, interactions: pd.DataFrame, sourc
         table["categories"] if "categories" in table else table.get("category", pd.Series(index=table.index))
     )
     table["categories"] = pd.Series([_names(cell) for cell in given], index=table.index, dtype=object)
-    return table.drop(columns=["category"], errors="ignore")
+    return table.drop(columns=["category"], errors="ignore"), interactions
 
 
 def _names(cell: Any) -> tuple[str, ...]:
     if isinstance(cell, str):
         return tuple(name.strip() for name in cell.split("|") if name.strip())
-    return tuple(str(name) for name in cell) if isinstance(cell, tuple | list) else ()
+    return tuple(str(name) for name in cell) if isinstance(cell, tuple | list | np.ndarray) else ()
 
 
 def _products(file: Path, known: set[str]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:

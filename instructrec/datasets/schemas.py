@@ -12,6 +12,7 @@ from pandera.errors import SchemaErrors
 
 from instructrec.errors import InputError
 
+MISSING = ("NA", "N/A", "NaN", "nan", "null", "None")
 FILLED = "an id, not an empty cell"
 NUMBER = "a number such as 4 or 3.5, or an empty cell"
 STARS = "a number from 0 to 5"
@@ -120,7 +121,7 @@ def _is_plain_number(cell: str) -> bool:
 
 
 def _is_filled(cells: pd.Series) -> pd.Series:
-    return cells.notna() & (cells.astype(str).str.strip() != "")
+    return cells.notna() & ~cells.astype(str).str.strip().isin(["", *MISSING])
 
 
 def _column(accepted: str, passes: object) -> pa.Column:
