@@ -69,8 +69,14 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o777 & ~umask)
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            target.replace(old)
-            temporary.replace(target)
+            try:
+                target.replace(old)
+                temporary.replace(target)
+            except BaseException:
+                if not target.exists():
+                    old.replace(target)
+                shutil.rmtree(old, ignore_errors=True)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         else:
             temporary.replace(target)

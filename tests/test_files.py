@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -99,6 +100,28 @@ def test_an_interrupted_folder_leaves_the_old_one(tmp_path):
             raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError):
+        interrupted()
+    assert (target / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["model"]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "a.txt").write_text("old")
+    move = Path.replace
+
+    def refuse_the_new(self, place):
+        if place == target and (self / "a.txt").read_text() == "new":
+            raise KeyboardInterrupt
+        return move(self, place)
+
+    def interrupted():
+        with atomic_directory(target) as part:
+            (part / "a.txt").write_text("new")
+
+    monkeypatch.setattr(Path, "replace", refuse_the_new)
+    with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert (target / "a.txt").read_text() == "old"
     assert names(tmp_path) == ["model"]
