@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -56,6 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_stdout()
         return 0
+    except OSError as error:  # such as a folder that may not be looked into, or a name that is too long
+        place = "a file" if error.filename is None else repr(str(error.filename))
+        reason = error.strerror or type(error).__name__
+        print(
+            f"instructrec: error: cannot use {place}: {reason}; give another path that can be read or written",
+            file=sys.stderr,
+        )
+        return 2
 
 
 # -- the words -------------------------------------------------------------------------------------------------
@@ -163,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _whole(least: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if text.strip().lstrip("+-").isdecimal() and int(text) >= least:
+        if re.fullmatch(r"[+-]?\d{1,18}", text.strip()) and int(text) >= least:
             return int(text)
         raise argparse.ArgumentTypeError(f"{text!r} given; a whole number of at least {least} is accepted")
 
@@ -491,11 +500,11 @@ def _read_requests(path: Path) -> list[tuple[str, dict[str, Any]]]:
         for key in request:
             if key not in REQUEST_KEYS:
                 raise InputError(f"{where}{one_of('key', key, REQUEST_KEYS)}")
+        # A key with null is a key left out.
+        request = {key: value for key, value in request.items() if value is not None}
         if ("user" in request) == ("history" in request):
             raise InputError(f"{where}exactly one of user and history is accepted; the keys are {_keys()}")
-        found.append(
-            (where, {key: value for key, value in request.items() if value is not None or key == "n"})
-        )
+        found.append((where, request))
     if not found:
         raise InputError(f"{str(path)!r} holds no request; one JSON object a line is accepted")
     return found

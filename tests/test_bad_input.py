@@ -43,6 +43,7 @@ def here(tmp_path, monkeypatch):
     Path("newcomer.jsonl").write_text('{"history": []}\n')
     Path("n.jsonl").write_text('{"user": 1, "n": "many"}\n')
     Path("history.jsonl").write_text('{"history": {"a": 1}}\n')
+    Path("null.jsonl").write_text('{"user": null}\n')
     Path("latin.jsonl").write_bytes('{"user": 1, "instruction": "café"}\n'.encode("latin-1"))
     Path("folder").mkdir()
     Path("folder", "precious.txt").write_text("mine")
@@ -98,6 +99,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "n zero": (f"{ASK} --history 10 --n 0", "at least 1"),
     "n negative": (f"{ASK} --history 10 --n=-3", "-3"),
     "n no whole number": (f"{ASK} --history 10 --n 2.5", "2.5"),
+    "n of two signs": ([*ASK.split(), "--history", "10", "--n=+-3"], "at least 1"),
     "n above the catalogue": (f"{ASK} --history 10 --n 1000", "from 1 to 6"),
     "empty instruction": ([*ASK.split(), "--history", "10", "--instruction", " "], "instruction is empty"),
     "impossible instruction": (
@@ -118,6 +120,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "requests: broken line": (f"{ASK} --requests broken.jsonl", "line 2"),
     "requests: no object": (f"{ASK} --requests list.jsonl", "line 2"),
     "requests: unknown key": (f"{ASK} --requests key.jsonl", "did you mean user"),
+    "requests: no user": (f"{ASK} --requests null.jsonl", "exactly one"),
     "requests: user and history": (f"{ASK} --requests both.jsonl", "exactly one"),
     "requests: unknown user": (f"{ASK} --requests unknown.jsonl", "line 2"),
     "requests: empty history": (f"{ASK} --requests newcomer.jsonl", "history is empty"),
@@ -130,6 +133,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "model of a later edition": (f"{RECOMMEND} --model sasrec --history 10", "later edition"),
     "language model of a later edition": ("train --model mini --data good.csv --out new", "later edition"),
     "a folder that is no model": (f"{RECOMMEND} --model folder --history 10", "folder"),
+    "a name too long for a model": (f"{RECOMMEND} --model {'a' * 300} --history 10", "File name too long"),
     "a file that is no model": (f"{RECOMMEND} --model good.csv --history 10", "good.csv"),
     "damaged header": (f"{RECOMMEND} --model bad-header --history 10", "model.json"),
     "header of another shape": (f"{RECOMMEND} --model bad-json --history 10", "model.json"),
@@ -152,6 +156,15 @@ CASES: dict[str, tuple[Any, str]] = {
     "unknown format": ("generate --data shop --n 3 --out new.xlsx", ".parquet"),
     "output onto a folder": ("generate --data shop --n 3 --out folder.jsonl", "folder.jsonl"),
     "output below a file": ("generate --data shop --n 3 --out good.csv/new.jsonl", "good.csv"),
+    "a name too long for tables": (f"data good.csv --out {'a' * 300}", "File name too long"),
+    "a name too long for a new model": (
+        f"train --model random --data good.csv --out {'a' * 300}",
+        "File name too long",
+    ),
+    "setting of another type": (
+        "train --model three-tower --data good.csv --out new --set learning_rate=fast",
+        "learning_rate is 'fast'",
+    ),
     "tables onto a file": ("data good.csv --out good.csv", "good.csv"),
     "model onto a file": ("train --model random --data good.csv --out good.csv", "good.csv"),
     "model onto other files": ("train --model random --data good.csv --out folder", "other files"),

@@ -66,7 +66,11 @@ def test_recommend_says_what_it_understood(run, csv):
 
 
 def test_requests_are_answered_in_order(run, saved, csv, tmp_path):
-    lines = [{"user": 3}, {"history": [100], "n": 2}, {"history": "101, 102", "candidates": ["103", 104]}]
+    lines = [
+        {"user": 3, "n": None},
+        {"history": [100], "n": 2},
+        {"history": "101, 102", "candidates": ["103", 104]},
+    ]
     file = tmp_path / "requests.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
     words = ("recommend", "--model", saved, "--data", csv, "--requests", file)

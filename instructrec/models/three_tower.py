@@ -113,11 +113,13 @@ class ThreeTower(Recommender):
         for setting, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{setting} is {value!r}; a whole number of at least 1 is accepted")
-        if not 0 <= instruction_share <= 1:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise InputError(f"seed is {seed!r}; a whole number from 0 to 2**32 - 1 is accepted")
+        if not isinstance(instruction_share, int | float) or not 0 <= instruction_share <= 1:
             raise InputError(f"instruction_share is {instruction_share!r}; a number in [0, 1] is accepted")
-        if not 0 <= dropout < 1:
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise InputError(f"dropout is {dropout!r}; a number in [0, 1) is accepted")
-        if not learning_rate > 0:
+        if not isinstance(learning_rate, int | float) or not 0 < learning_rate < float("inf"):
             raise InputError(f"learning_rate is {learning_rate!r}; a number above 0 is accepted")
         super().__init__(
             interaction=interaction,
