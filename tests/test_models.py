@@ -11,6 +11,7 @@ import pytest
 from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
+from instructrec.scenarios import FilterByInstruction
 
 LIGHT = ("random", "most-popular", "item-knn")
 
@@ -88,6 +89,12 @@ def test_random_depends_on_seed_and_history_only(tiny):
         ("item-knn", {"shrink": -1.0}, "shrink is -1.0"),
         ("item-knn", {"neighbours": 3}, "unknown setting"),
         ("random", {"seed": -1}, "seed is -1"),
+        ("three-tower", {"seed": -1}, "seed is -1"),
+        ("three-tower", {"seed": "one"}, "seed is 'one'"),
+        ("three-tower", {"dropout": "much"}, "dropout is 'much'"),
+        ("three-tower", {"learning_rate": "fast"}, "learning_rate is 'fast'"),
+        ("three-tower", {"learning_rate": float("inf")}, "learning_rate is inf"),
+        ("three-tower", {"instruction_share": None}, "instruction_share is None"),
     ],
 )
 def test_bad_names_and_settings(name, settings, says):
@@ -121,3 +128,10 @@ def test_saving_never_replaces_a_folder_of_other_files(tiny, tmp_path):
 def test_a_loaded_model_still_knows_what_is_popular(tiny, tmp_path):
     loaded = models.load(models.create("most-popular").fit(tiny).save(tmp_path / "model"))
     assert set(loaded.recommend([], instruction="popularity >= 0.9")["item_id"]) == {10}
+
+
+def test_an_item_that_must_not_be_shown_is_not_recommended(tiny):
+    """Scores of minus infinity mark items that do not qualify, as `FilterByInstruction` gives them."""
+    model = FilterByInstruction(models.create("most-popular")).fit(tiny)
+    assert model.recommend([], instruction="genres = Drama", n=4)["item_id"].tolist() == [20, 30]
+    assert model.recommend([], "genres = Drama", candidates=[10, 30])["item_id"].tolist() == [30]

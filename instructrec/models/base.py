@@ -124,7 +124,8 @@ class Recommender(ABC):
             exclude_seen: Leave out items of the history.
 
         Returns:
-            Table of `item_id`, `title`, `score`, `rank` (1 is best); equal scores keep the catalogue's order.
+            Table of `item_id`, `title`, `score`, `rank` (1 is best); equal scores keep the catalogue's order, and items
+            with the score minus infinity are left out.
 
         Raises:
             InputError: An unknown item, n below 1, or an instruction that no item can meet.
@@ -132,14 +133,15 @@ class Recommender(ABC):
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise InputError(f"n is {n!r}; a whole number of at least 1 is accepted")
         scores = self.score([history], [instruction])[0]
-        allowed = np.ones(self.dataset.n_items, dtype=bool)
+        allowed = ~np.isneginf(scores)
         if candidates is not None:
             if len(candidates) == 0:
                 raise InputError(
                     "candidates is an empty list; give item ids, or leave it out for the whole catalogue"
                 )
-            allowed[:] = False
-            allowed[self.dataset.item_columns(candidates)] = True
+            given = np.zeros(self.dataset.n_items, dtype=bool)
+            given[self.dataset.item_columns(candidates)] = True
+            allowed &= given
         if instruction and not self.follows_instructions:
             from instructrec.instructions import parse
 
