@@ -160,6 +160,9 @@ def test_samples_hold_the_target_and_that_many_negatives_and_depend_on_the_seed_
         {"instructions": ["nan"] * 5},
         {"instructions": ["x"]},
         {"metrics": ["AUC"]},
+        {"metrics": []},
+        {"ks": ()},
+        {"n_negatives": -1},
         {"part": "train"},
     ],
 )
@@ -179,3 +182,19 @@ def test_tables_give_intervals_and_refuse_other_requests(world):
     assert ev.compare_with(bad, [good], "NDCG@10").loc["up", "differs"] == "yes"
     with pytest.raises(InputError):
         ev.compare([good, ev.evaluate(model, world, n_negatives=2)])
+
+
+def test_a_table_never_drops_a_model_of_the_same_name(world):
+    one = ev.evaluate(Oracle().fit(world.train), world)
+    with pytest.raises(InputError, match="two evaluations are named 'oracle'.*label"):
+        ev.compare([one, one])
+    with pytest.raises(InputError, match="two evaluations are named"):
+        ev.compare_with(one, [one, one], "HR@10")
+    with pytest.raises(InputError, match="empty list"):
+        ev.compare([])
+
+
+@pytest.mark.parametrize("bad", [{"confidence": 95}, {"confidence": 0.0}, {"n_resamples": 0}])
+def test_an_interval_needs_a_coverage_and_resamples(bad):
+    with pytest.raises(InputError, match=next(iter(bad))):
+        ev.bootstrap_interval([1.0, 2.0], **bad)

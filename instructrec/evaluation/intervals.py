@@ -42,8 +42,12 @@ def bootstrap_interval(
         seed: Seed of the draws.
 
     Raises:
-        InputError: No value, or a value that is not a number.
+        InputError: No value, a value that is not a number, a coverage outside (0, 1), or no resample.
     """
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence is {confidence!r}; a number between 0 and 1 is accepted")
+    if n_resamples < 1:
+        raise InputError(f"n_resamples is {n_resamples!r}; a whole number of at least 1 is accepted")
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
         raise InputError(

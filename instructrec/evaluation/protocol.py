@@ -75,11 +75,13 @@ def evaluate(
         An `Evaluation`.
 
     Raises:
-        InputError: Lists of unequal length, unknown metrics, or scores that are not numbers.
+        InputError: Lists of unequal length, unknown metrics or none, or scores that are not numbers.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise InputError(f"unknown metric {unknown[0]!r}; accepted: {', '.join(METRICS)}")
+    if len(ks) == 0 or len(metrics) == 0:
+        raise InputError(f"ks is {ks!r} and metrics is {metrics!r}; at least one of each is needed")
     requests = split.requests(part)
     if len(requests) == 0:
         raise InputError(f"part {part!r} of the {split.protocol} split holds no request; split more data")
@@ -126,8 +128,12 @@ def candidate_mask(split: Split, requests: Requests, n_negatives: int | None, se
         seed: Seed of the draw.
 
     Raises:
-        InputError: Fewer unseen items than negatives.
+        InputError: Fewer unseen items than negatives, or a number of negatives that is none.
     """
+    if n_negatives is not None and n_negatives < 0:
+        raise InputError(
+            f"n_negatives is {n_negatives!r}; a whole number of at least 0, or None, is accepted"
+        )
     mask = np.ones((len(requests), split.train.n_items), dtype=bool)
     rng = np.random.default_rng(seed)
     for row, (history, targets) in enumerate(zip(requests.histories, requests.targets, strict=True)):

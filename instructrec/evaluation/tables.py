@@ -19,9 +19,10 @@ def compare(evaluations: Sequence[Evaluation], seed: int = 0) -> pd.DataFrame:
         seed: Seed of the bootstrap.
 
     Raises:
-        InputError: The evaluations are of different requests.
+        InputError: No evaluation, evaluations of different requests, or two of one name.
     """
     _check_same_requests(evaluations)
+    _check_names(evaluations)
     return pd.DataFrame(
         {
             one.model: {name: str(bootstrap_interval(one.per_user[name], seed=seed)) for name in one.metrics}
@@ -40,9 +41,10 @@ def compare_with(base: Evaluation, others: Sequence[Evaluation], metric: str, se
         seed: Seed of the bootstrap.
 
     Raises:
-        InputError: The evaluations are of different requests, or lack the metric.
+        InputError: The evaluations are of different requests, lack the metric, or two of the others have one name.
     """
     _check_same_requests([base, *others])
+    _check_names(others)
     if metric not in base.metrics:
         raise InputError(f"unknown metric {metric!r}; accepted: {', '.join(base.metrics)}")
     rows = {}
@@ -57,6 +59,8 @@ def compare_with(base: Evaluation, others: Sequence[Evaluation], metric: str, se
 
 
 def _check_same_requests(evaluations: Sequence[Evaluation]) -> None:
+    if not evaluations:
+        raise InputError("evaluations is an empty list; at least one is needed")
     first = evaluations[0]
     for other in evaluations[1:]:
         if other.protocol != first.protocol or not other.per_user["user_id"].equals(
@@ -66,3 +70,10 @@ def _check_same_requests(evaluations: Sequence[Evaluation]) -> None:
                 f"{first.model} was measured on {first.protocol}, {other.model} on {other.protocol} or on other users; "
                 "a table compares models on the same requests"
             )
+
+
+def _check_names(evaluations: Sequence[Evaluation]) -> None:
+    names = [one.model for one in evaluations]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two evaluations are named {twice!r}; tell them apart by evaluate(..., label=...)")
