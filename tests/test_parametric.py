@@ -22,12 +22,12 @@ from instructrec.instructions.constraint import (
     NUMBER,
     TEXT,
     All,
-    Any_,
     Between,
     Compare,
     Node,
     Not,
     OneOf,
+    Some,
     conjunction,
     constrain,
     disjunction,
@@ -337,9 +337,9 @@ def truth(node: Node, row: dict, popularity: dict) -> bool | None:
     if isinstance(node, Not):
         inner = truth(node.part, row, popularity)
         return None if inner is None else not inner
-    if isinstance(node, All | Any_):
+    if isinstance(node, All | Some):
         truths = [truth(part, row, popularity) for part in node.parts]
-        decisive = isinstance(node, Any_)
+        decisive = isinstance(node, Some)
         return decisive if decisive in truths else None if None in truths else not decisive
     value = popularity[row["item_id"]] if node.column == "popularity" else row[node.column]
     if value is None or (isinstance(value, float) and math.isnan(value)):

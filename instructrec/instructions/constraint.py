@@ -96,7 +96,7 @@ class Not:
     part: Node
 
     def __str__(self) -> str:
-        return f"not {_bracketed(self.part, All, Any_)}"
+        return f"not {_bracketed(self.part, All, Some)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
@@ -110,7 +110,7 @@ class All:
     parts: tuple[Node, ...]
 
     def __str__(self) -> str:
-        return " and ".join(_bracketed(part, All, Any_) for part in self.parts)
+        return " and ".join(_bracketed(part, All, Some) for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
@@ -118,20 +118,20 @@ class All:
 
 
 @dataclass(frozen=True)
-class Any_:
+class Some:
     """At least one part holds."""
 
     parts: tuple[Node, ...]
 
     def __str__(self) -> str:
-        return " or ".join(_bracketed(part, Any_) for part in self.parts)
+        return " or ".join(_bracketed(part, Some) for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
         return {"any": [part.as_dict() for part in self.parts]}
 
 
-Node = Compare | OneOf | Between | Not | All | Any_
+Node = Compare | OneOf | Between | Not | All | Some
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class Constraint:
         if isinstance(node, Not):
             true, false = self._truth(node.part, items)
             return false, true
-        if isinstance(node, All | Any_):
+        if isinstance(node, All | Some):
             truths = [self._truth(part, items) for part in node.parts]
             every, some = (0, 1) if isinstance(node, All) else (1, 0)
             joined = np.logical_and.reduce([pair[every] for pair in truths])
@@ -309,7 +309,7 @@ def columns_of(node: Node | None) -> set[str]:
         return set()
     if isinstance(node, Not):
         return columns_of(node.part)
-    if isinstance(node, All | Any_):
+    if isinstance(node, All | Some):
         return set().union(*(columns_of(part) for part in node.parts))
     return {node.column}
 
@@ -322,8 +322,8 @@ def conjunction(parts: list[Node]) -> Node | None:
 
 def disjunction(parts: list[Node]) -> Node:
     """Return the expression that one of the parts holds; nested ones are merged."""
-    flat = [inner for part in parts for inner in (part.parts if isinstance(part, Any_) else (part,))]
-    return flat[0] if len(flat) == 1 else Any_(tuple(flat))
+    flat = [inner for part in parts for inner in (part.parts if isinstance(part, Some) else (part,))]
+    return flat[0] if len(flat) == 1 else Some(tuple(flat))
 
 
 def negation(part: Node) -> Node:
@@ -353,7 +353,7 @@ class _Values(Mapping[str, str]):
             names = (
                 [str(name) for row in rows for name in row]
                 if kind == CATEGORIES
-                else [_text(row) for row in rows]
+                else [str(row) for row in rows]
             )
             self._found = {name.casefold(): name for name in sorted(set(names), reverse=True)}
             self._found = dict(reversed(self._found.items()))
@@ -394,10 +394,6 @@ def _numbers(values: pd.Series) -> np.ndarray:
 
 def _plain(value: float | str) -> float | int | str:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
-
-
-def _text(value: Any) -> str:
-    return str(value)
 
 
 def _bracketed(node: Node, *kinds: type) -> str:

@@ -18,12 +18,12 @@ from instructrec.instructions.constraint import (
     CATEGORIES,
     NUMBER,
     POPULARITY,
-    Any_,
     Between,
     Compare,
     Constraint,
     Node,
     OneOf,
+    Some,
     conjunction,
     constrain,
     disjunction,
@@ -166,7 +166,7 @@ def _either_year(previous: _Found | None, part: _Found, gap: str) -> Node | None
         return None
     if isinstance(previous.node, Between) and isinstance(part.node, Between) and _TO.fullmatch(gap):
         return Between("year", min(previous.node.low, part.node.low), max(previous.node.high, part.node.high))
-    before = previous.node.parts if isinstance(previous.node, Any_) else (previous.node,)
+    before = previous.node.parts if isinstance(previous.node, Some) else (previous.node,)
     plain = [
         one
         for one in (*before, part.node)
