@@ -34,7 +34,7 @@ from instructrec.instructions.constraint import (
     negation,
     popularity_of,
 )
-from instructrec.instructions.parametric import parse_parametric
+from instructrec.instructions.parametric import looks_parametric, parse_parametric
 
 ITEMS = pd.DataFrame(
     {
@@ -444,3 +444,18 @@ def test_words_are_read_without_loading_the_grammar_or_templates() -> None:
         "assert not {'lark', 'jinja2', 'tensorflow', 'pandera', 'sklearn'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_long_word_is_read_in_a_time_that_grows_with_its_length() -> None:
+    """Where a name is looked for from each letter of a word, 200,000 letters take minutes."""
+    dataset = Dataset("goods", pd.DataFrame(), ITEMS, pd.DataFrame())
+    assert not looks_parametric("a" * 200_000, dataset)
+    assert not looks_parametric("a-" * 100_000, dataset)
+    assert looks_parametric("not year in 1990..1999", dataset)
+
+
+def test_a_number_too_large_for_a_float_still_makes_json() -> None:
+    dataset = Dataset("goods", pd.DataFrame(), ITEMS, pd.DataFrame())
+    understood = parse(f"under {'9' * 400} yuan", dataset)
+    assert understood
+    assert json.dumps(understood.describe(), allow_nan=False)

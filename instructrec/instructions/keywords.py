@@ -8,6 +8,7 @@ as ignored. Rules like these are the baseline that a language model has to beat.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -500,9 +501,9 @@ def _quantile(dataset: Dataset, column: str, share: float) -> float:
 
 
 def _amount(text: str) -> float:
-    """Return a number written in digits or in Chinese, such as 一百二十."""
+    """Return a number written in digits or in Chinese, such as 一百二十; always a finite one."""
     if text[0].isdigit():
-        return float(text)
+        return min(float(text), sys.float_info.max)
     total = section = digit = 0
     for character in text:
         if character in _DIGITS:
