@@ -355,10 +355,10 @@ def test_data_that_cannot_yield_an_instruction_are_refused() -> None:
 
 
 def test_ten_thousand_take_seconds(films: Dataset) -> None:
-    start = time.perf_counter()
+    start = time.process_time()  # not the clock on the wall: tests may share the machine
     count = sum(1 for _ in generate(films, 10_000))
     assert count == 10_000
-    assert time.perf_counter() - start < 20  # 1.4 s on an idle machine; wide, since tests share theirs
+    assert time.process_time() - start < 20  # 1.4 s where this was written
 
 
 # -- statistics and files ------------------------------------------------------------------------------------------
