@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PROTOCOLS = ("leave-last-out", "global-time", "random-holdout")
 TASKS = ("ranking", "sampled", "yes-no")
 USUAL_N = 10
+USUAL_K = {"ranking": 10, "sampled": 5}  # of ten candidates, ten are always a hit
 N_SAMPLED = 9  # with the target, ten candidates as in the paper's reranking
 ANSWER_KEYS = ("rank", "item_id", "title", "score")
 REQUEST_KEYS = ("user", "history", "instruction", "candidates", "n")
@@ -149,7 +150,11 @@ def _parser() -> argparse.ArgumentParser:
         "--protocol", choices=PROTOCOLS, default="leave-last-out", help="(default: %(default)s)"
     )
     evaluate.add_argument("--part", choices=["valid", "test"], default="test", help="(default: %(default)s)")
-    evaluate.add_argument("--k", type=_whole(1), default=10, help="length of the list (default: %(default)s)")
+    evaluate.add_argument(
+        "--k",
+        type=_whole(1),
+        help=f"length of the list (default: {USUAL_K['ranking']}, of ten candidates {USUAL_K['sampled']})",
+    )
     evaluate.add_argument("--seed", type=_whole(0), default=0, help="seed of random candidates and intervals")
 
     recommend = command(
@@ -284,6 +289,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     from instructrec import datasets
     from instructrec.evaluation import evaluate
 
+    k: int = options.k or USUAL_K.get(options.task, USUAL_N)
+    if options.task == "sampled" and k > N_SAMPLED:
+        raise InputError(
+            f"argument --k: {k} given; from 1 to {N_SAMPLED} is accepted with --task sampled, since all of the "
+            f"{N_SAMPLED + 1} candidates would be a hit whatever the model"
+        )
     model, folder = _find_model(options.model)
     if folder is not None:
         _check_training(folder, options.protocol)
@@ -297,9 +308,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         rows, n_requests = _yes_no(model, split, options.part, options.seed)
     else:
         n_negatives = N_SAMPLED if options.task == "sampled" else None
-        found = evaluate(
-            model, split, part=options.part, ks=(options.k,), n_negatives=n_negatives, seed=options.seed
-        )
+        found = evaluate(model, split, part=options.part, ks=(k,), n_negatives=n_negatives, seed=options.seed)
         table = found.summary(seed=options.seed)
         rows = {
             str(name): {str(end): float(row[end]) for end in row}

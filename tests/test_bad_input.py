@@ -87,6 +87,10 @@ CASES: dict[str, tuple[Any, str]] = {
     "option without a value": (f"{ASK} --history", "--history"),
     "no model": (f"{RECOMMEND} --history 10", "--model"),
     "unknown task": ("evaluate --model random --data good.csv --task magic", "ranking"),
+    "as many hits as candidates": (
+        "evaluate --model random --data good.csv --task sampled --k 10",
+        "from 1 to 9",
+    ),
     "unknown protocol": ("evaluate --model random --data good.csv --protocol magic", "global-time"),
     # requests
     "unknown user": (f"{ASK} --user 99", "99"),

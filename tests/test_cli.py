@@ -93,6 +93,11 @@ def test_evaluate(run, saved, csv, task):
     assert all(name in table for name in document["metrics"])
 
 
+def test_a_guess_among_ten_candidates_is_not_always_a_hit(run, csv):
+    document = json.loads(run("evaluate", "--model", "random", "--data", csv, "--task", "sampled", "--json"))
+    assert 0.2 < document["metrics"]["HR@5"]["mean"] < 0.8
+
+
 @pytest.mark.parametrize("name", ["random", "most-popular", "item-knn"])
 @pytest.mark.parametrize("protocol", cli.PROTOCOLS)
 def test_a_name_is_fitted_on_the_spot(run, csv, name, protocol):
