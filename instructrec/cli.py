@@ -577,7 +577,7 @@ def _check_training(folder: Path, protocol: str) -> None:
 def _split(dataset: Dataset, protocol: str) -> Split:
     from instructrec.split import SPLITS
 
-    split: Split = SPLITS[protocol](dataset)  # type: ignore[operator]
+    split: Split = SPLITS[protocol](dataset)
     return split
 
 

@@ -490,7 +490,7 @@ def _sigmoid(z: np.ndarray) -> np.ndarray:
 def _batches(base: Any) -> Any:
     """Return a Keras `PyDataset` of examples whose negatives are drawn anew each epoch."""
 
-    class Batches(base):  # type: ignore[misc]
+    class Batches(base):
         def __init__(
             self, parts: list[np.ndarray], n_items: int, settings: dict[str, Any], fresh: bool
         ) -> None:
