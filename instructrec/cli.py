@@ -470,7 +470,7 @@ def _ids(given: object, argument: str, dataset: Dataset) -> list[Hashable]:
     if not isinstance(given, list):
         raise InputError(f'{argument} is {given!r}; item ids such as "1,50" are accepted')
     if not given:
-        hint = "; for somebody without a history ask with --newcomer" if argument == "history" else ""
+        hint = "; for somebody without a history ask alone, with --newcomer" if argument == "history" else ""
         raise InputError(f'{argument} is empty; item ids such as "1,50" are accepted{hint}')
     return [dataset.parse_id(value) for value in given]
 

@@ -135,3 +135,10 @@ def test_an_item_that_must_not_be_shown_is_not_recommended(tiny):
     model = FilterByInstruction(models.create("most-popular")).fit(tiny)
     assert model.recommend([], instruction="genres = Drama", n=4)["item_id"].tolist() == [20, 30]
     assert model.recommend([], "genres = Drama", candidates=[10, 30])["item_id"].tolist() == [30]
+
+
+def test_candidates_that_the_user_has_all_met_are_refused(tiny):
+    model = models.create("most-popular").fit(tiny)
+    with pytest.raises(InputError, match="every item that qualifies is in the history"):
+        model.recommend([10, 20], candidates=[20, 10])
+    assert len(model.recommend([10, 20], candidates=[20, 10], exclude_seen=False)) == 2

@@ -185,3 +185,10 @@ def test_the_real_model_knows_the_capital_of_france() -> None:
         == " Paris"
     )
     assert "Paris" in model.generate(model.chat("What is the capital of France?"), max_tokens=12)
+
+
+def test_arguments_that_make_no_sense_are_refused(small: smollm2.SmolLM2) -> None:
+    with pytest.raises(InputError, match="a list of texts"):
+        small.option_log_likelihood("Is it?", "yes")
+    with pytest.raises(InputError, match="epochs=0"):
+        small.tune([("a", "b")], epochs=0)

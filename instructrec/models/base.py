@@ -128,7 +128,7 @@ class Recommender(ABC):
             with the score minus infinity are left out.
 
         Raises:
-            InputError: An unknown item, n below 1, or an instruction that no item can meet.
+            InputError: An unknown item, n below 1, an instruction that no item can meet, or nothing left to recommend.
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise InputError(f"n is {n!r}; a whole number of at least 1 is accepted")
@@ -154,6 +154,10 @@ class Recommender(ABC):
                 )
         if exclude_seen:
             allowed[self.dataset.item_columns(history)] = False
+            if not allowed.any():
+                raise InputError(
+                    "every item that qualifies is in the history; give other candidates or conditions"
+                )
         columns = np.flatnonzero(allowed)
         best = columns[np.argsort(-scores[columns], kind="stable")][:n]
         chosen = self.dataset.items.iloc[best]

@@ -113,6 +113,8 @@ class SmolLM2:
         Raises:
             InputError: No option, an empty text, or lists of unequal length.
         """
+        if isinstance(options, str):
+            raise InputError(f"options is the text {options!r}; a list of texts is accepted")
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if all(isinstance(option, str) for option in options):
             rows = [[str(option) for option in options]] * len(prompts)
@@ -231,10 +233,14 @@ class SmolLM2:
             Mean loss of each step's response tokens, in nats, shape (n_steps,), float32.
 
         Raises:
-            InputError: No example.
+            InputError: No example, or epochs or batch_size below 1.
         """
         if not examples:
             raise InputError("examples is an empty list; give at least one (message, response) pair")
+        if epochs < 1 or batch_size < 1:
+            raise InputError(
+                f"epochs={epochs}, batch_size={batch_size}; whole numbers of at least 1 are accepted"
+            )
         import keras
 
         keras.utils.set_random_seed(seed)
