@@ -48,7 +48,39 @@ class TaskForm(StrEnum):
     """Reranking: the best of the candidates given."""
 
 
-INTENTION_SOURCES = ("oracle", "history")
+class Style(StrEnum):
+    """How an instruction is put, beside the plain way; the paper's means of making instructions diverse."""
+
+    PLAIN = "plain"
+    """Preference and intention are stated, an item is answered."""
+    TURNED_ROUND = "turned_round"
+    """The task turned round: items are shown, the preference or the intention is answered."""
+    RELATED = "related"
+    """Preference and intention related: one is stated, the other answered."""
+    CHAIN_OF_THOUGHT = "chain_of_thought"
+    """The answer first says the preference, then the item."""
+    PARAMETRIC = "parametric"
+    """The intention is a condition that `parse` reads, such as `genres = "Comedy" and year in 1990..1999`."""
+
+
+class Answer(StrEnum):
+    """What is answered."""
+
+    ITEM = "item"
+    """An item, or the word or letter that stands for it."""
+    PREFERENCE = "preference"
+    """The preference in words."""
+    INTENTION = "intention"
+    """The intention in words."""
+    BOTH = "both"
+    """The preference and the intention in words."""
+    REASONED_ITEM = "reasoned_item"
+    """The preference in words, then the item's title."""
+
+
+SOURCES = ("oracle", "history")
+CONTEXT_SOURCES = {"time": "log", "place": "drawn", "device": "drawn", "occasion": "drawn"}
+RULES = "rules"
 
 
 @dataclass(frozen=True)
@@ -69,34 +101,53 @@ class Context:
 
     def as_dict(self) -> dict[str, str | None]:
         """Return the four circumstances by name."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        return {
+            "time": self.time,
+            "place": self.place,
+            "device": self.device,
+            "occasion": self.occasion,
+        }
 
     def words(self, language: str = "en") -> str:
         """Return the known circumstances as one phrase, empty where none is known."""
-        known = [text for text in self.as_dict().values() if text]
+        known = [text for text in (self.time, self.place, self.device, self.occasion) if text]
         return ("，" if language == "zh" else ", ").join(known)
 
 
-@dataclass(frozen=True)
+NO_CONTEXT = Context()
+
+
+@dataclass(frozen=True, slots=True)
 class Instruction:
     """One instruction with the answer that it is trained on, and what it was made from.
 
     Attributes:
         text: What is asked.
-        response: The answer: a title (matching, reranking), "A" or "B" (pairwise), yes or no (pointwise).
+        response: The answer: a title (matching, reranking), "A" or "B" (pairwise), yes or no (pointwise), words (turned
+            round, related).
         task: Form of the answer.
-        preference: What the text says about lasting taste.
-        intention: What the text says about the wish of the moment.
+        preference: What is said about lasting taste, in the text or in the answer.
+        intention: What is said about the wish of the moment, in the text or in the answer.
         language: "en" or "zh".
         user_id: The user.
-        target: Item id that the user went on to choose.
-        history: Item ids that the text was made from, oldest first, all of them before the target.
-        candidates: Item ids in the order shown: ten for reranking, two for pairwise, one for pointwise, else none.
+        target: Item id that the user went on to choose and that is to be answered; None where words are the answer.
+        history: Item ids that the text or the answer was made from, oldest first, all of them met before the cut.
+        candidates: Item ids shown, in their order: ten for reranking, two for pairwise, one for pointwise and for a
+            turned-round task that shows the chosen item, else none.
         template: Id of the template.
         intention_source: "oracle" where the intention was read off the target, as in the paper, which no real user's
             request could be; "history" where it comes from what was known before; None without intention.
         context: Circumstances named in the text.
         held_out: Whether the wording is kept for evaluation.
+        dataset: Name of the data set.
+        style: How it is put.
+        answer: What is answered.
+        preference_source: "history" where titles and taste come from what was known before, "oracle" where the target
+            decided which titles are shown or was counted into the taste; None without preference.
+        preference_text: The taste in words (P2), as it stands in the text or in the answer; empty without.
+        intention_text: The intention in words, as it stands in the text or in the answer; empty without.
+        annotator: Who put taste and wish into words: "rules", or the name of the teacher model.
+        cut: How many different items the user had met before the moment of the request.
     """
 
     text: str
@@ -111,17 +162,60 @@ class Instruction:
     candidates: tuple[Hashable, ...] = ()
     template: str = ""
     intention_source: str | None = None
-    context: Context = Context()
+    context: Context = NO_CONTEXT
     held_out: bool = False
+    dataset: str = ""
+    style: Style = Style.PLAIN
+    answer: Answer = Answer.ITEM
+    preference_source: str | None = None
+    preference_text: str = ""
+    intention_text: str = ""
+    annotator: str = RULES
+    cut: int = 0
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where each part that is present comes from.
+
+        `preference` and `intention` are "history" or "oracle"; of the context, the time is read off the log, and place,
+        device and occasion are drawn at random, since no log here has them.
+        """
+        found: dict[str, str] = {}
+        if self.preference_source is not None:
+            found["preference"] = self.preference_source
+        if self.intention_source is not None:
+            found["intention"] = self.intention_source
+        for name, text in self.context.as_dict().items():
+            if text:
+                found[name] = CONTEXT_SOURCES[name]
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """Return the instruction as JSON takes it: enums as text, tuples as lists, the context as a dictionary."""
-        plain: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name in ("task", "preference", "intention"):
-            plain[name] = str(plain[name])
-        plain["history"], plain["candidates"] = list(self.history), list(self.candidates)
-        plain["context"] = self.context.as_dict()
-        return plain
+        return {
+            "text": self.text,
+            "response": self.response,
+            "task": self.task.value,
+            "preference": self.preference.value,
+            "intention": self.intention.value,
+            "language": self.language,
+            "user_id": self.user_id,
+            "target": self.target,
+            "history": list(self.history),
+            "candidates": list(self.candidates),
+            "template": self.template,
+            "intention_source": self.intention_source,
+            "context": self.context.as_dict(),
+            "held_out": self.held_out,
+            "dataset": self.dataset,
+            "style": self.style.value,
+            "answer": self.answer.value,
+            "preference_source": self.preference_source,
+            "preference_text": self.preference_text,
+            "intention_text": self.intention_text,
+            "annotator": self.annotator,
+            "cut": self.cut,
+        }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
@@ -130,43 +224,68 @@ class Instruction:
         Raises:
             InputError: A key is missing or unknown, or a value is of the wrong kind.
         """
-        known = {one.name for one in fields(cls)}
-        needed = {"text", "response", "task", "preference", "intention", "language", "user_id", "target"}
-        missing, unknown = sorted(needed - plain.keys()), sorted(plain.keys() - known)
+        missing, unknown = sorted(_NEEDED - plain.keys()), sorted(plain.keys() - _KNOWN)
         if missing:
             raise InputError(
-                f"an instruction lacks {', '.join(missing)}; needed are {', '.join(sorted(needed))}"
+                f"an instruction lacks {', '.join(missing)}; needed are {', '.join(sorted(_NEEDED))}"
             )
         if unknown:
-            raise one_of("key of an instruction", unknown[0], sorted(known), most=len(known))
+            raise one_of("key of an instruction", unknown[0], sorted(_KNOWN), most=len(_KNOWN))
         values = dict(plain)
-        for name, kind in (("task", TaskForm), ("preference", Preference), ("intention", Intention)):
-            values[name] = member(kind, values[name])
-        for name in ("text", "response", "language", "template"):
+        for name, kind in _ENUMS.items():
+            if name in values:
+                values[name] = member(kind, values[name])
+        for name in _TEXTS:
             if not isinstance(values.get(name, ""), str):
                 raise InputError(f"{name} of an instruction is {values[name]!r}; a text is accepted")
-        if values.get("intention_source") not in (None, *INTENTION_SOURCES):
-            raise one_of(
-                "intention_source of an instruction", values["intention_source"], [*INTENTION_SOURCES, None]
-            )
+        for name in ("preference_source", "intention_source"):
+            if values.get(name) not in (None, *SOURCES):
+                raise one_of(f"{name} of an instruction", values[name], [*SOURCES, None])
         if not isinstance(values.get("held_out", False), bool):
             raise InputError(
                 f"held_out of an instruction is {values['held_out']!r}; true or false is accepted"
             )
+        cut = values.get("cut", 0)
+        if isinstance(cut, bool) or not isinstance(cut, int) or cut < 0:
+            raise InputError(f"cut of an instruction is {cut!r}; a whole number of at least 0 is accepted")
+        words = values.get("answer", Answer.ITEM) not in (Answer.ITEM, Answer.REASONED_ITEM)
         for name in ("user_id", "target"):
-            if not isinstance(values[name], str | int) or isinstance(values[name], bool):
+            if not _is_id(values[name]) and not (name == "target" and words and values[name] is None):
                 raise InputError(
                     f"{name} of an instruction is {values[name]!r}; a text or a whole number is accepted"
                 )
         for name in ("history", "candidates"):
             listed = values.get(name, ())
-            if not isinstance(listed, list | tuple) or not all(
-                isinstance(item, str | int) for item in listed
-            ):
+            if not isinstance(listed, list | tuple) or not all(_is_id(item) for item in listed):
                 raise InputError(f"{name} of an instruction is {listed!r}; a list of item ids is accepted")
             values[name] = tuple(listed)
         values["context"] = _context(values.get("context") or {})
         return cls(**values)
+
+
+_KNOWN = frozenset(one.name for one in fields(Instruction))
+_NEEDED = frozenset({"text", "response", "task", "preference", "intention", "language", "user_id", "target"})
+_ENUMS: dict[str, type[StrEnum]] = {
+    "task": TaskForm,
+    "preference": Preference,
+    "intention": Intention,
+    "style": Style,
+    "answer": Answer,
+}
+_TEXTS = (
+    "text",
+    "response",
+    "language",
+    "template",
+    "dataset",
+    "preference_text",
+    "intention_text",
+    "annotator",
+)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def member(kind: type[StrEnum], value: object) -> Any:
