@@ -487,11 +487,16 @@ def test_an_oracle_preference_looks_at_the_target(films: Dataset) -> None:
         if one.preference == Preference.P1
     ]
     assert np.mean(akin) > 0.9  # all but those whose history has nothing akin
-    told = [annotator.taste([*one.history, one.target]) for one in made if one.preference == Preference.P2]
-    stated = [one.preference_text for one in made if one.preference == Preference.P2]
-    assert all(
-        text.split(", mostly")[0].split(", often")[0] in full for text, full in zip(told, stated, strict=True)
-    )
+    times = films.ordered.drop_duplicates(["user_id", "item_id"]).set_index(["user_id", "item_id"])[
+        "timestamp"
+    ]
+    counted = [one for one in made if one.preference == Preference.P2]
+    assert len(counted) > 50
+    for one in counted:
+        moment = int(times[one.user_id, one.target])
+        assert one.preference_text == annotator.taste([*one.history, one.target], moment)
+    honest = [annotator.taste(one.history, int(times[one.user_id, one.target])) for one in counted]
+    assert honest != [one.preference_text for one in counted]
 
 
 def test_a_wish_behind_an_item_is_asked_for_only_of_an_oracle(films: Dataset) -> None:

@@ -160,7 +160,7 @@ class Maker:
         written: list[str] = []
         fields = dict(annotator.words)
         taste = wish = ""
-        if "history" in template.fields:
+        if _may_show_titles(template):
             fields["history"] = annotator.history(history)
         if template.preference == Preference.P2:
             taste = self._taste(annotator, history, story, cut, notes, written)
@@ -213,7 +213,7 @@ class Maker:
 
     def _history(self, template: Template, story: _Story, cut: int, annotator: Annotator) -> list[Hashable]:
         """Return the items that the text is made from: those whose titles are shown, or those that a taste sums up."""
-        titles = template.preference != Preference.P2 or "history" in template.fields
+        titles = template.preference != Preference.P2 or _may_show_titles(template)
         length = self.settings.history_length if titles else TASTE_LENGTH
         if self.settings.preference_source == "oracle" and template.preference == Preference.P1:
             wanted = set(annotator.categories[story.items[cut]])
@@ -378,6 +378,10 @@ class Maker:
                 if any(title in folded and contains_title(bare, title) for title in titles)
             )
         return self._unfit[key]
+
+
+def _may_show_titles(template: Template) -> bool:
+    return "history" in template.fields or template.answer == Answer.PREFERENCE
 
 
 def contains_title(text: str, title: str) -> bool:

@@ -233,7 +233,8 @@ def plan(
         languages: Of "en" and "zh", chosen from evenly.
         seed: Seed of every draw.
         source: Where intentions come from: "oracle", the target, as in the paper (more than a real user's words could
-            tell), or "history", what was known before. With "history" no template asks for the wish behind an item.
+            tell), or "history", what was known before. With "history" no template asks for the intention: the history
+            would tell the taste and the wish alike.
         preference_source: Where preferences come from: "history", or "oracle", which picks the titles that share a
             category with the target (P1) and counts the target into the taste (P2), to measure what such a leak gives.
         tasks: Forms of task to use; all by default.
@@ -278,7 +279,7 @@ def plan(
             if template.task in wanted
             and template.style in put
             and (held_out is None or template.held_out == held_out)
-            and (source == "oracle" or not _asks_what_led_to_an_item(template))
+            and (source == "oracle" or template.answer not in (Answer.INTENTION, Answer.BOTH))
         )
         for language in dict.fromkeys(languages)
     }
@@ -289,10 +290,6 @@ def plan(
             )
     settings = Settings(source, preference_source, history_length, context_share)
     return Plan(listed, int(n), chosen, int(seed), settings, teacher)
-
-
-def _asks_what_led_to_an_item(template: Template) -> bool:
-    return template.style == Style.TURNED_ROUND and template.answer in (Answer.INTENTION, Answer.BOTH)
 
 
 def _unchanged(block: list[Instruction]) -> list[Instruction]:
