@@ -276,7 +276,8 @@ def test_a_taste_is_told_in_words() -> None:
             "price": [1.0, 2.0, 30.0, 40.0],
         }
     )
-    dataset = Dataset("four", items[["item_id"]].head(0), items, items.head(0), "genres")
+    events = pd.DataFrame({"user_id": [], "item_id": [], "timestamp": []}, dtype="int64")
+    dataset = Dataset("four", items[["item_id"]].head(0), items, events, "genres")
     english, chinese = Annotator(dataset, "en"), Annotator(dataset, "zh")
     assert (
         english.taste([1, 2, 3]) == "above all Horror, Comedy and Drama, mostly from the 1980s, at low prices"
