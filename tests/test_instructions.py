@@ -41,6 +41,7 @@ from instructrec.instructions.annotate import Annotator, Popularity
 from instructrec.instructions.lexicon import LANGUAGES, category_names, lexicon
 from instructrec.instructions.making import TASTE_LENGTH, contains_title
 from instructrec.instructions.plan import BLOCK
+from instructrec.instructions.teacher import AnnotationRequest
 
 GENRES = ("Comedy", "Horror", "Sci-Fi", "Drama", "Unheard Of")
 
@@ -509,6 +510,56 @@ def test_a_wish_behind_an_item_is_asked_for_only_of_an_oracle(films: Dataset) ->
     assert asked("history") == {"preference"}
 
 
+class Parrot:
+    """A teacher that answers every other request, by what it was asked."""
+
+    model = "parrot"
+
+    def __init__(self) -> None:
+        self.asked: list[AnnotationRequest] = []
+
+    def annotate(self, requests: list[AnnotationRequest]) -> list[str | None]:
+        self.asked += requests
+        return [self.reply(one) for one in requests]
+
+    @staticmethod
+    def reply(request: AnnotationRequest) -> str | None:
+        words = "+".join((*request.titles[:1], *request.categories[:1]))
+        return None if len(words) % 2 else f"{request.kind} <{words}>"
+
+    def identity(self) -> dict[str, str]:
+        return {"model": self.model}
+
+
+def test_a_teacher_writes_tastes_and_wishes_and_the_rules_the_rest(films: Dataset) -> None:
+    teacher = Parrot()
+    made = list(plan(films, 400, seed=9, teacher=teacher))
+    assert len(teacher.asked) == len(set(teacher.asked))  # nothing is asked twice
+    assert not any(str(one.user_id) in request.titles for one in made for request in teacher.asked)
+    by_rules = list(plan(films, 400, seed=9))
+    assert {one.annotator for one in made} == {"rules", "parrot", "rules+parrot", "parrot+rules"}
+    for one in made:
+        taste = one.preference_text.startswith("taste <")
+        wish = one.intention_text.startswith("wish <")
+        assert ("parrot" in one.annotator) == (taste or wish)
+        assert not wish or one.intention == Intention.I1
+        said = one.response if one.answer in (Answer.PREFERENCE, Answer.INTENTION) else one.text
+        assert not taste or one.preference_text in f"{one.text}\n{one.response}"
+        assert not wish or one.intention_text in f"{one.text}\n{one.response}", said
+    assert [one.template for one in made[:200]] == [one.template for one in by_rules[:200]]
+    assert made == list(plan(films, 400, seed=9, teacher=teacher))
+    assert plan(films, 1, teacher=teacher).identity() != plan(films, 1).identity()
+
+
+def test_a_teacher_is_told_what_it_must_not_say(films: Dataset) -> None:
+    teacher = Parrot()
+    made = list(plan(films, 200, ["en"], seed=9, source="history", teacher=teacher))
+    titles = {films.titles[one.target] for one in made if one.target is not None}
+    assert titles & {title for request in teacher.asked for title in request.forbidden}
+    for request in teacher.asked:
+        assert not set(request.titles) & set(request.forbidden)
+
+
 def test_several_data_sets_share_by_their_events(films: Dataset, goods: Dataset) -> None:
     count = Counter(one.dataset for one in generate([films, goods], 4000, seed=3))
     share = goods.n_interactions / (goods.n_interactions + films.n_interactions)
@@ -647,9 +698,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert write_jsonl(iter(made), tmp_path / "a.jsonl") == 30
     assert list(read_jsonl(tmp_path / "a.jsonl")) == made
     assert write_parquet(iter(made), tmp_path / "a.parquet") == 30
-    table = pd.read_parquet(tmp_path / "a.parquet")
+    table = pd.read_parquet(tmp_path / "a.parquet", dtype_backend="pyarrow")
     assert table["text"].tolist() == [one.text for one in made]
-    assert table["target"].tolist() == [one.target for one in made]
+    assert [None if pd.isna(item) else item for item in table["target"]] == [one.target for one in made]
     assert [tuple(row) for row in table["candidates"]] == [one.candidates for one in made]
     assert write_parquet([], tmp_path / "none.parquet") == 0
     assert len(pd.read_parquet(tmp_path / "none.parquet")) == 0

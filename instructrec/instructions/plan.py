@@ -106,7 +106,7 @@ class Plan:
             "preference_source": self.settings.preference_source,
             "history_length": self.settings.history_length,
             "context_share": self.settings.context_share,
-            "annotator": "rules" if self.teacher is None else self.teacher.model,
+            "annotator": "rules" if self.teacher is None else self.teacher.identity(),
             "datasets": {dataset.name: _digest_of_data(dataset) for dataset in self.datasets},
             "templates": {
                 language: _digest([(one.id, one.variants, one.response) for one in listed])
