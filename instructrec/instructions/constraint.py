@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ from instructrec.errors import InputError
 
 NUMBER, TEXT, CATEGORIES = "number", "text", "categories"
 POPULARITY = "popularity"
+RESERVED = ("and", "or", "not", "in", "between")
+_PLAIN = re.compile(r"(?!非)(?:(?![或且]|并且)[^\W\d])(?:(?![或且]|并且)\w)*")
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -42,7 +45,7 @@ class Compare:
     value: float | str
 
     def __str__(self) -> str:
-        return f"{self.column} {self.op} {literal(self.value)}"
+        return f"{column_name(self.column)} {self.op} {literal(self.value)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
@@ -58,7 +61,7 @@ class OneOf:
     values: tuple[float | str, ...]
 
     def __str__(self) -> str:
-        return f"{self.column} in ({', '.join(literal(value) for value in self.values)})"
+        return f"{column_name(self.column)} in ({', '.join(literal(value) for value in self.values)})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
@@ -78,7 +81,7 @@ class Between:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.column} in {literal(self.low)}..{literal(self.high)}"
+        return f"{column_name(self.column)} in {literal(self.low)}..{literal(self.high)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
@@ -329,6 +332,17 @@ def disjunction(parts: list[Node]) -> Node:
 def negation(part: Node) -> Node:
     """Return the negation of a part; two negations cancel."""
     return part.part if isinstance(part, Not) else Not(part)
+
+
+def column_name(column: str) -> str:
+    """Return the name of a column as the parametric language writes it: in backquotes where it is not a plain word."""
+    plain = _PLAIN.fullmatch(column) is not None and column.lower() not in RESERVED
+    return column if plain else backquoted(column)
+
+
+def backquoted(column: str) -> str:
+    """Return the name of a column in backquotes."""
+    return "`" + column.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 def literal(value: float | str) -> str:

@@ -37,15 +37,27 @@ POPULAR, OBSCURE = 0.75, 0.25
 CHEAP, DEAR = 0.25, 0.75
 OLD, RECENT = 0.25, 0.75
 AROUND = 0.2
+LARGEST = sys.float_info.max
 
 _NEGATOR = re.compile(
     r"\b(?:do not|don't|does not|doesn't|never|please no)(?: (?:want|like|show|recommend|need|give|enjoy|suggest))?"
     r"(?: me| to see| to watch)?\b"
-    r"|\b(?:neither|less(?! than)|fewer|anything but|other than|rather than|instead of|sick of|tired of|no more"
-    r"|not(?! only)|except(?: for)?|without|excluding|exclude|avoid|hate|dislike|nothing|isn't|aren't|no|non)\b"
-    r"|不要|不想(?:再)?(?:看|要|买)?|不看|不喜欢|不爱|不含|不是|没有|除了|讨厌|拒绝|排除|避免|受够了|少一?[点些]"
+    r"|\b(?:neither|nor|less(?! than)|fewer|(?:any|every)thing but|all but|other than|rather than|instead of|apart from"
+    r"|aside from|sick of|tired of|enough of|no more|not(?! (?:only|just|merely)\b)|except(?: for)?|without|excluding"
+    r"|exclude|avoid|skip|omit|minus|leave out|rule out|can't|cannot|hate|dislike|nothing(?! but)|isn't|aren't|non?)\b"
+    r"|不要|不想(?:再)?(?:看|要|买)?|不看|不买|不需要|不考虑|不喜欢|不爱|不含|不是|没有|讨厌|拒绝|排除|避免|去掉|跳过"
+    r"|除(?!非)了?(?![^。;]*[还也](?:想|要|喜欢|有))|受够了|看[腻够]了|少一?[点些]"
     r"|(?<!特)(?<!区)别(?:给我|推荐|再|是|要|来)*(?![的致具人])|(?<!除)非(?![论常洲])|不(?=太|那么|$)|无(?![论聊])"
 )
+# Said after what it refuses: "恐怖片不要", "除恐怖片外", "horror-free".
+_REFUSED = re.compile(
+    r"-free\b"
+    r"|\s*的?(?:统统|一律|全都?|都|也|就)*"
+    r"(?:(?:不要|不看|不想看|不想要|不喜欢|不爱看?|不买|不行|不考虑|不感兴趣|没有?兴趣|免谈|算了|看?腻了|看够了)了?"
+    r"(?=\s*(?:$|[,.;:!?。\n]))|除外|[以之]外|外(?=的|都|,|$))"
+)
+_LIST = re.compile(r"\s*(?:[、/和跟与及或]|或者|以及|还有)\s*")
+_ADJACENT = ("non", "不", "无", "非")
 _BREAK = re.compile(
     r"[,.;:!?\n。;!?]|\b(?:but|however|want|give|show|prefer|like|love)\b|但|而|想|要|来点|来些|喜欢"
 )
@@ -54,7 +66,10 @@ _JOIN = re.compile(
 )
 _OR = re.compile(r"\bn?or\b|/|或|还是|、")
 _AND = re.compile(r"\band\b|&|和|与|以及|、")
-_NEAR = re.compile(r"(?:\s|\b(?:too|very|so|that|overly|anything|something)\b|太|很|那么|这么|的)*")
+_NEAR = re.compile(
+    r"(?:\s|\b(?:too|very|so|that|overly|anything|something|from|in|of|made|released|the|any|be|really)\b"
+    r"|太|很|那么|这么|过于|特别|的)*"
+)
 
 _TO = re.compile(r"\s*(?:to|through|-|–|~|到|至)\s*")
 _EITHER = re.compile(r"\s*(?:or|and|nor|或者?|和|还是|[/,、,])\s*(?:(?:in|from|the)\s+)*")
@@ -81,8 +96,10 @@ _FILLER = re.compile(
     r"\b(?:a|an|the|i'd|i'm|i|me|my|we|us|you|can|could|would|please|want|wants|wanted|like|need|looking|for|to|of|in|on|"
     r"with|and|or|but|some|something|anything|any|recommend|suggest|show|give|find|get|is|are|be|that|which|this|it|"
     r"movies?|films?|items?|products?|things?|ones?|made|released|from|at|most|only|just|set|watch|see|buy|"
-    r"too|very|so|really|mood|feel)\b"
-    r"|电影|影片|片子|片|商品|东西|推荐|一些|一部|一个|一件|几部|几个|我们|我|请|想要|想看|想买|想|要|看|买|给|来点|来些|"
+    r"too|very|so|really|mood|feel|either|nothing but|releases?|genres?|categor(?:y|ies)|kinds?|all|every|everything|"
+    r"priced?|prices|costs?|costing)\b"
+    r"|电影|影片|片子|片|商品|东西|推荐|一些|一点|[一几来][部个件]|我们|我|请|想要|想看|想买|想|要|(?<!好)看|买|给|来点|来些|"
+    r"价格|价位|价钱|售价|适合|什么|别的|只要|就是|只|既|也|在|类|[都就也]行|行(?=\W|$)|除|[以之]外|外(?=\W|$)|"
     r"来|有没有|有|是|的|了|吗|呢|吧|点|些|和|或者|或|与|但是|但|而且|并且|又|都|就|最好|左右|可以|出品|上映|拍"
 )
 
@@ -113,30 +130,35 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
         The constraint; empty where nothing was understood.
     """
     plain = normal(text)
+    words = _words(dataset)
     found = sorted(
-        _numbers(plain, dataset) + _categories(plain, dataset),
+        _numbers(plain, dataset, words) + _categories(plain, words),
         key=lambda part: part.start,
     )
     used = [(part.start, part.end) for part in found]
+    refused = _refused_after(plain, found)
     nodes: list[Node] = []
     groups: list[list[str]] = []
     unwanted: list[str] = []
     previous: _Found | None = None
-    previous_negated = False
-    for part in found:
+    previous_negated = listed = False
+    behind = 0
+    for number, part in enumerate(found):
         node = part.node
-        gap_start = previous.end if previous else 0
-        gap = plain[gap_start : part.start]
+        start, behind = behind, part.end
+        gap = plain[start : part.start]
         negator = _last(_NEGATOR, gap)
-        negated = False
-        if negator is not None:
+        negated = number in refused
+        if negated:
+            behind = refused[number]
+            used.append((part.end, behind))
+        elif negator is not None:
             between = gap[negator.end() :]
-            near = _NEAR.fullmatch(between) is not None
-            reaches = _BREAK.search(between) is None and _short(between) and not _of(negator[0], between)
-            negated = near or (part.category is not None and reaches)
+            near = _NEAR.fullmatch(between) is not None or (negator[0] == "non" and between == "-")
+            negated = near or (part.category is not None and _reaches(negator[0], between))
             if negated:
-                used.append((gap_start + negator.start(), gap_start + negator.end()))
-        elif previous_negated and part.category is not None and previous and previous.category is not None:
+                used.append((start + negator.start(), part.start if near else start + negator.end()))
+        elif listed and part.category is not None and previous and previous.category is not None:
             negated = _JOIN.fullmatch(gap) is not None and gap.strip() != "的"
         if part.category is not None:
             if negated:
@@ -146,16 +168,19 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
             else:
                 groups.append([part.category])
         elif node is not None:
-            alternative = _either_year(previous, part, gap) if nodes and not previous_negated else None
-            if alternative is not None and not negated:
-                nodes[-1] = alternative
+            alternative = _either_year(previous, part, gap) if nodes and not negated else None
+            if alternative is not None:
+                negated = previous_negated
+                nodes[-1] = negation(alternative) if negated else alternative
                 part = replace(part, node=alternative)
+                used.append((start, part.start))
             else:
                 nodes.append(negation(node) if negated else node)
         previous, previous_negated = part, negated
+        listed = negated and number not in refused
     wanted = _wanted(groups, unwanted, plain, dataset)
-    refused = [negation(_category(dataset, name)) for name in dict.fromkeys(unwanted)]
-    expression = conjunction(list(dict.fromkeys([*wanted, *refused, *nodes])))
+    without = [negation(_category(dataset, name)) for name in dict.fromkeys(unwanted)]
+    expression = conjunction(list(dict.fromkeys([*wanted, *without, *nodes])))
     if expression is None:
         return Constraint(None, text.strip())
     return constrain(expression, dataset, _left_over(plain, used))
@@ -177,9 +202,32 @@ def _either_year(previous: _Found | None, part: _Found, gap: str) -> Node | None
     return disjunction(list(plain)) if same and _EITHER.fullmatch(gap) else None
 
 
-def _of(negator: str, between: str) -> bool:
-    """Tell whether "没有X的" belongs to another word: a cartoon without violence is no refusal of cartoons."""
-    return negator in ("没有", "不含", "无", "without") and "的" in between
+def _refused_after(plain: str, found: list[_Found]) -> dict[int, int]:
+    """Return the numbers of the parts that words behind them refuse, with the end of those words.
+
+    In "恐怖片和歌舞片都不要" the words behind the second category refuse both.
+    """
+    refused: dict[int, int] = {}
+    for number, part in enumerate(found):
+        words = _REFUSED.match(plain, part.end) if part.category is not None else None
+        if words is None:
+            continue
+        refused[number] = words.end()
+        for earlier in range(number - 1, -1, -1):
+            here, after = found[earlier], found[earlier + 1]
+            if here.category is None or _LIST.fullmatch(plain[here.end : after.start]) is None:
+                break
+            refused[earlier] = here.end
+    return refused
+
+
+def _reaches(negator: str, between: str) -> bool:
+    """Tell whether a refusal reaches a category over the words between them."""
+    if negator in _ADJACENT or between.startswith("-"):
+        return False  # "non-toxic toys", "no-nonsense crime", "无糖食品" refuse no category
+    if negator in ("没有", "不含", "without") and "的" in between:
+        return False  # a cartoon without violence is no refusal of cartoons
+    return _BREAK.search(between) is None and _short(between)
 
 
 def _wanted(groups: list[list[str]], unwanted: list[str], plain: str, dataset: Dataset) -> list[Node]:
@@ -224,30 +272,40 @@ def _left_over(plain: str, used: list[tuple[int, int]]) -> str:
     for start, end in used:
         kept[start:end] = "|" * (end - start)
     words = _FILLER.sub(" ", "".join(kept))
-    return " ".join(re.sub(r"[^\w'¥$%-]+", " ", words).split())
+    kept_words = re.sub(r"[^\w'¥$%-]+", " ", words).split()
+    return " ".join(word for word in kept_words if re.search(r"\w", word))
 
 
 # -- categories ----------------------------------------------------------------------------------------------------
 
 
-def _categories(plain: str, dataset: Dataset) -> list[_Found]:
+def _words(dataset: Dataset) -> dict[str, str]:
+    """Return the category of each word that stands for one, in either language, the longest words first."""
     known = fields_of(dataset.items, dataset.category_field).get(dataset.category_field)
     if known is None or known.kind != CATEGORIES:
-        return []
+        return {}
     words = synonyms({normal(name): name for name in known.values.values()}, dataset)
+    words = {word: name for word, name in words.items() if re.search(r"\w", word)}
     words.pop("unknown", None)
     words.pop("未知", None)
     for word in [word for word in words if word.isascii() and len(word) > 3 and not word.endswith("s")]:
         words.setdefault(f"{word}s", words[word])
-    if not words:
-        return []
     own = {normal(word) for word in own_chinese_names(dataset).values()}
     listed = sorted(words, key=lambda word: (-len(word), word not in own, word))
-    either = "|".join(
+    return {word: words[word] for word in listed}
+
+
+def _either_word(words: dict[str, str]) -> str:
+    return "|".join(
         rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])" if word.isascii() else re.escape(word)
-        for word in listed
+        for word in words
     )
-    pattern = re.compile(rf"({either})(?:电影|片|类)?")
+
+
+def _categories(plain: str, words: dict[str, str]) -> list[_Found]:
+    if not words:
+        return []
+    pattern = re.compile(rf"({_either_word(words)})(?:类?(?:电影|影片|片子|片|用品|产品|商品)|类)?")
     return [
         _Found(match.start(), match.end(), None, category=words[match[1]])
         for match in pattern.finditer(plain)
@@ -258,7 +316,7 @@ def _categories(plain: str, dataset: Dataset) -> list[_Found]:
 # -- years, prices, popularity -------------------------------------------------------------------------------------
 
 
-def _numbers(plain: str, dataset: Dataset) -> list[_Found]:
+def _numbers(plain: str, dataset: Dataset, words: dict[str, str]) -> list[_Found]:
     columns = fields_of(dataset.items, dataset.category_field)
     rules: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]] = []
     has_year = "year" in columns and columns["year"].kind == NUMBER
@@ -266,7 +324,7 @@ def _numbers(plain: str, dataset: Dataset) -> list[_Found]:
     if has_price:
         rules += _price_rules(dataset)
     if has_year:
-        rules += _year_rules(dataset)
+        rules += _year_rules(dataset, words)
     if has_price:
         rules += _bare_price_rules()
     if POPULARITY in dataset.items.columns or dataset.n_interactions > 0:
@@ -304,8 +362,9 @@ def _price_rules(
     below = (
         r"(?:under|below|less than|cheaper than|not more than|no more than|at most|up to|within|max(?:imum)?|"
     )
-    below += r"不超过|低于|少于|最多|不到|小于|便宜过)"
-    above = r"(?:over|above|more than|at least|from|min(?:imum)?|不低于|不少于|高于|超过|多于|大于|至少)"
+    below += r"不超过|不高于|不多于|(?<!不)低于|(?<!不)少于|最多|不到|(?<!不)小于|便宜过)"
+    above = r"(?:over|above|more than|at least|from|min(?:imum)?|不低于|不少于|"
+    above += r"(?<!不)高于|(?<!不)超过|(?<!不)多于|大于|至少)"
     closed = (
         "at most",
         "up to",
@@ -315,6 +374,8 @@ def _price_rules(
         "max",
         "maximum",
         "不超过",
+        "不高于",
+        "不多于",
         "最多",
     )
     open_above = ("over", "above", "more than", "高于", "超过", "多于", "大于")
@@ -336,10 +397,18 @@ def _price_rules(
 
     def around(match: re.Match[str]) -> Node:
         middle = price_of(match, 1, 2, 3, 4)
-        return Between("price", round(middle * (1 - AROUND), 2), round(middle * (1 + AROUND), 2))
+        high = min(round(middle * (1 + AROUND), 2), LARGEST)
+        return Between("price", round(middle * (1 - AROUND), 2), high)
 
     join = r"\s*(?:and|to|-|–|~|到|至)\s*"
+    limit = r"\bbudget\b\s*(?:is|of|:|around|about|up to|under)?|预算(?:是|为|在|大[约概]|不超过|[::])?"
     return [
+        (
+            re.compile(
+                rf"(?:{limit})\s*{_SIGN}({_AMOUNT})\s*{_CURRENCY}?(?:左右|上下|以内|之内|以下)?(?!{join}{_SIGN}\d)"
+            ),
+            lambda match: Compare("price", NUMBER, "<=", _amount(match[1])),
+        ),
         (
             re.compile(rf"(?:between|from)?\s*[¥$]\s*({_AMOUNT}){join}[¥$]?\s*({_AMOUNT})"),
             inside,
@@ -353,11 +422,15 @@ def _price_rules(
         (re.compile(rf"({below})\s*{money}"), at_most),
         (re.compile(rf"({above})\s*{money}"), at_least),
         (
-            re.compile(rf"{amount}(?:以下|以内|之内|之下|or less|or under)"),
+            re.compile(
+                rf"{amount}(?:以下|以内|之内|之下|\s*(?:or|and) (?:less|under|below|cheaper|lower)\b)"
+            ),
             lambda match: Compare("price", NUMBER, "<=", _amount(match[1])),
         ),
         (
-            re.compile(rf"{_SIGN}({_AMOUNT})\s*{_CURRENCY}(?:以上|之上|起|\s*or more)"),
+            re.compile(
+                rf"{_SIGN}({_AMOUNT})\s*{_CURRENCY}(?:以上|之上|起|\s*(?:or|and) (?:more|over|above|up)\b)"
+            ),
             lambda match: Compare("price", NUMBER, ">=", _amount(match[1])),
         ),
         (re.compile(rf"(?:around|about|roughly|大约|大概|差不多)\s*{money}(?:左右)?|{money}左右"), around),
@@ -384,7 +457,21 @@ def _price_rules(
 
 def _bare_price_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
     number = rf"({_AMOUNT})(?![\d年])"
+    name = r"(?:价格|价位|售价|\bpriced?\b|\bcosts?\b|\bcosting\b)\s*(?:is|在|为|是|:)?\s*"
+
+    def inside(match: re.Match[str]) -> Node:
+        low, high = sorted(_amount(amount) for amount in match.groups() if amount)
+        return Between("price", low, high)
+
     return [
+        (
+            re.compile(
+                rf"\b(?:between|from)\s+({_AMOUNT})\s+(?:and|to)\s+({_AMOUNT})(?![\d.]|\s*(?:%|stars?|years?|minutes?))"
+                rf"|(?:{name})({_AMOUNT})\s*(?:-|–|~|到|至|to)\s*({_AMOUNT})(?:之间)?"
+                rf"|({_AMOUNT})\s*(?:-|–|~|到|至)\s*({_AMOUNT})之间"
+            ),
+            inside,
+        ),
         (
             re.compile(
                 rf"(under|below|less than|cheaper than|at most|up to|低于|少于|小于|不超过|最多)\s*{number}"
@@ -409,13 +496,17 @@ def _bare_price_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]],
 
 
 def _year_rules(
-    dataset: Dataset,
+    dataset: Dataset, words: dict[str, str]
 ) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
     year, early, late = (
         rf"({_YEAR})",
         r"(?:before|older than|earlier than|prior to|pre)[\s-]*(?:the\s+)?",
         r"(?:after|later than|newer than|post)[\s-]*(?:the\s+)?",
     )
+
+    named = _either_word(words) or r"(?!)"
+
+    alone = r"(?!\s+(?:the\b|'?\d))"
 
     def compare(op: str, group: int = 1) -> Callable[[re.Match[str]], Node]:
         return lambda match: Compare("year", NUMBER, op, float(match[group]))
@@ -431,6 +522,9 @@ def _year_rules(
             return Compare("year", NUMBER, "<", start)
         if before and re.match(r"since", before) or after in ("以来", "起"):
             return Compare("year", NUMBER, ">=", start)
+        if after and after[0].isspace():
+            late_on = re.search(r"later|newer|onwards?", after) is not None
+            return Compare("year", NUMBER, *((">=", start) if late_on else ("<=", start + 9)))
         if before or after:
             return Compare("year", NUMBER, ">", start + 9)
         return Between("year", start, start + 9)
@@ -443,19 +537,33 @@ def _year_rules(
         ),
         (
             re.compile(
+                rf"(?:\b(?:in|from|of)\s+)?{year}\s*(?:or|and) (?:later|newer|after|onwards?|up|more recent)\b{alone}"
+            ),
+            compare(">="),
+        ),
+        (
+            re.compile(rf"(?:\b(?:in|from|of)\s+)?{year}\s*(?:or|and) (?:earlier|older|before)\b{alone}"),
+            compare("<="),
+        ),
+        (
+            re.compile(
                 rf"(?P<before>\b(?:{early}|{late}|since(?:\s+the)?\s+))?(?:\bthe\s+)?(?:\b(?:early|mid|late)[\s-]+)?"
                 rf"(?:\b(?P<full>(?:18|19|20)\d0)'?s\b|(?<!\d)'?(?P<short>\d0)'?s\b|\b(?P<word>{'|'.join(_DECADES)})\b"
                 r"|(?:上个?世纪|二十世纪|20世纪)?(?:(?P<zhfull>(?:18|19|20)\d0)|(?P<zhshort>(?<!\d)\d0)|(?P<zhword>[二三四五六七八九])十)年代)"
-                r"(?P<after>以前|之前|前|以后|之后|后|以来|起)?"
+                r"(?:初期?|早期|中期|中|末期?|后期)?"
+                r"(?P<after>以前|之前|前|以后|之后|后|以来|起"
+                rf"|\s+onwards?\b|\s+(?:or|and)\s+(?:later|newer|onwards?|earlier|older|before)\b{alone})?"
             ),
             decade,
         ),
+        (re.compile(rf"\b(?:until|up to|(?:no|not) (?:later|newer) than)\s+{year}"), compare("<=")),
+        (re.compile(rf"\b(?:no|not) (?:earlier|older) than\s+{year}"), compare(">=")),
         (re.compile(rf"\b{late}{year}"), compare(">")),
         (re.compile(rf"\bsince\s+{year}|\bfrom\s+({_YEAR})\s+on(?:wards?)?\b"), _since),
         (re.compile(rf"\b{early}{year}"), compare("<")),
-        (re.compile(rf"\b(?:until|up to|no later than)\s+{year}"), compare("<=")),
+        (re.compile(rf"{year}\s*年?\s*(?:[及或](?:以前|之前|更早)|为止)"), compare("<=")),
         (re.compile(rf"{year}\s*年?\s*(?:以前|之前|前)"), compare("<")),
-        (re.compile(rf"{year}\s*年?\s*(?:及以后|以来|起|开始)"), compare(">=")),
+        (re.compile(rf"{year}\s*年?\s*(?:[及或](?:以后|之后|更晚)|以来|起|开始)"), compare(">=")),
         (re.compile(rf"{year}\s*年?\s*(?:以后|之后|后)"), compare(">")),
         (
             re.compile(rf"(?:\b(?:in|from|of)\s+)?(?<!\(){year}(?:\s*年)?(?!\s*{_CURRENCY})"),
@@ -463,16 +571,16 @@ def _year_rules(
         ),
         (
             re.compile(
-                r"\b(?:recent|latest|newest|new (?=movies?|films?|releases?|ones?))"
-                r"|新片|最新|新出|近年|近几年|最近(?!看)"
+                rf"\b(?:recent|latest|newest|newer(?! than)|new (?=movies?|films?|releases?|ones?|{named}))"
+                r"|新片|新电影|最新|新出|近年|近几年|最近(?!看)"
             ),
             lambda _: Compare("year", NUMBER, ">=", _quantile(dataset, "year", RECENT)),
         ),
         (
             re.compile(
-                r"\b(?:classics?|vintage|old[- ]fashioned|old (?=movies?|films?|ones?|hollywood)"
-                r"|old(?=\s*(?:$|[,.;!?])))"
-                r"|老片|老电影|老的|老旧|经典|怀旧|年代久远"
+                rf"\b(?:classics?|vintage|old[- ]fashioned|(?:old|older) (?=movies?|films?|ones?|hollywood|{named})"
+                r"|(?<!years[ -])(?<!year[ -])(?<!how )(?:old|older)(?=\s*(?:$|[,.;!?]|\b(?:but|and|or)\b)))"
+                rf"|老(?:片|电影|的|旧|一[点些]|(?={named}|$|[,.但又而]))|旧片|早期|古老|经典|怀旧|年代久远"
             ),
             lambda _: Compare("year", NUMBER, "<=", _quantile(dataset, "year", OLD)),
         ),
@@ -503,7 +611,7 @@ def _quantile(dataset: Dataset, column: str, share: float) -> float:
 def _amount(text: str) -> float:
     """Return a number written in digits or in Chinese, such as 一百二十; always a finite one."""
     if text[0].isdigit():
-        return min(float(text), sys.float_info.max)
+        return min(float(text), LARGEST)
     total = section = digit = 0
     for character in text:
         if character in _DIGITS:
@@ -513,4 +621,4 @@ def _amount(text: str) -> float:
         else:
             section += (digit or 1) * _UNITS[character]
             digit = 0
-    return float(total + section + digit)
+    return float(min(total + section + digit, int(LARGEST)))

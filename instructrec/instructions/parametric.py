@@ -24,6 +24,7 @@ from instructrec.instructions.constraint import (
     Field,
     Node,
     OneOf,
+    backquoted,
     conjunction,
     constrain,
     disjunction,
@@ -62,7 +63,11 @@ _CATEGORY_ALIASES = (
 )
 _SAME = {"==": "=", "<>": "!=", "≠": "!=", "≤": "<=", "≥": ">="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
-_WIDE = str.maketrans("＜＞＝！（），“”‘’＆｜　", "<>=!(),\"\"''&| ")
+_WIDE = str.maketrans("＜＞＝！（），、＆｜＋－．　", "<>=!(),,&|+-. ")
+_QUOTED = re.compile(  # the grammar's STRING and QUOTED; an apostrophe within a name opens none
+    r"\"(?:\\[\s\S]|[^\"\\])*\"|＂(?:\\[\s\S]|[^＂\\])*＂|[“”](?:\\[\s\S]|[^“”\\])*[“”]|`(?:\\[\s\S]|[^`\\])*`"
+    r"|(?<![\w'’-])(?:'(?:\\[\s\S]|[^'\\])*'|[‘’](?:\\[\s\S]|[^‘’\\])*[‘’])"
+)
 _MEMBERSHIP = re.compile(
     r"(?<![\w-])([^\W\d][\w-]*)\s+(?:not\s+)?(?:in\s*\(|in\s+[-+]?[\d.]+(?:e[-+]?\d+)?\.\.|between\s+[-+]?\d)",
     re.IGNORECASE,
@@ -72,6 +77,7 @@ _EXPECTED = {
     "NUMBER": "a number",
     "STRING": "a quoted value",
     "NAME": "a name",
+    "QUOTED": "a name",
     "NOT": "not",
     "_IN": "in",
     "_BETWEEN": "between",
@@ -90,8 +96,16 @@ def looks_parametric(text: str, dataset: Dataset) -> bool:
     plain = text.translate(_WIDE)
     if re.search(r"[<>=≠≤≥]", plain):
         return True
-    names = _names(fields_of(dataset.items, dataset.category_field), dataset)
-    return any(found[1].casefold() in names for found in _MEMBERSHIP.finditer(plain))
+    fields = fields_of(dataset.items, dataset.category_field)
+    if "`" in plain and any(
+        re.search(
+            rf"{re.escape(backquoted(column))}\s+(?:not\s+|!\s*|非\s*)?(?:in|between)\b", text, re.IGNORECASE
+        )
+        for column in fields
+    ):
+        return True
+    names = _names(fields, dataset)
+    return any(_field_of(found[1], fields, names) is not None for found in _MEMBERSHIP.finditer(plain))
 
 
 def parse_parametric(text: str, dataset: Dataset) -> Constraint:
@@ -99,8 +113,9 @@ def parse_parametric(text: str, dataset: Dataset) -> Constraint:
 
     Comparisons are = != < <= > >=; `in (…)` is membership, `in a..b` and `between a and b` are ranges with both ends
     included; `and`, `or`, `not` and parentheses join them. `genre` and `category` mean membership in the category
-    column, in English or Chinese. Names and values ignore case. A missing value satisfies neither a comparison nor its
-    negation.
+    column, in English or Chinese. Names and values ignore case; a name that is not a plain word, such as
+    `release date`, stands in backquotes, and a value may stand in quotes. A missing value satisfies neither a
+    comparison nor its negation.
 
     Args:
         text: The conditions, such as "popularity > 0.5 and price < 100".
@@ -110,26 +125,47 @@ def parse_parametric(text: str, dataset: Dataset) -> Constraint:
         The constraint; `str` of it is read back as an equal one.
 
     Raises:
-        InputError: Names the column, from 1, of the first mistake and what would be accepted there.
+        InputError: Names the column in the text, from 1, of the first mistake and what would be accepted there.
     """
-    plain = text.translate(_WIDE)
-    if not plain.strip():
+    if not text.strip():
         raise InputError(
             "instruction is empty; give conditions such as 'year >= 1990 and not genre = Horror'"
         )
-    if len(plain) > LONGEST:
+    if len(text) > LONGEST:
         raise InputError(
-            f"instruction has {len(plain)} characters; at most {LONGEST} are accepted as conditions"
+            f"instruction has {len(text)} characters; at most {LONGEST} are accepted as conditions"
         )
-    _check_brackets(plain)
-    return constrain(_Reader(plain, dataset).node(_tree(plain)), dataset)
+    plain = _narrow(text)
+    try:
+        _check_brackets(plain)
+        return constrain(_Reader(dataset).node(_tree(plain)), dataset)
+    except _Mistake as mistake:
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        raise InputError(f"instruction {shown!r}, column {mistake.position + 1}: {mistake.message}") from None
+
+
+class _Mistake(Exception):
+    """Something in the text that cannot be read: at which position, from 0, and why."""
+
+    def __init__(self, position: int, message: str) -> None:
+        super().__init__(position, message)
+        self.position, self.message = position, message
+
+
+def _narrow(text: str) -> str:
+    """Return the text with its full-width signs as ASCII, except within quotes; each character keeps its place."""
+    parts: list[str] = []
+    end = 0
+    for quoted in _QUOTED.finditer(text):
+        parts += [text[end : quoted.start()].translate(_WIDE), quoted[0]]
+        end = quoted.end()
+    return "".join(parts) + text[end:].translate(_WIDE)
 
 
 class _Reader:
     """Turns the grammar's tree into conditions, looking each name up among the fields."""
 
-    def __init__(self, text: str, dataset: Dataset) -> None:
-        self.text = text
+    def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.fields = fields_of(dataset.items, dataset.category_field)
         self.names = _names(self.fields, dataset)
@@ -199,9 +235,9 @@ class _Reader:
         )
 
     def _field(self, name: Token) -> Field:
-        found = self.names.get(str(name).casefold())
+        found = _field_of(str(name), self.fields, self.names)
         if found is None:
-            raise self._error(name, str(one_of("field", str(name), self._accepted_fields(), most=12)))
+            raise self._error(name, str(one_of("field", _unquoted(name), self._accepted_fields(), most=12)))
         return found
 
     def _accepted_fields(self) -> list[str]:
@@ -216,6 +252,8 @@ class _Reader:
         if known is None and found.kind == CATEGORIES:
             known = synonyms(found.values, self.dataset).get(normal(word))
         if known is None:
+            known = next((value for value in found.values.values() if normal(value) == normal(word)), None)
+        if known is None:
             kind = "genre" if found.column == "genres" else found.column
             raise self._error(token, str(one_of(kind, word, found.values.values(), most=25)))
         return known
@@ -229,8 +267,15 @@ class _Reader:
             )
         return number
 
-    def _error(self, token: Token, message: str) -> InputError:
-        return _error(self.text, token.start_pos or 0, message)
+    def _error(self, token: Token, message: str) -> _Mistake:
+        return _Mistake(token.start_pos or 0, message)
+
+
+def _field_of(name: str, fields: Mapping[str, Field], names: Mapping[str, Field]) -> Field | None:
+    """Return the field of a name, in backquotes or not: the column of exactly this name first, then in any case."""
+    if name.startswith("`"):
+        name = _unescaped(name)
+    return fields.get(name) or names.get(name.casefold()) or names.get(normal(name))
 
 
 def _names(fields: Mapping[str, Field], dataset: Dataset) -> dict[str, Field]:
@@ -260,30 +305,26 @@ def _tree(text: str) -> Tree[Token]:
     except UnexpectedToken as error:
         expected = _expected(error.accepts or error.expected)
         if error.token.type == "$END":
-            raise _error(
-                text,
+            raise _Mistake(
                 len(text.rstrip()),
                 f"the text ends too early; accepted here: {expected}",
             ) from None
         position = error.token.start_pos or 0
-        raise _error(
-            text,
+        raise _Mistake(
             position,
             f"unexpected {str(error.token)!r}; accepted here: {expected}",
         ) from None
     except UnexpectedCharacters as error:
         position = error.pos_in_stream or 0
         expected = _expected(error.allowed or set())
-        if text[position] in "\"'":
-            raise _error(
-                text,
-                position,
-                "a quoted value that is never closed; close it with the same mark",
+        if text[position] in "\"'＂“”‘’`":
+            kind = "name" if text[position] == "`" else "value"
+            raise _Mistake(
+                position, f"a quoted {kind} that is never closed; close it with the same mark"
             ) from None
-        raise _error(text, position, f"unexpected {text[position]!r}; accepted here: {expected}") from None
+        raise _Mistake(position, f"unexpected {text[position]!r}; accepted here: {expected}") from None
     except UnexpectedInput as error:
-        raise _error(
-            text,
+        raise _Mistake(
             error.pos_in_stream or 0,
             "not a condition; write such as 'year > 1990'",
         ) from None
@@ -295,37 +336,29 @@ def _expected(terminals: Any) -> str:
 
 def _check_brackets(text: str) -> None:
     opened: list[int] = []
-    bare = re.sub(
-        r"(?<!\w)\"(?:\\[\s\S]|[^\"\\])*\"|(?<!\w)'(?:\\[\s\S]|[^'\\])*'",
-        lambda found: "_" * len(found[0]),
-        text,
-    )
+    bare = _QUOTED.sub(lambda found: "_" * len(found[0]), text)
     for position, character in enumerate(bare):
         if character == "(":
             opened.append(position)
             if len(opened) > DEEPEST:
-                raise _error(
-                    text,
+                raise _Mistake(
                     position,
                     f"more than {DEEPEST} nested parentheses; write it flatter",
                 )
         elif character == ")":
             if not opened:
-                raise _error(
-                    text,
+                raise _Mistake(
                     position,
                     "a ')' that no '(' opens; remove it or open one before",
                 )
             opened.pop()
     if opened:
-        raise _error(text, opened[-1], "a '(' that is never closed; add the ')'")
+        raise _Mistake(opened[-1], "a '(' that is never closed; add the ')'")
 
 
 def _unquoted(token: Token) -> str:
-    text = str(token)
-    return re.sub(r"\\([\s\S])", r"\1", text[1:-1]) if token.type == "STRING" else text
+    return _unescaped(str(token)) if token.type in ("STRING", "QUOTED") else str(token)
 
 
-def _error(text: str, position: int, message: str) -> InputError:
-    shown = text if len(text) <= 80 else text[:77] + "..."
-    return InputError(f"instruction {shown!r}, column {position + 1}: {message}")
+def _unescaped(quoted: str) -> str:
+    return re.sub(r"\\([\s\S])", r"\1", quoted[1:-1])
