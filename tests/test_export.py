@@ -1,0 +1,721 @@
+"""Instructions as files: forms, plans that are interrupted, data cards, and the pipeline for training."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instructrec.datasets import shop
+from instructrec.datasets.dataset import DataCard, Dataset
+from instructrec.errors import InputError
+from instructrec.instructions import export
+from instructrec.instructions.data_card import KEY_FIELDS
+from instructrec.instructions.export import (
+    FORMS,
+    encode,
+    read_jsonl,
+    write_jsonl,
+    write_parquet,
+    write_plan,
+)
+from instructrec.instructions.pipeline import tf_dataset
+from instructrec.instructions.plan import plan
+from instructrec.instructions.schema import (
+    Answer,
+    Context,
+    Instruction,
+    Intention,
+    Preference,
+    Style,
+    TaskForm,
+)
+
+TEXTS = ('say "it"\n\\', "请推荐一部电影", "\u2028 line\u2029", "😀 \x00 end", "a, b: {c}")
+BLOCK = 10
+
+
+def make(number: int, ids: type = int) -> Instruction:
+    """An instruction that is a function of its number, with texts that are awkward to write."""
+    draw = random.Random(number)
+    words = draw.random() < 0.3
+    return Instruction(
+        text=f"{draw.choice(TEXTS)} {number}",
+        response=draw.choice(TEXTS),
+        task=draw.choice(list(TaskForm)),
+        preference=draw.choice(list(Preference)),
+        intention=draw.choice(list(Intention)),
+        language=draw.choice(["en", "zh"]),
+        user_id=ids(number),
+        target=None if words else ids(draw.randrange(1000)),
+        history=tuple(ids(draw.randrange(1000)) for _ in range(draw.randrange(4))),
+        candidates=tuple(ids(draw.randrange(1000)) for _ in range(draw.randrange(3))),
+        template="en-pref-p1-t2",
+        intention_source=draw.choice([None, "oracle", "history"]),
+        context=Context(time=draw.choice([None, "周五晚上"]), place="at home" if number % 2 else None),
+        held_out=draw.random() < 0.5,
+        dataset="tiny",
+        style=draw.choice(list(Style)),
+        answer=Answer.PREFERENCE if words else Answer.ITEM,
+        preference_source=draw.choice([None, "oracle", "history"]),
+        preference_text=draw.choice(TEXTS),
+        intention_text=draw.choice(TEXTS),
+        annotator="rules",
+        cut=draw.randrange(50),
+    )
+
+
+def travelled(thing: Any) -> Any:
+    """What arrives in another process."""
+    return pickle.loads(pickle.dumps(thing))
+
+
+class Tiny:
+    """A plan of the instructions 0 to n - 1; `pause` slows each block, `stop` interrupts before a block."""
+
+    def __init__(
+        self, n: int, seed: int = 0, pause: float = 0, stop: tuple[int, type[BaseException]] | None = None
+    ) -> None:
+        self.n, self.seed, self.pause, self.stop = n, seed, pause, stop
+        self.started: list[int] = []
+        card = DataCard("Tiny films", "Invented.", "here", "Research use; no redistribution.", "Nobody, 2026")
+        empty = pd.DataFrame({"user_id": []})
+        self.datasets = (Dataset("tiny", empty, empty, empty, "genres", card),)
+
+    @property
+    def n_blocks(self) -> int:
+        return -(-self.n // BLOCK)
+
+    def identity(self) -> dict[str, Any]:
+        return {"n": self.n, "seed": self.seed, "why": "a | b\nc"}
+
+    def block(self, i: int) -> list[Instruction]:
+        return [make(number + 1000 * self.seed) for number in range(i * BLOCK, min(self.n, (i + 1) * BLOCK))]
+
+    def blocks(self, workers: int = 1, start: int = 0, finish: Any = None) -> Iterator[Any]:
+        for i in range(start, self.n_blocks):
+            if self.stop and self.stop[0] == i:
+                raise self.stop[1]("stopped")
+            self.started.append(i)
+            time.sleep(self.pause)
+            yield finish(self.block(i)) if workers == 1 else travelled(travelled(finish)(self.block(i)))
+
+    def __iter__(self) -> Iterator[Instruction]:
+        return (one for i in range(self.n_blocks) for one in self.block(i))
+
+
+def write(made: Any, path: Path, **options: Any) -> export.Written:
+    return write_plan(made, path, **{"progress": False, "card": False, **options})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir())
+
+
+# -- forms ---------------------------------------------------------------------------------------------------------
+
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+_id = st.one_of(st.integers(-(2**63), 2**64 - 1), _text)
+_instructions = st.builds(
+    Instruction,
+    text=_text,
+    response=_text,
+    task=st.sampled_from(TaskForm),
+    preference=st.sampled_from(Preference),
+    intention=st.sampled_from(Intention),
+    language=_text,
+    user_id=_id,
+    target=_id,
+    history=st.lists(_id, max_size=4).map(tuple),
+    candidates=st.lists(_id, max_size=4).map(tuple),
+    template=_text,
+    intention_source=st.sampled_from([None, "oracle", "history"]),
+    context=st.builds(Context, *[st.none() | _text] * 4),
+    held_out=st.booleans(),
+    dataset=_text,
+    style=st.sampled_from(Style),
+    answer=st.sampled_from(Answer),
+    preference_source=st.sampled_from([None, "oracle", "history"]),
+    preference_text=_text,
+    intention_text=_text,
+    annotator=_text,
+    cut=st.integers(0, 1000),
+)
+
+
+@given(st.lists(_instructions, max_size=3))
+def test_a_line_is_the_instruction_and_nothing_else(made: list[Instruction]) -> None:
+    lines = encode(made).split(b"\n")
+    assert lines.pop() == b""
+    assert [json.loads(line) for line in lines] == [one.as_dict() for one in made]
+    assert [list(json.loads(line)) for line in lines] == [list(one.as_dict()) for one in made]
+    assert [Instruction.from_dict(orjson.loads(line)) for line in lines] == made
+
+
+@given(_instructions)
+def test_the_forms_for_tuning_hold_the_two_texts_alone(one: Instruction) -> None:
+    assert json.loads(encode([one], "prompt")) == {"prompt": one.text, "response": one.response}
+    assert json.loads(encode([one], "chat")) == {
+        "messages": [{"role": "user", "content": one.text}, {"role": "assistant", "content": one.response}]
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"text": "half \ud83d"}, {"user_id": 2**64}, {"target": object()}, {"history": (3 + 1j,)}]
+)
+def test_what_json_cannot_hold_is_refused(tmp_path: Path, wrong: dict) -> None:
+    made = [make(1), replace(make(2), **wrong)]
+    for put in (write_jsonl, write_parquet):
+        with pytest.raises(InputError) as caught:
+            put(made, tmp_path / "x.jsonl")
+        assert len(str(caught.value).splitlines()) == 1
+        assert names(tmp_path) == []
+    with pytest.raises(InputError, match="'en-pref-p1-t2' for user"):
+        encode(made)
+
+
+def test_encoding_takes_microseconds() -> None:
+    made = [make(number) for number in range(1000)]
+    spent = []
+    for _ in range(10):
+        start = time.process_time()
+        encode(made)
+        spent.append(time.process_time() - start)
+    assert min(spent) / len(made) < 6e-6  # 2 µs where this was written
+
+
+@pytest.mark.parametrize("put", [write_jsonl, write_parquet])
+def test_another_form_is_refused(tmp_path: Path, put: Any) -> None:
+    with pytest.raises(InputError, match="unknown form 'chats': did you mean chat"):
+        put([], tmp_path / "x.jsonl", form="chats")
+    with pytest.raises(InputError, match="accepted: instruction, chat, prompt"):
+        put([], tmp_path / "x.jsonl", form=["chat"])
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
+def test_lines_are_read_back(tmp_path: Path, ending: str) -> None:
+    made = [make(number) for number in range(50)]
+    path = tmp_path / f"a{ending}"
+    assert write_jsonl(iter(made), path) == 50
+    assert list(read_jsonl(path)) == made
+    before = path.read_bytes()
+    assert write_jsonl(made, path) == 50
+    assert path.read_bytes() == before
+    assert write_jsonl([], path) == 0
+    assert list(read_jsonl(path)) == []
+    assert names(tmp_path) == [path.name]
+
+
+def test_a_compressed_file_bears_no_time_and_a_cut_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    write_jsonl([make(number) for number in range(50)], path)
+    content = path.read_bytes()
+    assert content[4:8] == bytes(4)
+    assert gzip.decompress(content) == encode([make(number) for number in range(50)])
+    path.write_bytes(content[:-20])
+    with pytest.raises(InputError, match="cannot be read"):
+        list(read_jsonl(path))
+    path.write_bytes(b"not compressed")
+    with pytest.raises(InputError, match="cannot be read"):
+        list(read_jsonl(path))
+
+
+@pytest.mark.parametrize("line", ["{", '{"text": 1,}', "nul", '"text"', "3", "[" * 5000, '{"a": "\x01"}'])
+def test_the_fast_reader_has_the_words_of_the_standard_one(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(line + "\n", "utf-8")
+    with pytest.raises(InputError) as caught:
+        list(read_jsonl(path))
+    try:
+        says = f"holds {type(json.loads(line + chr(10))).__name__}; one JSON object a line is accepted"
+    except (ValueError, RecursionError) as error:
+        says = f"not JSON ({error}); one object a line is accepted"
+    assert str(caught.value) == f"{str(path)!r} line 1: {says}"
+
+
+def test_a_whole_number_of_any_size_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({**make(1).as_dict(), "user_id": 2**70}) + "\n", "utf-8")
+    assert next(read_jsonl(path)).user_id == 2**70
+
+
+# -- Parquet -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ids", [int, str])
+def test_a_table_has_a_column_for_every_field(tmp_path: Path, ids: type) -> None:
+    made = [make(number, ids) for number in range(50)]
+    assert write_parquet(iter(made), tmp_path / "a.parquet") == 50
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert table.column_names == [one.name for one in fields(Instruction)]
+    assert table.to_pylist() == [one.as_dict() for one in made]
+    item = pa.int64() if ids is int else pa.string()
+    assert table.schema.field("user_id").type == table.schema.field("target").type == item
+    assert table.schema.field("history").type.value_type == item
+    assert {one.name for one in table.schema if one.nullable} == {
+        "target",
+        "intention_source",
+        "preference_source",
+    }
+    assert table["target"].null_count == sum(one.target is None for one in made) > 0
+
+
+def test_tables_of_the_forms_for_tuning(tmp_path: Path) -> None:
+    made = [make(number) for number in range(50)]
+    for form in ("chat", "prompt"):
+        assert write_parquet(made, tmp_path / form, form=form) == 50
+        rows = pq.read_table(tmp_path / form).to_pylist()
+        assert rows == [json.loads(line) for line in encode(made, form).splitlines()]
+    assert write_parquet([], tmp_path / "chat", form="chat") == 0
+    kind = pq.read_schema(tmp_path / "chat").field("messages").type
+    assert kind.value_type == pa.struct(
+        [pa.field("role", pa.string(), False), pa.field("content", pa.string(), False)]
+    )
+
+
+def test_the_kind_of_ids_is_known_without_any_item(tmp_path: Path) -> None:
+    bare = replace(make(1, str), target=None, history=(), candidates=())
+    late = [bare] * export.BATCH + [make(2, str)]
+    assert write_parquet(late, tmp_path / "a.parquet") == len(late)
+    with pytest.raises(InputError, match="one type"):
+        write_parquet([make(1), make(2, str)], tmp_path / "b.parquet")
+    assert names(tmp_path) == ["a.parquet"]
+
+
+# -- plans ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 195])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("ending", export.ENDINGS)
+def test_a_plan_is_written_whole(tmp_path: Path, ending: str, form: str, n: int) -> None:
+    path = tmp_path / "new" / f"a.b{ending}"
+    written = write(Tiny(n), path, form=form, card=True)
+    content = path.read_bytes()
+    assert (written.path, written.n, written.bytes) == (path, n, len(content))
+    assert written.sha256 == sha256(content).hexdigest()
+    assert written.tally.total() == n
+    assert names(path.parent) == sorted([path.name, "a.b.card.md"])
+    expected = [json.loads(line) for line in encode(list(Tiny(n)), form).splitlines()]
+    if ending == ".parquet":
+        assert pq.read_table(path).to_pylist() == expected
+    else:
+        lines = gzip.decompress(content) if ending.endswith(".gz") else content
+        assert lines == encode(list(Tiny(n)), form)
+    assert write(Tiny(n), tmp_path / f"c{ending}", form=form).sha256 == written.sha256
+
+
+def test_large_tables_have_few_row_groups(tmp_path: Path) -> None:
+    n = BLOCK * (export.ROW_GROUP_BLOCKS + 1)
+    write(Tiny(n), tmp_path / "a.parquet")
+    assert pq.ParquetFile(tmp_path / "a.parquet").metadata.num_row_groups == 2
+
+
+def test_the_tally_counts_every_kind(tmp_path: Path) -> None:
+    tally = write(Tiny(195), tmp_path / "a.jsonl").tally
+    frame = pd.DataFrame([one.as_dict() for one in Tiny(195)])
+    assert tally.by("task") == {(str(key),): count for key, count in frame["task"].value_counts().items()}
+    assert sum(tally.by(*KEY_FIELDS).values()) == 195
+    assert tally.by("held_out")[(True,)] == frame["held_out"].sum()
+    assert list(tally.by("language")) == [("en",), ("zh",)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("ending", export.ENDINGS)
+def test_blocks_may_come_from_other_processes(tmp_path: Path, ending: str, form: str) -> None:
+    alone = write(Tiny(195), tmp_path / f"a{ending}", form=form)
+    shared = write(Tiny(195), tmp_path / f"b{ending}", form=form, workers=2)
+    assert (shared.sha256, shared.tally) == (alone.sha256, alone.tally)
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
+    made = plan(shop(), 2100, seed=3)
+    alone = write(made, tmp_path / "a.jsonl")
+    shared = write(made, tmp_path / "b.jsonl", workers=2)
+    assert (shared.sha256, shared.tally) == (alone.sha256, alone.tally)
+    assert list(read_jsonl(tmp_path / "b.jsonl")) == list(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("a.csv", "unknown ending"), (".jsonl", "unknown ending"), ("folder.jsonl", "Is a directory")],
+)
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    made = Tiny(5)
+    with pytest.raises(InputError, match=says):
+        write(made, tmp_path / name)
+    assert made.started == []
+    assert names(tmp_path) == ["folder.jsonl"]
+    with pytest.raises(InputError, match="unknown form"):
+        write(made, tmp_path / "a.jsonl", form="table")
+
+
+def test_progress_is_shown_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_plan(Tiny(20), tmp_path / "a.jsonl")
+    shown = capsys.readouterr()
+    assert "20/20" in shown.err
+    assert shown.out == ""
+    write(Tiny(20), tmp_path / "a.jsonl")
+    assert capsys.readouterr().err == ""
+
+
+# -- interruptions -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    path.write_text("old", "utf-8")
+    script = (
+        "import sys; from pathlib import Path; from tests.test_export import Tiny, export, write\n"
+        "export.NOTE_SECONDS = 0.02\n"
+        "write(Tiny(2000, pause=0.01), Path(sys.argv[1]))"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=Path(__file__).parents[1])
+    try:
+        note = tmp_path / f".a{ending}.part.json"
+        limit = time.monotonic() + 60
+        while not note.exists() and run.poll() is None and time.monotonic() < limit:
+            time.sleep(0.01)
+        with pytest.raises(InputError, match="another run is writing"):
+            write(Tiny(2000), path)
+        assert run.poll() is None
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    assert path.read_text("utf-8") == "old"
+    assert json.loads(note.read_bytes())["blocks"] > 0
+    with (tmp_path / f".a{ending}.part").open("ab") as part:
+        part.write(b"half a li")  # what had been written since the note
+
+    again = Tiny(2000)
+    written = write(again, path)
+    assert 0 < written.resumed == again.started[0] * BLOCK
+    assert names(tmp_path) == [path.name]
+    undisturbed = write(Tiny(2000), tmp_path / f"b{ending}")
+    assert path.read_bytes() == undisturbed.path.read_bytes()
+    assert (written.sha256, written.tally) == (undisturbed.sha256, undisturbed.tally)
+    assert undisturbed.resumed == 0
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, InputError, RuntimeError])
+def test_an_interrupted_run_keeps_its_part_and_the_old_file(tmp_path: Path, kind: type) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("old", "utf-8")
+    with pytest.raises(kind):
+        write(Tiny(195, stop=(7, kind)), path)
+    assert path.read_text("utf-8") == "old"
+    assert names(tmp_path) == [".a.jsonl.part", ".a.jsonl.part.json", "a.jsonl"]
+    again = Tiny(195)
+    assert write(again, path).resumed == 70
+    assert again.started == list(range(7, 20))
+    assert path.read_bytes() == encode(list(Tiny(195)))
+    assert names(tmp_path) == ["a.jsonl"]
+
+
+def test_a_run_interrupted_after_its_last_block_has_nothing_left_to_make(tmp_path: Path) -> None:
+    class Late(Tiny):
+        def blocks(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+            yield from super().blocks(*arguments, **options)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(Late(20), tmp_path / "a.jsonl")
+    again = Tiny(20)
+    assert write(again, tmp_path / "a.jsonl").resumed == 20
+    assert again.started == []
+    assert (tmp_path / "a.jsonl").read_bytes() == encode(list(again))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_run_interrupted_at_once_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write(Tiny(20, stop=(0, KeyboardInterrupt)), tmp_path / name)
+    assert names(tmp_path) == []
+
+
+def test_an_interrupted_table_starts_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_text("old", "utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        write(Tiny(400, stop=(30, KeyboardInterrupt)), path)
+    assert path.read_text("utf-8") == "old"
+    assert names(tmp_path) == ["a.parquet"]
+    (tmp_path / ".a.parquet.part").write_bytes(b"left by a killed run" * 10_000)
+    assert write(Tiny(400), path).sha256 == write(Tiny(400), tmp_path / "b.parquet").sha256
+    assert names(tmp_path) == ["a.parquet", "b.parquet"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda note, part: {**note, "key": "0" * 64},
+        lambda note, part: {**note, "bytes": note["bytes"] + 10**9},
+        lambda note, part: {**note, "bytes": -1},
+        lambda note, part: {**note, "bytes": "7"},
+        lambda note, part: {**note, "counts": None},
+        lambda note, part: {key: note[key] for key in note if key != "blocks"},
+        lambda note, part: [note],
+        lambda note, part: None,
+        lambda note, part: part.write_bytes(b"x" + part.read_bytes()[1:]) and note,
+        lambda note, part: part.write_bytes(part.read_bytes()[:99]) and note,
+        lambda note, part: part.unlink() or note,
+    ],
+)
+def test_a_damaged_note_or_part_starts_over(tmp_path: Path, change: Any) -> None:
+    path, note, part = (tmp_path / name for name in ("a.jsonl", ".a.jsonl.part.json", ".a.jsonl.part"))
+    with pytest.raises(KeyboardInterrupt):
+        write(Tiny(195, stop=(7, KeyboardInterrupt)), path)
+    note.write_text(json.dumps(change(json.loads(note.read_bytes()), part)), "utf-8")
+    again = Tiny(195)
+    assert write(again, path).resumed == 0
+    assert again.started[0] == 0
+    assert path.read_bytes() == encode(list(again))
+    assert names(tmp_path) == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("other", [{"form": "prompt"}, {"seed": 1}, {"n": 190}])
+def test_another_plan_starts_over(tmp_path: Path, other: dict) -> None:
+    path = tmp_path / "a.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        write(Tiny(195, stop=(7, KeyboardInterrupt)), path)
+    again = Tiny(other.get("n", 195), other.get("seed", 0))
+    form = other.get("form", "instruction")
+    assert write(again, path, form=form).resumed == 0
+    assert path.read_bytes() == encode(list(again), form)
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file grow beyond a size, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("ending", export.ENDINGS)
+@pytest.mark.parametrize("size", [0, 10, 20_000])
+def test_a_full_disk_leaves_the_old_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, size: int
+) -> None:
+    monkeypatch.setattr(export, "NOTE_SECONDS", 0)
+    path = tmp_path / f"a{ending}"
+    path.write_text("old", "utf-8")
+    with largest_file(size), pytest.raises(InputError, match="cannot write .*free space") as caught:
+        write(Tiny(5000), path, card=True)
+    assert len(str(caught.value).splitlines()) == 1
+    assert path.read_text("utf-8") == "old"
+    assert names(tmp_path) == [path.name]
+
+
+def test_a_disk_too_full_for_the_card_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("old", "utf-8")
+    with largest_file(3000), pytest.raises(InputError, match="cannot write .*card"):
+        write(Tiny(1), path, card=True)
+    assert path.read_text("utf-8") == "old"
+    assert names(tmp_path) == ["a.jsonl"]
+
+
+def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    with pytest.raises(InputError, match="cannot write"):
+        write(Tiny(5), tmp_path / "file" / "a.jsonl")
+    with pytest.raises(InputError, match="cannot write"):
+        write(Tiny(5), tmp_path / ("x" * 240 + ".jsonl"))
+    assert names(tmp_path) == ["file"]
+
+
+# -- data card -----------------------------------------------------------------------------------------------------
+
+
+def test_the_card_says_what_the_file_is(tmp_path: Path) -> None:
+    written = write(Tiny(1195), tmp_path / "a.jsonl", card=True, command="make it")
+    assert written.card == tmp_path / "a.card.md"
+    text = written.card.read_text("utf-8")
+    _, header, body = text.split("---\n", 2)
+    head = yaml.safe_load(header)
+    assert head["language"] == ["en", "zh"]
+    assert head["license"] == "other"
+    assert head["task_categories"] == ["text-generation"]
+    assert head["size_categories"] == ["1K<n<10K"]
+    assert head["configs"][0]["data_files"] == "a.jsonl"
+    assert "Tiny films" in head["pretty_name"]
+    for said in (written.sha256, "1,195 instructions", "Not to be published", "Nobody, 2026", "make it"):
+        assert said in body
+    assert '| `why` | `"a \\| b\\nc"` |' in body
+    for (task, style), count in written.tally.by("task", "style").items():
+        assert f"| {task} | {style} | {count:,} |" in body
+    for name in (one.name for one in fields(Instruction)):
+        assert f"| `{name}` |" in body
+    assert str(tmp_path) not in text
+    assert write(Tiny(1195), tmp_path / "a.jsonl", card=True, command="make it").card.read_text() == text
+
+
+def test_the_card_of_free_data_says_so(tmp_path: Path) -> None:
+    written = write(plan(shop(), 30), tmp_path / "a.jsonl", card=True, form="chat")
+    text = written.card.read_text("utf-8")
+    assert yaml.safe_load(text.split("---\n")[1])["license"] == "apache-2.0"
+    assert "Not to be published" not in text
+    assert "| `messages` |" in text
+    assert "user_id" not in text
+
+
+# -- pipeline ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    made = {}
+    for form in FORMS:
+        for ending in export.ENDINGS:
+            made[form + ending] = write(Tiny(1195), folder / f"{form}{ending}", form=form).path
+    return made
+
+
+ALL = tuple(one.name for one in fields(Instruction))
+
+
+def test_every_source_gives_the_same(files: dict[str, Path]) -> None:
+    made = list(Tiny(1195))
+    pairs = [(one.text.encode(), one.response.encode()) for one in made]
+    sources: list[Any] = [Tiny(1195), made, lambda: iter(made), *files.values(), str(files["chat.jsonl"])]
+    for source in sources:
+        batches = tf_dataset(source, batch_size=300).as_numpy_iterator()
+        found = [pair for batch in batches for pair in zip(batch["text"], batch["response"], strict=True)]
+        assert found == pairs, source
+
+
+@pytest.mark.parametrize("source", ["plan", "instruction.jsonl", "instruction.parquet"])
+def test_every_field_has_its_type_and_shape(files: dict[str, Path], source: str) -> None:
+    made = list(Tiny(1195))
+    dataset = tf_dataset(Tiny(1195) if source == "plan" else files[source], fields=ALL)
+    for row, one in zip(dataset.as_numpy_iterator(), made, strict=True):
+        plain = {
+            **one.as_dict(),
+            "target": -1 if one.target is None else one.target,
+            "context": one.context.words(one.language),
+        }
+        for name, value in row.items():
+            if name in ("history", "candidates"):
+                assert value.dtype == "int64"
+                assert value.tolist() == plain[name]
+            else:
+                assert (value.decode() if isinstance(value, bytes) else value) == (plain[name] or type(value)(0)
+                    if name in ("cut", "user_id", "held_out", "target") else plain[name] or "")  # fmt: skip
+    (batch,) = tf_dataset(made[:7], batch_size=10, fields=ALL)
+    assert batch["text"].shape == (7,)
+    assert batch["history"].to_list() == [list(one.history) for one in made[:7]]
+
+
+def test_ids_in_words_stay_words() -> None:
+    made = [make(number, str) for number in range(9)]
+    row = next(tf_dataset(made, batch_size=9, fields=["target", "history"]).as_numpy_iterator())
+    assert row["target"].tolist() == [(one.target or "").encode() for one in made]
+    assert tf_dataset([], fields=["target"]).cardinality() == 0
+    assert list(tf_dataset(lambda: [], fields=["history", "text"])) == []
+
+
+def test_the_number_of_batches_is_known_where_that_of_instructions_is(files: dict[str, Path]) -> None:
+    assert tf_dataset(Tiny(1195), batch_size=100).cardinality() == 12
+    assert tf_dataset(files["chat.parquet"], batch_size=100).cardinality() == 12
+    assert tf_dataset(files["chat.jsonl"], batch_size=100).cardinality() == -2  # unknown
+
+
+def test_shuffling_repeats_with_its_seed() -> None:
+    def epochs(seed: int) -> list[list[bytes]]:
+        dataset = tf_dataset(Tiny(300), shuffle=300, seed=seed, fields=["text"])
+        return [[row["text"] for row in dataset.as_numpy_iterator()] for _ in range(2)]
+
+    once = epochs(1)
+    assert once == epochs(1)
+    assert once[0] != once[1]
+    assert once != epochs(2)
+    assert sorted(once[0]) == sorted(once[1]) == sorted(one.text.encode() for one in Tiny(300))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"fields": ["txt"]}, "unknown field of an instruction 'txt'"),
+        ({"fields": "text"}, "a list"),
+        ({"fields": []}, "a list"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"shuffle": True}, "shuffle is True"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"source": iter([])}, "cannot be gone through again"),
+        ({"source": 3}, "source is int"),
+        ({"source": "absent.jsonl"}, "not a file"),
+        ({"source": __file__}, "unknown ending"),
+    ],
+)
+def test_a_pipeline_of_wrong_arguments_is_refused(arguments: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        tf_dataset(**{"source": Tiny(3), **arguments})
+
+
+def test_a_pipeline_of_a_wrong_file_is_refused(tmp_path: Path, files: dict[str, Path]) -> None:
+    for name in ("chat.jsonl", "prompt.parquet"):
+        with pytest.raises(InputError, match=r"unknown field in .* 'user_id': accepted: text, response"):
+            tf_dataset(files[name], fields=["text", "user_id"])
+    (tmp_path / "a.parquet").write_text("no table", "utf-8")
+    with pytest.raises(InputError, match="cannot be read"):
+        tf_dataset(tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text('{"other": 1}\n', "utf-8")
+    with pytest.raises(InputError, match="has other"):
+        tf_dataset(tmp_path / "a.jsonl")
+    (tmp_path / "b.jsonl").write_text('{"prompt": "a", "response": "b"}\n{"prompt": "a"}\n', "utf-8")
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.OpError, match="line 2: holds no prompt and response"):
+        list(tf_dataset(tmp_path / "b.jsonl"))
+    (tmp_path / "empty.jsonl").write_text("", "utf-8")
+    assert list(tf_dataset(tmp_path / "empty.jsonl")) == []
+
+
+def test_keras_trains_on_a_pipeline() -> None:
+    dataset = tf_dataset(Tiny(64), batch_size=16, shuffle=64, fields=["text", "held_out"])
+    import keras
+    import tensorflow as tf
+
+    words = keras.layers.TextVectorization(max_tokens=50, output_sequence_length=6)
+    words.adapt(dataset.map(lambda row: row["text"]))
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(50, 4),
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(1, "sigmoid"),
+        ]
+    )
+    model.compile("sgd", "binary_crossentropy")
+    ready = dataset.map(lambda row: (words(row["text"]), tf.cast(row["held_out"], "float32")))
+    history = model.fit(ready, epochs=2, shuffle=False, verbose=0).history
+    assert len(history["loss"]) == 2
+    assert model.predict(ready, verbose=0).shape == (64, 1)
