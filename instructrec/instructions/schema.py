@@ -224,7 +224,9 @@ class Instruction:
         Raises:
             InputError: A key is missing or unknown, or a value is of the wrong kind.
         """
-        missing, unknown = sorted(_NEEDED - plain.keys()), sorted(plain.keys() - _KNOWN)
+        if not isinstance(plain, Mapping):
+            raise InputError(f"an instruction is {plain!r}; a mapping of its keys to values is accepted")
+        missing, unknown = sorted(_NEEDED - plain.keys()), sorted(map(str, plain.keys() - _KNOWN))
         if missing:
             raise InputError(
                 f"an instruction lacks {', '.join(missing)}; needed are {', '.join(sorted(_NEEDED))}"
@@ -259,7 +261,8 @@ class Instruction:
             if not isinstance(listed, list | tuple) or not all(_is_id(item) for item in listed):
                 raise InputError(f"{name} of an instruction is {listed!r}; a list of item ids is accepted")
             values[name] = tuple(listed)
-        values["context"] = _context(values.get("context") or {})
+        context = values.get("context")
+        values["context"] = NO_CONTEXT if context is None else _context(context)
         return cls(**values)
 
 

@@ -132,7 +132,7 @@ class Template:
             variant: Number of the wording.
 
         Raises:
-            InputError: A field is missing.
+            InputError: A field is missing, or the wording asks for what these texts do not have.
         """
         return self._fill(self._compiled[variant], fields)
 
@@ -156,6 +156,8 @@ class Template:
             reason = f"{error.args[0]!r} is undefined"
         except UndefinedError as error:
             reason = str(error)
+        except Exception as error:  # the wording's own fault, such as a field divided by a number
+            raise InputError(f"template {self.id!r} cannot be filled in: {error}; mend its wording") from None
         raise InputError(f"template {self.id!r}: {reason}; give a text for each field that it names")
 
 
@@ -212,7 +214,10 @@ def _read(path: Path, language: str) -> tuple[Template, ...]:
         or not entries
         or not all(isinstance(entry, dict) for entry in entries)
     ):
-        raise InputError(f"templates {str(path)!r}: only [[template]] tables are accepted, and at least one")
+        line = _first_foreign(content)
+        raise InputError(
+            f"templates {str(path)!r}, line {line}: only [[template]] tables are accepted, and at least one"
+        )
     lines = _Lines(content, len(entries))
     templates: dict[str, Template] = {}
     for number, entry in enumerate(entries):
@@ -228,6 +233,20 @@ def _read(path: Path, language: str) -> tuple[Template, ...]:
             )
         templates[template.id] = template
     return tuple(templates.values())
+
+
+def _first_foreign(content: str) -> int:
+    """Return the line, from 1, of the first thing before or beside [[template]] tables, as well as it can be told."""
+    within = False
+    for number, line in enumerate(content.splitlines(), start=1):
+        bare = line.replace(" ", "").replace("\t", "").split("#")[0]
+        if bare == "[[template]]":
+            within = True
+        elif bare and (
+            not within or bare.startswith("[") and not bare.startswith(("[template.", "[[template."))
+        ):
+            return number
+    return 1
 
 
 class _Lines:
@@ -396,7 +415,23 @@ def _wording(part: str, text: str, needed: set[str], accepted: set[str] | frozen
             f"wording {text!r} never names {{{{ {name} }}}}, which its task, preference, intention or answer needs",
             first,
         )
-    return _simple(parsed) or environment.from_string(text).render
+    return _simple(parsed) or _tried(part, text, sorted(accepted))
+
+
+def _tried(part: str, text: str, names: list[str]) -> Renderer:
+    """Return Jinja2's own renderer of a wording, filled in once: what can never be filled in is refused here."""
+    from jinja2 import UndefinedError
+
+    try:
+        renderer = _environment().from_string(text).render
+        renderer(dict.fromkeys(names, "text"))
+    except UndefinedError:
+        pass  # may depend on the texts
+    except Exception as error:
+        raise _WrongPart(
+            part, f"wording {text!r} cannot be filled in: {error}", text.split("\n")[0].strip()
+        ) from None
+    return renderer
 
 
 def _simple(parsed: Any) -> Renderer | None:
