@@ -45,6 +45,11 @@ test-fast: setup  ## the tests of package, set-up and notebooks' form; no notebo
 	@echo "== package, set-up, form of the notebooks =="
 	@$(RUN) -m pytest -m "not browser"
 
+.PHONY: prove
+prove: setup  ## the slow proofs: 10,000 examples for each property
+	@HYPOTHESIS_PROFILE=thorough $(RUN) -m pytest tests/test_instruction_properties.py \
+		-p benchmarks.properties --hypothesis-show-statistics
+
 .PHONY: lint
 lint: setup  ## ruff: rules and format, notebooks too
 	@echo "== ruff =="
