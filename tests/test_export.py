@@ -340,6 +340,8 @@ def test_the_tally_counts_every_kind(tmp_path: Path) -> None:
     assert sum(tally.by(*KEY_FIELDS).values()) == 195
     assert tally.by("held_out")[(True,)] == frame["held_out"].sum()
     assert list(tally.by("language")) == [("en",), ("zh",)]
+    with pytest.raises(InputError, match="unknown field of the tally 'kind'"):
+        tally.by("kind")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -409,7 +411,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, ending: str) -> 
     assert path.read_text("utf-8") == "old"
     assert json.loads(note.read_bytes())["blocks"] > 0
     with (tmp_path / f".a{ending}.part").open("ab") as part:
-        part.write(b"half a li")  # what had been written since the note
+        part.write(b"half a li" * 500_000)  # what had been written since the note, and more than is to come
 
     again = Tiny(2000)
     written = write(again, path)

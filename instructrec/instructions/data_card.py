@@ -13,6 +13,7 @@ from typing import Any
 
 from instructrec import __version__
 from instructrec.datasets.dataset import DataCard, Dataset
+from instructrec.errors import one_of
 from instructrec.instructions.schema import Instruction
 
 Key = tuple[str | bool | None, ...]
@@ -72,7 +73,14 @@ class Tally:
         return sum(self.counts.values())
 
     def by(self, *names: str) -> dict[Key, int]:
-        """Return the numbers by some of `KEY_FIELDS`, sorted: `by("task")` is `{("T0",): 250, ...}`."""
+        """Return the numbers by some of `KEY_FIELDS`, sorted: `by("task")` is `{("T0",): 250, ...}`.
+
+        Raises:
+            InputError: A name is none of `KEY_FIELDS`.
+        """
+        for name in names:
+            if name not in KEY_FIELDS:
+                raise one_of("field of the tally", name, KEY_FIELDS, most=len(KEY_FIELDS))
         places = [KEY_FIELDS.index(name) for name in names]
         found: Counter[Key] = Counter()
         for key, count in self.counts.items():
