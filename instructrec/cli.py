@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,11 +21,16 @@ from instructrec.errors import InputError, one_of
 
 if TYPE_CHECKING:
     from instructrec.datasets.dataset import Dataset
+    from instructrec.instructions.teacher import Teacher
     from instructrec.models.base import Recommender
     from instructrec.split import Split
 
 PROTOCOLS = ("leave-last-out", "global-time", "random-holdout")
 TASKS = ("ranking", "sampled", "yes-no")
+ANNOTATIONS = ("oracle", "history")
+WORDINGS = ("training", "held-out", "both")
+FORMS = ("instruction", "chat", "prompt")
+ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 USUAL_N = 10
 USUAL_K = {"ranking": 10, "sampled": 5}  # of ten candidates, ten are always a hit
 N_SAMPLED = 9  # with the target, ten candidates as in the paper's reranking
@@ -103,9 +108,15 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--out", metavar="DIR", help="write users.csv, items.csv and interactions.csv here")
 
     generate = command("generate", _generate, "Write instructions made from histories, and print statistics.")
-    data_option(generate)
+    generate.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="NAME",
+        help="movielens-100k, shop, or a path to a CSV file; several share by their numbers of events",
+    )
     generate.add_argument("--n", type=_whole(0), required=True, help="how many")
-    generate.add_argument("--out", required=True, metavar="FILE", help="a .jsonl or .parquet file")
+    generate.add_argument("--out", required=True, metavar="FILE", help="a .jsonl, .jsonl.gz or .parquet file")
     generate.add_argument("--languages", default="en,zh", help="of en and zh (default: %(default)s)")
     generate.add_argument(
         "--seed", type=_whole(0), default=0, help="seed of every draw (default: %(default)s)"
@@ -115,6 +126,64 @@ def _parser() -> argparse.ArgumentParser:
         choices=[*PROTOCOLS, "all"],
         default="leave-last-out",
         help="use the training part of this split, or all events (default: %(default)s)",
+    )
+    generate.add_argument(
+        "--source",
+        choices=ANNOTATIONS,
+        default="oracle",
+        help="read intentions off the target, or off what was known before (default: %(default)s)",
+    )
+    generate.add_argument(
+        "--preference-source",
+        choices=ANNOTATIONS,
+        default="history",
+        help="the same for preferences (default: %(default)s)",
+    )
+    generate.add_argument(
+        "--tasks", metavar="T0,T1,…", help="forms of task, of T0, T1, T2, T3 (default: all)"
+    )
+    generate.add_argument(
+        "--styles",
+        metavar="NAME,…",
+        help="of plain, turned_round, related, chain_of_thought, parametric (default: all)",
+    )
+    generate.add_argument(
+        "--wordings",
+        choices=WORDINGS,
+        default="training",
+        help="the wordings for training, those held out for evaluation, or both (default: %(default)s)",
+    )
+    generate.add_argument(
+        "--templates",
+        action="append",
+        default=[],
+        metavar="LANGUAGE=FILE",
+        help="templates of your own for a language, such as en=mine.toml (repeatable)",
+    )
+    generate.add_argument(
+        "--form",
+        choices=FORMS,
+        default="instruction",
+        help="the whole record, a chat's messages, or prompt and response (default: %(default)s)",
+    )
+    generate.add_argument(
+        "--workers", type=_whole(1), default=1, help="processes that share the work (default: %(default)s)"
+    )
+    teacher = generate.add_argument_group(
+        "a teacher model, instead of the rules, for tastes and vague wishes"
+    )
+    teacher.add_argument(
+        "--teacher", metavar="URL", help="an OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1"
+    )
+    teacher.add_argument("--teacher-model", metavar="NAME", help="the model's name there")
+    teacher.add_argument(
+        "--teacher-cache",
+        metavar="FILE",
+        default="teacher.sqlite",
+        help="where replies are kept (default: %(default)s)",
+    )
+    teacher.add_argument(
+        "--teacher-budget", type=_whole(1), metavar="TOKENS", help="stop after so many tokens"
     )
 
     train = command("train", _train, "Train a model and save it.")
@@ -232,27 +301,111 @@ def _write_tables(dataset: Dataset, folder: Path) -> list[Path]:
 def _generate(options: argparse.Namespace) -> None:
     from instructrec import datasets, instructions
 
-    writers = {".jsonl": instructions.write_jsonl, ".parquet": instructions.write_parquet}
-    ending = Path(options.out).suffix.lower()
-    if ending not in writers:
+    ending = next((one for one in ENDINGS if options.out.lower().endswith(one)), None)
+    if ending is None:
         raise InputError(
-            f"argument --out: {options.out!r} given; a file that ends in .jsonl or .parquet is accepted"
+            f"argument --out: {options.out!r} given; a file that ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]} "
+            "is accepted"
         )
-    languages = [name.strip() for name in options.languages.split(",") if name.strip()]
-    dataset = datasets.load(options.data)
-    known = dataset if options.protocol == "all" else _split(dataset, options.protocol).train
-
-    def stream() -> Iterator[instructions.Instruction]:
-        return instructions.generate(known, options.n, languages=languages, seed=options.seed)
-
+    templates = _templates(options.templates)
+    teacher = _teacher(options)
+    loaded = [datasets.load(name) for name in options.data]
+    known = loaded if options.protocol == "all" else [_split(one, options.protocol).train for one in loaded]
+    made = instructions.plan(
+        known,
+        options.n,
+        languages=_names(options.languages) or (),
+        seed=options.seed,
+        source=options.source,
+        preference_source=options.preference_source,
+        tasks=_names(options.tasks),
+        styles=_names(options.styles),
+        held_out={"training": False, "held-out": True, "both": None}[options.wordings],
+        templates=templates,
+        teacher=teacher,
+    )
+    made.prepare()
     _say(f"writing {options.n} instructions to {options.out} …")
-    count = writers[ending](stream(), options.out)
-    again = instructions.read_jsonl(options.out) if ending == ".jsonl" else stream()
-    table = instructions.statistics(again)
+    try:
+        written = instructions.write_plan(
+            made, options.out, form=options.form, workers=options.workers, command=_typed(options)
+        )
+    except KeyboardInterrupt:
+        if ending != ".parquet":
+            _say("interrupted; the same command goes on from what is finished")
+        raise
+    if written.resumed:
+        _say(f"went on after {written.resumed} instructions of an earlier run")
+    table = written.tally.table()
     if options.json:
-        _print_json({"out": options.out, "n": count, "statistics": table.to_dict("records")})
+        document = {"out": options.out, "n": written.n, "form": options.form, "bytes": written.bytes}
+        card = None if written.card is None else str(written.card)
+        _print_json(
+            {
+                **document,
+                "sha256": written.sha256,
+                "card": card,
+                "resumed": written.resumed,
+                "statistics": table.to_dict("records"),
+            }
+        )
     else:
-        _print(table.round(3).to_string(index=False) if len(table) else "no instruction")
+        _print(table.round(1).to_string(index=False) if len(table) else "no instruction")
+        _say(f"wrote {options.out}" + ("" if written.card is None else f" and its card {written.card}"))
+
+
+def _names(listed: str | None) -> list[str] | None:
+    return None if listed is None else [name.strip() for name in listed.split(",") if name.strip()]
+
+
+def _templates(given: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in given:
+        language, sign, path = one.partition("=")
+        if not sign or not path:
+            raise InputError(
+                f"argument --templates: {one!r} given; LANGUAGE=FILE is accepted, such as en=mine.toml"
+            )
+        found[language.strip()] = path
+    return found
+
+
+def _teacher(options: argparse.Namespace) -> Teacher | None:
+    if (options.teacher is None) != (options.teacher_model is None):
+        given, lacks = (
+            ("--teacher", "--teacher-model") if options.teacher else ("--teacher-model", "--teacher")
+        )
+        raise InputError(f"argument {given}: {lacks} is missing; give both, or neither for the rules")
+    if options.teacher is None:
+        return None
+    from instructrec.instructions.teacher import Teacher
+
+    return Teacher(
+        options.teacher,
+        options.teacher_model,
+        cache=options.teacher_cache,
+        budget=options.teacher_budget,
+    )
+
+
+def _typed(options: argparse.Namespace) -> str:
+    """Return the command that makes the same file, as the data card tells it, without paths of this machine."""
+    words = ["python -m instructrec generate --data", *(Path(name).name for name in options.data)]
+    words += ["--n", str(options.n), "--out", Path(options.out).name, "--seed", str(options.seed)]
+    usual = {
+        "languages": "en,zh",
+        "protocol": "leave-last-out",
+        "source": "oracle",
+        "preference_source": "history",
+        "tasks": None,
+        "styles": None,
+        "wordings": "training",
+        "form": "instruction",
+    }
+    for name, value in usual.items():
+        if getattr(options, name) != value:
+            words += [f"--{name.replace('_', '-')}", getattr(options, name)]
+    return " ".join(words)
 
 
 def _train(options: argparse.Namespace) -> None:

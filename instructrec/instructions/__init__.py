@@ -2,7 +2,7 @@
 
 from instructrec.instructions.constraint import Constraint
 from instructrec.instructions.counting import statistics
-from instructrec.instructions.export import read_jsonl, write_jsonl, write_parquet
+from instructrec.instructions.export import read_jsonl, write_jsonl, write_parquet, write_plan
 from instructrec.instructions.generate import generate
 from instructrec.instructions.parsing import parse
 from instructrec.instructions.plan import Plan, plan
@@ -36,4 +36,5 @@ __all__ = [
     "statistics",
     "write_jsonl",
     "write_parquet",
+    "write_plan",
 ]

@@ -35,8 +35,7 @@ class Statistics:
         """Count one instruction."""
         key = (one.task.value, one.preference.value, one.intention.value, one.language)
         text = one.text
-        words = text.split()
-        length = sum(map(len, words)) if one.language == "zh" else len(words)
+        length = text_length(one)
         tally = self._counts.get(key)
         if tally is None:
             tally = self._counts[key] = [0, 0]
@@ -72,6 +71,12 @@ class Statistics:
             for key, (count, length) in sorted(self._counts.items())
         ]
         return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def text_length(one: Instruction) -> int:
+    """Return the length of an instruction's text: words in English, characters other than spaces in Chinese."""
+    words = one.text.split()
+    return sum(map(len, words)) if one.language == "zh" else len(words)
 
 
 def statistics(instructions: Iterable[Instruction]) -> pd.DataFrame:

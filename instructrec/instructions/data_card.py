@@ -9,12 +9,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from instructrec import __version__
 from instructrec.datasets.dataset import DataCard, Dataset
 from instructrec.errors import one_of
+from instructrec.instructions.counting import text_length
 from instructrec.instructions.schema import Instruction
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Key = tuple[str | bool | None, ...]
 KEY_FIELDS = (
@@ -32,11 +36,25 @@ KEY_FIELDS = (
 )
 
 
-def tally_keys(block: Iterable[Instruction]) -> Counter[Key]:
-    """Count instructions by the values of `KEY_FIELDS`."""
-    return Counter(
-        [
-            (
+@dataclass(frozen=True)
+class Tally:
+    """How many instructions there are of each kind, and how long their texts are.
+
+    Attributes:
+        counts: Number for each combination of the values of `KEY_FIELDS` that occurs.
+        lengths: Words (English) or characters other than spaces (Chinese) of the texts of each, added up.
+    """
+
+    counts: Mapping[Key, int] = field(default_factory=dict)
+    lengths: Mapping[Key, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, instructions: Iterable[Instruction]) -> Self:
+        """Return the tally of some instructions."""
+        counts: dict[Key, int] = {}
+        lengths: dict[Key, int] = {}
+        for one in instructions:
+            key = (
                 one.dataset,
                 one.language,
                 one.task._value_,
@@ -49,24 +67,15 @@ def tally_keys(block: Iterable[Instruction]) -> Counter[Key]:
                 one.annotator,
                 one.held_out,
             )
-            for one in block
-        ]
-    )
+            counts[key] = counts.get(key, 0) + 1
+            lengths[key] = lengths.get(key, 0) + text_length(one)
+        return cls(counts, lengths)
 
-
-@dataclass(frozen=True)
-class Tally:
-    """How many instructions there are of each kind.
-
-    Attributes:
-        counts: Number for each combination of the values of `KEY_FIELDS` that occurs.
-    """
-
-    counts: Mapping[Key, int] = field(default_factory=dict)
-
-    def plus(self, more: Counter[Key]) -> Tally:
+    def plus(self, more: Tally) -> Tally:
         """Return the tally of these and more instructions."""
-        return Tally(more + Counter(self.counts))
+        return Tally(
+            Counter(more.counts) + Counter(self.counts), Counter(more.lengths) + Counter(self.lengths)
+        )
 
     def total(self) -> int:
         """Return the number of instructions."""
@@ -78,14 +87,30 @@ class Tally:
         Raises:
             InputError: A name is none of `KEY_FIELDS`.
         """
-        for name in names:
-            if name not in KEY_FIELDS:
-                raise one_of("field of the tally", name, KEY_FIELDS, most=len(KEY_FIELDS))
-        places = [KEY_FIELDS.index(name) for name in names]
-        found: Counter[Key] = Counter()
-        for key, count in self.counts.items():
-            found[tuple(key[place] for place in places)] += count
-        return dict(sorted(found.items(), key=lambda pair: [str(value or "") for value in pair[0]]))
+        return _summed(self.counts, names)
+
+    def table(self) -> pd.DataFrame:
+        """Return a row for each task, preference, intention and language, with `count` and `mean_length`.
+
+        The mean length is in words (English) or in characters other than spaces (Chinese).
+        """
+        import pandas as pd
+
+        names = ("task", "preference", "intention", "language")
+        lengths = _summed(self.lengths, names)
+        rows = [(*key, count, lengths.get(key, 0) / count) for key, count in self.by(*names).items()]
+        return pd.DataFrame(rows, columns=[*names, "count", "mean_length"])
+
+
+def _summed(numbers: Mapping[Key, int], names: Sequence[str]) -> dict[Key, int]:
+    for name in names:
+        if name not in KEY_FIELDS:
+            raise one_of("field of the tally", name, KEY_FIELDS, most=len(KEY_FIELDS))
+    places = [KEY_FIELDS.index(name) for name in names]
+    found: Counter[Key] = Counter()
+    for key, number in numbers.items():
+        found[tuple(key[place] for place in places)] += number
+    return dict(sorted(found.items(), key=lambda pair: [str(value or "") for value in pair[0]]))
 
 
 _SIZES = (

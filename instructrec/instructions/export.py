@@ -17,7 +17,6 @@ import os
 import sys
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -31,7 +30,7 @@ import orjson
 from instructrec import __version__
 from instructrec.errors import InputError, one_of
 from instructrec.files import atomic_write, digest
-from instructrec.instructions.data_card import Key, Tally, data_card, tally_keys
+from instructrec.instructions.data_card import Tally, data_card
 from instructrec.instructions.schema import Context, Instruction
 
 fcntl: ModuleType | None
@@ -476,7 +475,7 @@ class _Done:
     hash: Any
     tally: Tally
 
-    def plus(self, data: bytes, counts: Counter[Key]) -> _Done:
+    def plus(self, data: bytes, counts: Tally) -> _Done:
         further = self.hash.copy()
         further.update(data)
         return _Done(self.blocks + 1, self.size + len(data), further, self.tally.plus(counts))
@@ -555,7 +554,7 @@ class _Part:
             "blocks": done.blocks,
             "bytes": done.size,
             "sha256": done.hash.hexdigest(),
-            "counts": [[*kind, count] for kind, count in done.tally.counts.items()],
+            "counts": [[*kind, count, done.tally.lengths[kind]] for kind, count in done.tally.counts.items()],
         }
         with _disk(self.target):
             self._sync(self.handle)
@@ -570,7 +569,8 @@ class _Part:
         start = _Done(0, 0, hashlib.sha256(), Tally())
         try:
             note = json.loads(self.note_path.read_bytes())
-            counts = Counter({tuple(kind): int(count) for *kind, count in note["counts"]})
+            counts = {tuple(kind): int(count) for *kind, count, _ in note["counts"]}
+            lengths = {tuple(kind): int(length) for *kind, _, length in note["counts"]}
             if note["key"] == key and min(note["blocks"], note["bytes"]) >= 0:
                 left = note["bytes"]
                 while left and (data := self.handle.read(min(left, 1 << 20))):
@@ -581,7 +581,7 @@ class _Part:
                         self.handle.truncate(note["bytes"])
                         self.handle.seek(note["bytes"])
                     self.noted = True
-                    return _Done(note["blocks"], note["bytes"], start.hash, Tally(counts))
+                    return _Done(note["blocks"], note["bytes"], start.hash, Tally(counts, lengths))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             pass  # none, or damaged: from the start
         self.empty()
@@ -623,7 +623,7 @@ def _lines_into(
         if not plan.n:
             empty = _pack(b"", packed)  # which is a file of some bytes where it is compressed
             part.write(empty)
-            done = done.plus(empty, Counter())
+            done = done.plus(empty, Tally())
         with contextlib.closing(
             _finished(plan, workers, done.blocks, partial(_block_lines, form=form, packed=packed))
         ) as blocks:
@@ -685,12 +685,12 @@ def _finished(
         yield from plan.blocks(workers, start, finish)
 
 
-def _block_lines(block: list[Instruction], form: str, packed: bool) -> tuple[bytes, Counter[Key]]:
-    return _pack(encode(block, form), packed), tally_keys(block)
+def _block_lines(block: list[Instruction], form: str, packed: bool) -> tuple[bytes, Tally]:
+    return _pack(encode(block, form), packed), Tally.of(block)
 
 
-def _block_columns(block: list[Instruction], schema: Any) -> tuple[Any, Counter[Key]]:
-    return _record_batch(block, schema), tally_keys(block)
+def _block_columns(block: list[Instruction], schema: Any) -> tuple[Any, Tally]:
+    return _record_batch(block, schema), Tally.of(block)
 
 
 def _key(identity: Mapping[str, Any], form: str, ending: str) -> str:

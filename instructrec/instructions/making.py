@@ -42,6 +42,9 @@ class Settings:
     preference_source: str
     history_length: int
     context_share: float
+    tasks: tuple[str, ...]
+    styles: tuple[str, ...]
+    held_out: bool | None
 
 
 @dataclass(frozen=True, slots=True)

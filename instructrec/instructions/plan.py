@@ -6,6 +6,7 @@ Derived in chapter `instruction-generation`.
 from __future__ import annotations
 
 import json
+import os
 import random
 from bisect import bisect_right
 from collections import deque
@@ -106,6 +107,9 @@ class Plan:
             "preference_source": self.settings.preference_source,
             "history_length": self.settings.history_length,
             "context_share": self.settings.context_share,
+            "tasks": list(self.settings.tasks),
+            "styles": list(self.settings.styles),
+            "held_out": self.settings.held_out,
             "annotator": "rules" if self.teacher is None else self.teacher.identity(),
             "datasets": {dataset.name: _digest_of_data(dataset) for dataset in self.datasets},
             "templates": {
@@ -288,7 +292,15 @@ def plan(
             raise InputError(
                 f"no template of language {language} fits tasks={tasks!r}, styles={styles!r}, held_out={held_out!r}"
             )
-    settings = Settings(source, preference_source, history_length, context_share)
+    settings = Settings(
+        source,
+        preference_source,
+        history_length,
+        context_share,
+        tuple(sorted(task.value for task in wanted)),
+        tuple(sorted(style.value for style in put)),
+        held_out,
+    )
     return Plan(listed, int(n), chosen, int(seed), settings, teacher)
 
 
@@ -321,9 +333,21 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(made: Plan, finish: Callable[[list[Instruction]], Any]) -> None:
     import signal
+    import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the parent's to answer
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     _worker.update(plan=made, finish=finish)
+
+
+def _end_with_the_parent() -> None:
+    """Wait for the parent's end, even a kill, and end this process too."""
+    from multiprocessing import connection, parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _work(number: int) -> Any:

@@ -304,9 +304,10 @@ def member(kind: type[StrEnum], value: object) -> Any:
 
 
 def _context(plain: object) -> Context:
-    names = [one.name for one in fields(Context)]
-    if not isinstance(plain, Mapping) or not set(plain) <= set(names):
-        raise InputError(f"context of an instruction is {plain!r}; keys {', '.join(names)} are accepted")
+    if not isinstance(plain, Mapping) or not plain.keys() <= CONTEXT_SOURCES.keys():
+        raise InputError(
+            f"context of an instruction is {plain!r}; keys {', '.join(CONTEXT_SOURCES)} are accepted"
+        )
     for name, text in plain.items():
         if text is not None and not isinstance(text, str):
             raise InputError(f"{name} of a context is {text!r}; a text or null is accepted")
