@@ -158,6 +158,33 @@ CASES: dict[str, tuple[Any, str]] = {
     "n negative to generate": ("generate --data shop --n=-1 --out new.jsonl", "at least 0"),
     "unknown language": ("generate --data shop --n 3 --languages fr --out new.jsonl", "fr"),
     "unknown format": ("generate --data shop --n 3 --out new.xlsx", ".parquet"),
+    "unknown form of task": ("generate --data shop --n 3 --tasks T9 --out new.jsonl", "T0, T1, T2, T3"),
+    "unknown style": ("generate --data shop --n 3 --styles rhyme --out new.jsonl", "turned_round"),
+    "unknown source": ("generate --data shop --n 3 --source guess --out new.jsonl", "oracle"),
+    "unknown form": ("generate --data shop --n 3 --form csv --out new.jsonl", "prompt"),
+    "no worker": ("generate --data shop --n 3 --workers 0 --out new.jsonl", "at least 1"),
+    "templates without a language": (
+        "generate --data shop --n 3 --templates own.toml --out new.jsonl",
+        "LANGUAGE=FILE",
+    ),
+    "templates of an unknown language": (
+        "generate --data shop --n 3 --templates fr=own.toml --out new.jsonl",
+        "language 'fr'",
+    ),
+    "no templates file": (
+        "generate --data shop --n 3 --templates en=nowhere.toml --out new.jsonl",
+        "nowhere",
+    ),
+    "one data set of two unknown": ("generate --data shop shoop --n 3 --out new.jsonl", "did you mean shop"),
+    "a teacher without a model": (
+        "generate --data shop --n 3 --teacher http://x --out new.jsonl",
+        "--teacher-model",
+    ),
+    "a teacher's model alone": ("generate --data shop --n 3 --teacher-model m --out new.jsonl", "--teacher"),
+    "a teacher without an address": (
+        "generate --data shop --n 3 --teacher nonsense --teacher-model m --out new.jsonl",
+        "nonsense",
+    ),
     "output onto a folder": ("generate --data shop --n 3 --out folder.jsonl", "folder.jsonl"),
     "output below a file": ("generate --data shop --n 3 --out good.csv/new.jsonl", "good.csv"),
     "a name too long for tables": (f"data good.csv --out {'a' * 300}", "File name too long"),

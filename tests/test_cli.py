@@ -133,6 +133,47 @@ def test_generate(run, tmp_path, ending):
     assert file.stat().st_size > 0
 
 
+def lines(file):
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def test_generate_from_several_data_sets_in_any_number_of_processes(run, tmp_path):
+    words = ["generate", "--data", "shop", "movielens-100k", "--n", 2500, "--json"]
+    alone = json.loads(run(*words, "--out", tmp_path / "one.jsonl"))
+    shared = json.loads(run(*words, "--out", tmp_path / "two.jsonl", "--workers", 2))
+    assert alone["sha256"] == shared["sha256"]
+    assert {one["dataset"] for one in lines(tmp_path / "one.jsonl")} == {"shop", "movielens-100k"}
+    card = (tmp_path / "one.card.md").read_text("utf-8")
+    assert "python -m instructrec generate --data shop movielens-100k --n 2500 --out one.jsonl" in card
+    assert alone["sha256"] in card
+    assert str(tmp_path) not in card
+
+
+def test_generate_what_is_asked_for(run, csv, tmp_path):
+    file = tmp_path / "made.jsonl"
+    words = ["generate", "--data", "shop", "--n", 60, "--out", file, "--languages", "zh"]
+    run(*words, "--source", "history", "--tasks", "T2,T3", "--styles", "plain", "--wordings", "held-out")
+    made = lines(file)
+    assert {one["language"] for one in made} == {"zh"}
+    assert {one["task"] for one in made} == {"T2", "T3"}
+    assert {one["style"] for one in made} == {"plain"}
+    assert {one["held_out"] for one in made} == {True}
+    assert {one["intention_source"] for one in made} == {"history", None}
+    run(*words, "--form", "chat")
+    assert all([turn["role"] for turn in one["messages"]] == ["user", "assistant"] for one in lines(file))
+    run(*words, "--form", "prompt")
+    assert all(set(one) == {"prompt", "response"} for one in lines(file))
+    own = tmp_path / "own.toml"
+    own.write_text(
+        "[[template]]\n"
+        'id = "mine"\nkind = "preference"\ntask = "T2"\npreference = "P1"\nintention = "I0"\n'
+        'variants = ["接着{{ history }}呢？"]\n',
+        "utf-8",
+    )
+    run(*words, "--templates", f"zh={own}")
+    assert {one["template"] for one in lines(file)} == {"mine"}
+
+
 def test_three_tower_shows_progress_on_stderr_only(csv, tmp_path, capsys):
     words = ["train", "--model", "three-tower", "--data", csv, "--out", str(tmp_path / "model"), "--json"]
     assert cli.main([*words, "--set", "epochs=1", "--set", "length=3", "--set", "n_negatives=2"]) == 0
@@ -184,4 +225,6 @@ def test_interrupted_by_the_user(tmp_path, csv):
     assert stdout == ""
     assert stderr.splitlines()[-1].startswith("instructrec: interrupted")
     assert "Traceback" not in stderr
-    assert list(out.parent.iterdir()) == []
+    # what is finished is kept for the same command to go on from, and nothing else
+    left = {path.name for path in out.parent.iterdir()}
+    assert left <= {".instructions.jsonl.part", ".instructions.jsonl.part.json"}

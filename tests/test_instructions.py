@@ -8,6 +8,7 @@ import random
 import re
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
 
@@ -663,6 +664,16 @@ def test_data_that_cannot_yield_an_instruction_are_refused() -> None:
     pair = pair.with_interactions(pair.interactions.assign(user_id=0, item_id=[10, 20]))
     with pytest.raises(InputError, match="found no fitting event"):
         list(generate(pair, 1, tasks=["T3"]))
+
+
+def test_data_without_categories_yield_what_needs_none() -> None:
+    dataset = tiny()
+    bare = replace(dataset, items=dataset.items.drop(columns=["genres", "year"]))
+    made = list(generate(bare, 100))
+    assert {one.intention for one in made} == {Intention.I0}
+    assert {one.preference for one in made} == {Preference.P0, Preference.P1}
+    with pytest.raises(InputError, match="no categories"):
+        generate(bare, 1, styles=["related"])
 
 
 def test_ten_thousand_take_seconds(films: Dataset) -> None:

@@ -116,6 +116,25 @@ class Maker:
             )
         self._unfit: dict[tuple[str, int], frozenset[Hashable]] = {}
 
+    def fitting(self, templates: Sequence[Template]) -> list[Template]:
+        """Return the templates that the data can fill: without any category there is no intention and no taste.
+
+        Raises:
+            InputError: None is left.
+        """
+        described = bool(next(iter(self.annotators.values())).every)
+        left = [
+            template
+            for template in templates
+            if described or (template.preference != Preference.P2 and template.intention == Intention.I0)
+        ]
+        if not left:
+            raise InputError(
+                f"data set {self.dataset.name!r} has no categories, which every chosen template needs; "
+                "give items with categories, or choose templates that state titles alone"
+            )
+        return left
+
     def make(self, template: Template, draw: Draw, notes: Notes) -> Instruction:
         """Make an instruction from a template.
 

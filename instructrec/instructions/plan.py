@@ -192,21 +192,25 @@ class Plan:
 
     def _make(self, number: int, size: int, notes: Notes) -> list[Instruction]:
         draw = random.Random(_seed_of(self.seed, number)).random
-        makers, bounds = self._makers()
-        listed = list(self.templates.values())
+        makers, bounds, fitting = self._makers()
         made: list[Instruction] = []
         for _ in range(size):
-            maker = makers[bisect_right(bounds, draw() * bounds[-1])] if makers[1:] else makers[0]
-            templates = listed[int(draw() * len(listed))]
-            made.append(maker.make(templates[int(draw() * len(templates))], draw, notes))
+            place = bisect_right(bounds, draw() * bounds[-1]) if makers[1:] else 0
+            templates = fitting[place][int(draw() * len(fitting[place]))]
+            made.append(makers[place].make(templates[int(draw() * len(templates))], draw, notes))
         return made
 
-    def _makers(self) -> tuple[list[Maker], list[int]]:
+    def _makers(self) -> tuple[list[Maker], list[int], list[list[list[Template]]]]:
+        """Return a maker for each data set, the running total of their events, and each one's templates by language."""
         if not self._made:
             languages = tuple(self.templates)
-            self._made["makers"] = [Maker(dataset, languages, self.settings) for dataset in self.datasets]
+            makers = [Maker(dataset, languages, self.settings) for dataset in self.datasets]
+            self._made["makers"] = makers
             self._made["bounds"] = list(accumulate(dataset.n_interactions for dataset in self.datasets))
-        return self._made["makers"], self._made["bounds"]
+            self._made["fitting"] = [
+                [maker.fitting(listed) for listed in self.templates.values()] for maker in makers
+            ]
+        return self._made["makers"], self._made["bounds"], self._made["fitting"]
 
 
 def plan(
@@ -287,6 +291,9 @@ def plan(
         )
         for language in dict.fromkeys(languages)
     }
+    for language in files:
+        if language not in LANGUAGES:
+            raise one_of("language", language, LANGUAGES)
     for language, left in chosen.items():
         if not left:
             raise InputError(
