@@ -268,6 +268,22 @@ def test_simple_words_are_understood(text: str, canonical: str) -> None:
 # What is said of MovieLens-100K and of the shop, and the conditions that it means. The outer quarters: old is up to
 # 1992, recent from 1996, cheap up to 69, expensive from 269.
 FILM_SAYINGS_EN = [
+    ("why not horror", 'genres = "Horror"'),
+    ("not only comedy", 'genres = "Comedy"'),
+    ("comedy 1994", 'genres = "Comedy" and year = 1994'),
+    ("not a musical, please", 'not genres = "Musical"'),
+    ("anything from 1980 to 1990 except westerns", 'not genres = "Western" and year in 1980..1990'),
+    ("horror or thriller, but nothing before 1980", 'genres in ("Horror", "Thriller") and not year < 1980'),
+    ("released in the 1960s", "year in 1960..1969"),
+    (
+        "comedy from the early 90s or late 80s",
+        'genres = "Comedy" and (year in 1990..1999 or year in 1980..1989)',
+    ),
+    ("something like a western but newer", 'genres = "Western" and year >= 1996'),
+    ("a movie from 1994, not a comedy", 'not genres = "Comedy" and year = 1994'),
+    ("neither from the 80s nor the 90s", "not year in 1980..1989 and not year in 1990..1999"),
+    ("between the 70s and the 90s", "year in 1970..1999"),
+    ("neither old nor popular", "not year <= 1992 and not popularity >= 0.75"),
     ("no horror, after 1990, popular", 'not genres = "Horror" and year > 1990 and popularity >= 0.75'),
     ("neither horror nor musical", 'not genres = "Horror" and not genres = "Musical"'),
     (
@@ -390,6 +406,12 @@ FILM_SAYINGS_EN = [
     ("film-noir from the 40s", 'genres = "Film-Noir" and year in 1940..1949'),
 ]
 GOODS_SAYINGS_EN = [
+    ("priced between 50 and 100", "price in 50..100"),
+    ("on a budget", "price <= 69"),
+    ("my budget is 200", "price <= 200"),
+    ("budget of 200 yuan", "price <= 200"),
+    ("gifts between ¥50 and ¥100", "price in 50..100"),
+    ("no more than 50 yuan, no toys", 'not categories = "Toys" and price <= 50'),
     ("not too expensive", "not price >= 269"),
     ("under 50 yuan", "price < 50"),
     ("under 100 yuan", "price < 100"),
@@ -440,6 +462,23 @@ GOODS_SAYINGS_EN = [
     ("don't want anything expensive", "not price >= 269"),
 ]
 FILM_SAYINGS_ZH = [
+    ("有没有恐怖片", 'genres = "Horror"'),
+    ("要不要来点喜剧", 'genres = "Comedy"'),
+    ("想不想看喜剧", 'genres = "Comedy"'),
+    ("是不是喜剧都行", 'genres = "Comedy"'),
+    ("科幻片或动画片都可以", 'genres in ("Sci-Fi", "Animation")'),
+    ("六十年代到八十年代", "year in 1960..1989"),
+    ("二十世纪六十年代的音乐剧", 'genres = "Musical" and year in 1960..1969'),
+    (
+        "90年代以后的动作片，热门的，不要喜剧",
+        'genres = "Action" and not genres = "Comedy" and year > 1999 and popularity >= 0.75',
+    ),
+    ("除了喜剧还想看爱情片", 'genres = "Comedy" and genres = "Romance"'),
+    ("80年代的不要", "not year in 1980..1989"),
+    ("冷门的不要", "not popularity <= 0.25"),
+    ("太老的不要", "not year <= 1992"),
+    ("不太老的喜剧", 'genres = "Comedy" and not year <= 1992'),
+    ("千万别是恐怖片", 'not genres = "Horror"'),
     ("便宜的科幻片", 'genres = "Sci-Fi"'),
     ("80年代的喜剧，不要恐怖", 'genres = "Comedy" and not genres = "Horror" and year in 1980..1989'),
     ("除了恐怖片都行", 'not genres = "Horror"'),
@@ -528,6 +567,17 @@ FILM_SAYINGS_ZH = [
     ),
 ]
 GOODS_SAYINGS_ZH = [
+    ("200-500块的运动健身用品", 'categories = "Sports" and price in 200..500'),
+    ("一千元以上三千元以下", "price >= 1000 and price <= 3000"),
+    ("有没有便宜的电子产品", 'categories = "Electronics" and price <= 69'),
+    ("送女朋友的礼物，200元左右", "price in 160..240"),
+    ("太贵的不要", "not price >= 269"),
+    ("别买玩具", 'not categories = "Toys"'),
+    ("不要超过100元", "not price > 100"),
+    ("100到200之间的玩具", 'categories = "Toys" and price in 100..200'),
+    ("预算在300以内", "price <= 300"),
+    ("预算100到200元", "price in 100..200"),
+    ("预算200元", "price <= 200"),
     ("价格在50到100之间的零食", 'categories = "Food" and price in 50..100'),
     ("100元以下的玩具", 'categories = "Toys" and price <= 100'),
     ("不太贵的", "price < 269"),

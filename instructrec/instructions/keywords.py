@@ -43,11 +43,12 @@ _NEGATOR = re.compile(
     r"\b(?:do not|don't|does not|doesn't|never|please no)(?: (?:want|like|show|recommend|need|give|enjoy|suggest))?"
     r"(?: me| to see| to watch)?\b"
     r"|\b(?:neither|nor|less(?! than)|fewer|(?:any|every)thing but|all but|other than|rather than|instead of|apart from"
-    r"|aside from|sick of|tired of|enough of|no more|not(?! (?:only|just|merely)\b)|except(?: for)?|without|excluding"
-    r"|exclude|avoid|skip|omit|minus|leave out|rule out|can't|cannot|hate|dislike|nothing(?! but)|isn't|aren't|non?)\b"
-    r"|不要|不想(?:再)?(?:看|要|买)?|不看|不买|不需要|不考虑|不喜欢|不爱|不含|不是|没有|讨厌|拒绝|排除|避免|去掉|跳过"
-    r"|除(?!非)了?(?![^。;]*[还也](?:想|要|喜欢|有))|受够了|看[腻够]了|少一?[点些]"
-    r"|(?<!特)(?<!区)别(?:给我|推荐|再|是|要|来)*(?![的致具人])|(?<!除)非(?![论常洲])|不(?=太|那么|$)|无(?![论聊])"
+    r"|aside from|sick of|tired of|enough of|no more|(?<!why )not(?! (?:only|just|merely)\b)|except(?: for)?|without"
+    r"|excluding|exclude|avoid|skip|omit|minus|leave out|rule out|can't|cannot|hate|dislike"
+    r"|nothing(?! but)|isn't|aren't|non?)\b"
+    r"|(?<!要)不要|(?<!想)不想(?:再)?(?:看|要|买)?|不看|不买|不需要|不考虑|不喜欢|不爱|不含|(?<!是)不是|(?<!有)没有|讨厌|拒绝|排除|避免|去掉|跳过"
+    r"|除(?!非)了?|受够了|看[腻够]了|少一?[点些]"
+    r"|(?:千万)?(?<!特)(?<!区)别(?:给我|推荐|再|是|要|来)*(?![的致具人])|(?<!除)非(?![论常洲])|不(?=太|那么|$)|无(?![论聊])"
 )
 # Said after what it refuses: "恐怖片不要", "除恐怖片外", "horror-free".
 _REFUSED = re.compile(
@@ -56,6 +57,7 @@ _REFUSED = re.compile(
     r"(?:(?:不要|不看|不想看|不想要|不喜欢|不爱看?|不买|不行|不考虑|不感兴趣|没有?兴趣|免谈|算了|看?腻了|看够了)了?"
     r"(?=\s*(?:$|[,.;:!?。\n]))|除外|[以之]外|外(?=的|都|,|$))"
 )
+_BESIDES = re.compile(r"[^。;]{0,12}?[还也](?:想|要|喜欢|有)")
 _LIST = re.compile(r"\s*(?:[、/和跟与及或]|或者|以及|还有)\s*")
 _ADJACENT = ("non", "不", "无", "非")
 _BREAK = re.compile(
@@ -72,11 +74,13 @@ _NEAR = re.compile(
 )
 
 _TO = re.compile(r"\s*(?:to|through|-|–|~|到|至)\s*")
+_BETWEEN = re.compile(r"\bbetween\s*$")
 _EITHER = re.compile(r"\s*(?:or|and|nor|或者?|和|还是|[/,、,])\s*(?:(?:in|from|the)\s+)*")
 
 _YEAR = r"(?<![\d.])(?:18[6-9]\d|19\d\d|20\d\d)(?![\d.]*\d)"
-_CHINESE = r"[零一二两三四五六七八九十百千万]+"
-_AMOUNT = rf"(?:\d+(?:\.\d+)?|{_CHINESE})"
+_CHINESE = "[零一二两三四五六七八九十百千万]"
+# atomic and from its first digit on: else a row of n digits takes n² steps
+_AMOUNT = rf"(?>(?<!\d)\d+(?:\.\d+)?|(?<!{_CHINESE}){_CHINESE}+)"
 _CURRENCY = r"(?:yuan|rmb|cny|dollars?|usd|bucks?|元|块钱?)"
 _SIGN = r"(?:rmb|cny|usd|[¥$])?\s*"
 _DECADES = {
@@ -96,10 +100,10 @@ _FILLER = re.compile(
     r"\b(?:a|an|the|i'd|i'm|i|me|my|we|us|you|can|could|would|please|want|wants|wanted|like|need|looking|for|to|of|in|on|"
     r"with|and|or|but|some|something|anything|any|recommend|suggest|show|give|find|get|is|are|be|that|which|this|it|"
     r"movies?|films?|items?|products?|things?|ones?|made|released|from|at|most|only|just|set|watch|see|buy|"
-    r"too|very|so|really|mood|feel|either|nothing but|releases?|genres?|categor(?:y|ies)|kinds?|all|every|everything|"
-    r"priced?|prices|costs?|costing)\b"
+    r"too|very|so|really|mood|feel|either|between|nothing but|releases?|genres?|categor(?:y|ies)|kinds?|all|every|"
+    r"everything|priced?|prices|costs?|costing)\b"
     r"|电影|影片|片子|片|商品|东西|推荐|一些|一点|[一几来][部个件]|我们|我|请|想要|想看|想买|想|要|(?<!好)看|买|给|来点|来些|"
-    r"价格|价位|价钱|售价|适合|什么|别的|只要|就是|只|既|也|在|类|[都就也]行|行(?=\W|$)|除|[以之]外|外(?=\W|$)|"
+    r"价格|价位|价钱|售价|适合|什么|别的|只要|就是|只|既|也|在|类|太|很|非常|比较|预算|[都就也]行|行(?=\W|$)|除|[以之]外|外(?=\W|$)|"
     r"来|有没有|有|是|的|了|吗|呢|吧|点|些|和|或者|或|与|但是|但|而且|并且|又|都|就|最好|左右|可以|出品|上映|拍"
 )
 
@@ -152,7 +156,7 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
         if negated:
             behind = refused[number]
             used.append((part.end, behind))
-        elif negator is not None:
+        elif negator is not None and not (negator[0][0] == "除" and _BESIDES.match(plain, part.end)):
             between = gap[negator.end() :]
             near = _NEAR.fullmatch(between) is not None or (negator[0] == "non" and between == "-")
             negated = near or (part.category is not None and _reaches(negator[0], between))
@@ -168,7 +172,8 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
             else:
                 groups.append([part.category])
         elif node is not None:
-            alternative = _either_year(previous, part, gap) if nodes and not negated else None
+            between_them = previous is not None and _BETWEEN.search(plain[: previous.start][-12:]) is not None
+            alternative = _either_year(previous, part, gap, between_them) if nodes and not negated else None
             if alternative is not None:
                 negated = previous_negated
                 nodes[-1] = negation(alternative) if negated else alternative
@@ -186,11 +191,12 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
     return constrain(expression, dataset, _left_over(plain, used))
 
 
-def _either_year(previous: _Found | None, part: _Found, gap: str) -> Node | None:
-    """Return what "the 1970s or 1980s" and "1970s to 1980s" mean; None for other neighbours."""
+def _either_year(previous: _Found | None, part: _Found, gap: str, between: bool) -> Node | None:
+    """Return what "the 1970s or 1980s", "1970s to 1980s" and "between …" mean; None for other neighbours."""
     if previous is None or not isinstance(part.node, Between | Compare) or part.node.column != "year":
         return None
-    if isinstance(previous.node, Between) and isinstance(part.node, Between) and _TO.fullmatch(gap):
+    joined = _TO.fullmatch(gap) is not None or (between and gap.strip() == "and")
+    if isinstance(previous.node, Between) and isinstance(part.node, Between) and joined:
         return Between("year", min(previous.node.low, part.node.low), max(previous.node.high, part.node.high))
     before = previous.node.parts if isinstance(previous.node, Some) else (previous.node,)
     plain = [
@@ -209,13 +215,17 @@ def _refused_after(plain: str, found: list[_Found]) -> dict[int, int]:
     """
     refused: dict[int, int] = {}
     for number, part in enumerate(found):
-        words = _REFUSED.match(plain, part.end) if part.category is not None else None
+        words = _REFUSED.match(plain, part.end)
         if words is None:
             continue
         refused[number] = words.end()
         for earlier in range(number - 1, -1, -1):
             here, after = found[earlier], found[earlier + 1]
-            if here.category is None or _LIST.fullmatch(plain[here.end : after.start]) is None:
+            if (
+                after.category is None
+                or here.category is None
+                or _LIST.fullmatch(plain[here.end : after.start]) is None
+            ):
                 break
             refused[earlier] = here.end
     return refused
@@ -401,21 +411,23 @@ def _price_rules(
         return Between("price", round(middle * (1 - AROUND), 2), high)
 
     join = r"\s*(?:and|to|-|–|~|到|至)\s*"
-    limit = r"\bbudget\b\s*(?:is|of|:|around|about|up to|under)?|预算(?:是|为|在|大[约概]|不超过|[::])?"
+    budget = r"(?:\bbudget\b\s*(?:is|of|:|around|about|up to|under)?|预算(?:是|为|在|大[约概]|不超过|:)?)\s*"
     return [
         (
+            # atomic, so that "预算100到200元" is not cut short to 预算10
             re.compile(
-                rf"(?:{limit})\s*{_SIGN}({_AMOUNT})\s*{_CURRENCY}?(?:左右|上下|以内|之内|以下)?(?!{join}{_SIGN}\d)"
+                rf"(?>{budget}{_SIGN}({_AMOUNT})\s*{_CURRENCY}?(?:左右|上下|以内|之内|以下)?)(?!{join}{_SIGN}\d)"
             ),
             lambda match: Compare("price", NUMBER, "<=", _amount(match[1])),
         ),
         (
-            re.compile(rf"(?:between|from)?\s*[¥$]\s*({_AMOUNT}){join}[¥$]?\s*({_AMOUNT})"),
+            re.compile(rf"(?:{budget})?(?:between|from)?\s*[¥$]\s*({_AMOUNT}){join}[¥$]?\s*({_AMOUNT})"),
             inside,
         ),
         (
             re.compile(
-                rf"(?:between\s+|from\s+)?({_AMOUNT})\s*{_CURRENCY}?{join}({_AMOUNT})\s*{_CURRENCY}(?:之间)?"
+                rf"(?:{budget})?(?:between\s+|from\s+)?({_AMOUNT})\s*{_CURRENCY}?{join}"
+                rf"({_AMOUNT})\s*{_CURRENCY}(?:之间)?"
             ),
             inside,
         ),
@@ -457,7 +469,7 @@ def _price_rules(
 
 def _bare_price_rules() -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], Node]]]:
     number = rf"({_AMOUNT})(?![\d年])"
-    name = r"(?:价格|价位|售价|\bpriced?\b|\bcosts?\b|\bcosting\b)\s*(?:is|在|为|是|:)?\s*"
+    name = r"(?:价格|价位|售价|预算|\bbudget\b|\bpriced?\b|\bcosts?\b|\bcosting\b)\s*(?:is|在|为|是|:)?\s*"
 
     def inside(match: re.Match[str]) -> Node:
         low, high = sorted(_amount(amount) for amount in match.groups() if amount)
@@ -579,7 +591,7 @@ def _year_rules(
         (
             re.compile(
                 rf"\b(?:classics?|vintage|old[- ]fashioned|(?:old|older) (?=movies?|films?|ones?|hollywood|{named})"
-                r"|(?<!years[ -])(?<!year[ -])(?<!how )(?:old|older)(?=\s*(?:$|[,.;!?]|\b(?:but|and|or)\b)))"
+                r"|(?<!years[ -])(?<!year[ -])(?<!how )(?:old|older)(?=\s*(?:$|[,.;!?]|\b(?:but|and|n?or)\b)))"
                 rf"|老(?:片|电影|的|旧|一[点些]|(?={named}|$|[,.但又而]))|旧片|早期|古老|经典|怀旧|年代久远"
             ),
             lambda _: Compare("year", NUMBER, "<=", _quantile(dataset, "year", OLD)),

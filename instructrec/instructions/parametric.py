@@ -69,7 +69,7 @@ _QUOTED = re.compile(  # the grammar's STRING and QUOTED; an apostrophe within a
     r"|(?<![\w'’-])(?:'(?:\\[\s\S]|[^'\\])*'|[‘’](?:\\[\s\S]|[^‘’\\])*[‘’])"
 )
 _MEMBERSHIP = re.compile(
-    r"(?<![\w-])([^\W\d][\w-]*)\s+(?:not\s+)?(?:in\s*\(|in\s+[-+]?[\d.]+(?:e[-+]?\d+)?\.\.|between\s+[-+]?\d)",
+    r"(?<![\w-])([^\W\d][\w-]*)\s+(?:not\s+)?(?:in\s*\(|in\s+[-+]?[\d.]+(?:e[-+]?\d+)?\s*\.\.|between\s+[-+]?\d)",
     re.IGNORECASE,
 )
 _EXPECTED = {
@@ -105,7 +105,11 @@ def looks_parametric(text: str, dataset: Dataset) -> bool:
     ):
         return True
     names = _names(fields, dataset)
-    return any(_field_of(found[1], fields, names) is not None for found in _MEMBERSHIP.finditer(plain))
+    return any(
+        _field_of(name, fields, names) is not None
+        for found in _MEMBERSHIP.finditer(plain)
+        for name in (found[1], re.split("[或且非]者?", found[1])[-1])
+    )
 
 
 def parse_parametric(text: str, dataset: Dataset) -> Constraint:
