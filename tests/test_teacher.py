@@ -181,7 +181,7 @@ def test_real_replies_are_kept_and_no_user_id_is_sent(
     shop = datasets.shop()
     histories = shop.histories()
     requests, known = [], set()
-    for language, users in (("en", list(histories)[:2]), ("zh", list(histories)[2:3])):
+    for language, users in (("en", list(histories)[:1]), ("zh", list(histories)[1:2])):
         annotator = Annotator(shop, language)
         for user in users:
             *history, target = histories[user][:4]
@@ -193,7 +193,7 @@ def test_real_replies_are_kept_and_no_user_id_is_sent(
             known |= {*titles, *names}
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with Proxy(real) as proxy:
-        first = ask(proxy.url, cache, api_key=None, sampling={"max_tokens": 16})
+        first = ask(proxy.url, cache, api_key=None, sampling={"max_tokens": 12})
         texts = first.annotate(requests)
         assert first.stats.requests == len(requests)
         assert first.stats.asked == len(proxy.bodies) == len(rows(cache))
@@ -212,12 +212,12 @@ def test_real_replies_are_kept_and_no_user_id_is_sent(
             )
         assert {headers["authorization"] for headers in proxy.headers} == {f"Bearer {KEY}"}
         monkeypatch.delenv("OPENAI_API_KEY")
-        again = ask(proxy.url, cache, api_key=None, sampling={"max_tokens": 16})
+        again = ask(proxy.url, cache, api_key=None, sampling={"max_tokens": 12})
         sent = len(proxy.raw)
         assert again.annotate(requests) == texts
         assert len(proxy.raw) == sent
     # both server and proxy out of reach by now
-    gone = ask(proxy.url, cache, sampling={"max_tokens": 16})
+    gone = ask(proxy.url, cache, sampling={"max_tokens": 12})
     assert gone.annotate(requests) == texts
     assert (gone.stats.asked, gone.stats.cached, gone.stats.tokens) == (0, len(requests), 0)
     assert gone.stats.reasons == first.stats.reasons
