@@ -29,6 +29,8 @@ from instructrec.instructions.templates import Template
 N_CANDIDATES = 10
 TASTE_LENGTH = 30
 """The most items that a taste in words is made from where no titles are shown."""
+WISHES = 3
+"""How many wishes a teacher is asked for, for the same categories."""
 ATTEMPTS = 200
 _ANSWERS = {"en": ("yes", "no"), "zh": ("是", "否")}
 _N_NEGATIVES = {TaskForm.T0: 1, TaskForm.T1: 1, TaskForm.T2: 0, TaskForm.T3: N_CANDIDATES - 1}
@@ -296,6 +298,8 @@ class Maker:
                 titles=(),
                 categories=tuple([annotator.names[label] for label in labels]),
                 forbidden=self._titles(target),
+                # the rule's draw chooses among the teacher's wishes too, so that both draw alike
+                variant=len(by_rule) % WISHES,
             )
         )
         written.append(RULES if found is None else notes.model)
