@@ -197,6 +197,12 @@ awkward = st.text(
 )
 
 
+# the same and nothing else, so that even a hundred examples hold each of them
+signs_only = st.lists(st.sampled_from([*"\"'“”‘’`\\＂＝（）、，＋", "或", "且", "x", " "]), max_size=6).map(
+    "".join
+)
+
+
 def leaves(dataset: Dataset) -> st.SearchStrategy[Node]:
     each: list[st.SearchStrategy[Node]] = []
     for column, found in fields_of(dataset.items, dataset.category_field).items():
@@ -320,7 +326,12 @@ def quoted(value: str, marks: str) -> str:
     return marks[0] + escaped + marks[-1]
 
 
-@given(awkward, awkward, st.sampled_from(['""', "''", "“”", "‘’", "””", "＂＂"]), st.booleans())
+@given(
+    awkward | signs_only,
+    awkward | signs_only,
+    st.sampled_from(['""', "''", "“”", "‘’", "””", "＂＂"]),
+    st.booleans(),
+)
 def test_every_way_of_quoting_a_value_means_that_value(
     column: str, value: str, marks: str, listed: bool
 ) -> None:
@@ -648,6 +659,28 @@ FIELDS = [
 ]
 FIELDS += ["item_a", "item_b", "candidates", "title"]
 hostile = st.text(st.sampled_from("{}%#\"'\\\n\r \t$《》恐🎬{{%") | st.characters(codec="utf-8"), max_size=12)
+hostile |= st.lists(
+    st.sampled_from(
+        [
+            "{{",
+            "}}",
+            "{%",
+            "%}",
+            "{#",
+            "{0}",
+            "{history}",
+            "%s",
+            "{{ title }}",
+            '"',
+            "'",
+            "\n",
+            "恐怖",
+            "🎬",
+            "x",
+        ]
+    ),
+    max_size=5,
+).map("".join)
 field_texts = st.fixed_dictionaries(dict.fromkeys(FIELDS, hostile))
 PACKAGED = [template for language in ("en", "zh") for template in load_templates(language)]
 WORDINGS = [(template, number) for template in PACKAGED for number in range(len(template.variants))]
