@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import pickle
@@ -508,6 +509,45 @@ def test_another_plan_starts_over(tmp_path: Path, other: dict) -> None:
     form = other.get("form", "instruction")
     assert write(again, path, form=form).resumed == 0
     assert path.read_bytes() == encode(list(again), form)
+
+
+@pytest.mark.parametrize("ending", export.ENDINGS)
+def test_a_path_is_held_until_the_file_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    path = tmp_path / f"a{ending}"
+    refused: list[str] = []
+
+    def card(**_: Any) -> str:  # the file is whole, and not yet moved
+        with pytest.raises(InputError, match="another run is writing") as error:
+            write(Tiny(30, seed=1), path)
+        refused.append(str(error.value))
+        return "card"
+
+    monkeypatch.setattr(export, "data_card", card)
+    written = write(Tiny(195), path, card=True)
+    assert len(refused) == 1
+    assert written.sha256 == sha256(path.read_bytes()).hexdigest()
+    assert written.sha256 == write(Tiny(195), tmp_path / f"b{ending}").sha256
+
+
+def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(export.fcntl, "flock", flock)
+    assert write(Tiny(20), tmp_path / "a.jsonl").n == 20
+
+
+def test_the_order_of_what_is_drawn_from_tells_plans_apart(tmp_path: Path) -> None:
+    class Sets(Tiny):
+        def identity(self) -> dict[str, Any]:
+            names = ["one", "two"] if self.seed else ["two", "one"]
+            return {"datasets": dict.fromkeys(names, "digest")}
+
+    with pytest.raises(KeyboardInterrupt):
+        write(Sets(195, stop=(7, KeyboardInterrupt)), tmp_path / "a.jsonl")
+    assert write(Sets(195, seed=1), tmp_path / "a.jsonl").resumed == 0
 
 
 @contextmanager

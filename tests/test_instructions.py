@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import random
 import re
+import signal
 import time
 from collections import Counter
 from dataclasses import replace
@@ -502,6 +504,60 @@ def test_an_oracle_preference_looks_at_the_target(films: Dataset) -> None:
     assert honest != [one.preference_text for one in counted]
 
 
+def test_an_intention_from_history_looks_past_titles_picked_for_the_target(films: Dataset) -> None:
+    options = {"seed": 8, "source": "history", "preference_source": "oracle", "styles": ["plain"]}
+    annotator = Annotator(films, "en")
+    histories = films.histories()
+    made = [
+        one
+        for one in generate(films, 1500, ["en"], **options)
+        if (one.preference, one.intention) == (Preference.P1, Intention.I2)
+    ]
+    assert len(made) > 50
+    for one in made:
+        story = list(dict.fromkeys(histories[one.user_id]))
+        lately = story[max(0, one.cut - 10) : one.cut]
+        assert one.intention_text == annotator.join(annotator.labels(lately))
+        assert set(lately) <= set(one.history) <= set(story[: one.cut])
+
+
+@pytest.mark.parametrize(
+    ("title", "text", "stands"),
+    [
+        ("Heat", "films like HEAT.", True),
+        ("Heat", "the theatre", False),
+        ("Ｈｅａｔ", "films like heat", True),
+        ("Heat", "films like Ｈｅａｔ", True),
+        ("Les Misérables", "a night of Les Miserables", True),
+        ("Misérables, Les", "a night of les misérables", True),
+        ("The Postman", "Postman, The; Babe", True),
+        ("Postman, The", "after the postman came", True),
+        ("Postman, The", "a postman", False),
+        ("Schindler's List", "schindler’s list", True),
+        ("大话西游", "我看过《大话西游》", True),
+        ("Up", "《Up》", True),
+    ],
+)
+def test_a_title_is_known_whatever_its_case_width_accents_and_article(
+    title: str, text: str, stands: bool
+) -> None:
+    assert contains_title(text, title) == stands
+
+
+def test_no_other_form_of_the_targets_title_stands_in_a_text() -> None:
+    dataset = tiny()
+    again = dataset.items.assign(  # every film a second time, said otherwise
+        item_id=dataset.items["item_id"] + 1, title=[f"{title}, The".upper() for title in dataset.items["title"]]
+    )
+    first = dataset.items.assign(title=[f"The {title}" for title in dataset.items["title"]])
+    log = dataset.interactions.assign(item_id=dataset.interactions["item_id"] + dataset.interactions.index % 2)
+    both = Dataset("both", dataset.users, pd.concat([first, again], ignore_index=True), log, "genres")
+    titles = dict(zip(both.items["item_id"], both.items["title"], strict=True))
+    made = [one for one in generate(both, 600, ["en"], tasks=["T2"]) if one.target is not None]
+    assert len(made) > 200
+    assert not any(contains_title(one.text, titles[one.target]) for one in made)
+
+
 def test_a_wish_behind_an_item_is_asked_for_only_of_an_oracle(films: Dataset) -> None:
     def asked(source: str) -> set[str]:
         made = generate(films, 400, ["en"], source=source, styles=["turned_round"])
@@ -586,6 +642,18 @@ def test_any_number_of_workers_makes_the_same(films: Dataset) -> None:
         made.blocks(workers=0)
     with pytest.raises(InputError, match="start is 4"):
         made.blocks(start=4)
+    for number in (-1, 3, 0.5):
+        with pytest.raises(InputError, match=f"block is {number}"):
+            made.block(number)
+
+
+def _die(block: list[Instruction]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_told_in_one_line(films: Dataset) -> None:
+    with pytest.raises(InputError, match="one of 2 workers ended early"):
+        list(plan(films, 3 * BLOCK).blocks(workers=2, finish=_die))
 
 
 def test_an_identity_tells_plans_apart(films: Dataset, goods: Dataset, tmp_path: Path) -> None:
@@ -649,6 +717,18 @@ def test_half_of_the_pointwise_answers_are_no(films: Dataset) -> None:
         ({"datasets": []}, "datasets is empty"),
         ({"history_length": 0}, "history_length is 0"),
         ({"context_share": 2}, "context_share is 2"),
+        ({"context_share": "much"}, "context_share is 'much'"),
+        ({"history_length": 2.5}, "history_length is 2.5"),
+        ({"history_length": "5"}, "history_length is '5'"),
+        ({"held_out": "yes"}, "held_out is 'yes'"),
+        ({"languages": 3}, "languages is 3"),
+        ({"tasks": "T2"}, "tasks is 'T2'"),
+        ({"styles": 2}, "styles is 2"),
+        ({"datasets": None}, "datasets is None"),
+        ({"datasets": "shop"}, "datasets is 'shop'"),
+        ({"datasets": [tiny(), tiny(1)]}, "datasets holds 'tiny' twice"),
+        ({"templates": "mine.toml"}, "templates is 'mine.toml'"),
+        ({"languages": ["en"], "templates": {"zh": "mine.toml"}}, "unknown language of templates 'zh'"),
     ],
 )
 def test_wrong_arguments_are_refused_at_once(arguments: dict, says: str) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import io
 import json
 import os
 import sys
@@ -29,7 +30,7 @@ import orjson
 
 from instructrec import __version__
 from instructrec.errors import InputError, one_of
-from instructrec.files import atomic_write, digest
+from instructrec.files import atomic_write
 from instructrec.instructions.data_card import Tally, data_card
 from instructrec.instructions.schema import Context, Instruction
 
@@ -428,9 +429,7 @@ def write_plan(
     with _Part(target) as part, _bar(plan.n, progress) as bar:
         if ending == ".parquet":
             resumed, tally = 0, _parquet_into(part, plan, form, workers, bar.update)
-            part.flush()
-            with _disk(target):
-                sha256 = digest(part.path)
+            sha256 = part.digest()
         else:
             resumed, done = _lines_into(
                 part, plan, _key(identity, form, ending), form, ending, workers, bar.update
@@ -510,19 +509,22 @@ class _Part:
         with contextlib.suppress(OSError):  # the last bytes may not fit the disk either
             self.handle.close()
 
-    def _locked(self) -> IO[bytes]:
+    def _locked(self) -> io.BufferedRandom:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         while True:
             handle = os.fdopen(os.open(self.path, flags, 0o666), "r+b")
             if fcntl is None:
                 return handle
             try:
-                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                # of this open file, not of the process as lockf's: two threads shut each other out as well
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 handle.close()
                 raise InputError(
                     f"another run is writing {str(self.target)!r}; wait for its end, or give another path"
                 ) from None
+            except OSError:
+                return handle  # a file system without locks
             # the other run may have moved the file to its place between the opening and the lock
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle.fileno()), os.stat(self.path)):
@@ -533,9 +535,11 @@ class _Part:
         with _disk(self.target):
             self.handle.write(data)
 
-    def flush(self) -> None:
+    def digest(self) -> str:
+        """Return the SHA-256 of what is written, hexadecimal."""
         with _disk(self.target):
-            self.handle.flush()
+            self.handle.seek(0)
+            return hashlib.file_digest(self.handle, "sha256").hexdigest()
 
     def size(self) -> int:
         with _disk(self.target):
@@ -695,7 +699,8 @@ def _block_columns(block: list[Instruction], schema: Any) -> tuple[Any, Tally]:
 
 def _key(identity: Mapping[str, Any], form: str, ending: str) -> str:
     whole = {"version": __version__, "layout": LAYOUT, "plan": identity, "form": form, "ending": ending}
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    # keys unsorted: the order of languages and of data sets counts, since draws choose among them by their places
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 
 def _bar(n: int, progress: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,10 @@ from typing import Any
 from instructrec.datasets.dataset import Dataset
 
 LANGUAGES = ("en", "zh")
+_ACCENTS = re.compile(r"[\u0300-\u036f]+")
+_ARTICLES = "the|an?|les?|la|il|el|das|de[rn]|die"
+_ARTICLE_LAST = re.compile(rf"^(.+), ({_ARTICLES})$")
+_ARTICLE_FIRST = re.compile(rf"^({_ARTICLES}) (.+)$")
 
 
 @cache
@@ -88,6 +93,20 @@ def synonyms(categories: Mapping[str, str], dataset: Dataset) -> dict[str, str]:
     for name in categories.values():
         words[normal(name)] = name
     return words
+
+
+def plain(text: str) -> str:
+    """Return a text in the form in which titles are sought in it: `normal`, and accents are taken off Latin letters."""
+    if text.isascii():
+        return text.casefold()
+    return normal(_ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
+
+
+def title_forms(title: str) -> tuple[str, ...]:
+    """Return a title as `plain` has it, and with its article at the other end: "the postman", "postman, the"."""
+    whole = plain(title)
+    moved = _ARTICLE_LAST.sub(r"\2 \1", whole), _ARTICLE_FIRST.sub(r"\2, \1", whole)
+    return tuple(dict.fromkeys((whole, *moved)))
 
 
 def normal(text: str) -> str:

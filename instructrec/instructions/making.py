@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions.annotate import Annotator, Draw, Popularity
+from instructrec.instructions.lexicon import plain, title_forms
 from instructrec.instructions.schema import (
     NO_CONTEXT,
     RULES,
@@ -107,8 +108,12 @@ class Maker:
             for language in dict.fromkeys((*languages, "en", "zh"))
         }
         # what must not stand in a text that asks for the item: its title in any language
-        self.folded: dict[Hashable, tuple[str, ...]] = {
-            item: tuple({one.titles[item].casefold() for one in self.annotators.values()})
+        self.forms: dict[Hashable, tuple[str, ...]] = {
+            item: tuple(
+                dict.fromkeys(
+                    form for one in self.annotators.values() for form in title_forms(one.titles[item])
+                )
+            )
             for item in self.catalogue
         }
         self.stories = self._stories()
@@ -184,6 +189,7 @@ class Maker:
         written: list[str] = []
         fields = dict(annotator.words)
         taste = wish = ""
+        known: list[Hashable] = []
         if _may_show_titles(template):
             fields["history"] = annotator.history(history)
         if template.preference == Preference.P2:
@@ -192,7 +198,8 @@ class Maker:
                 return None
             fields["preference"] = taste
         if template.intention != Intention.I0:
-            wish = self._intention(template, annotator, history, target, draw, notes, written)
+            known = self._wished_from(template, history, story, cut)
+            wish = self._intention(template, annotator, known, target, draw, notes, written)
             if not wish:
                 return None
             fields["intention"] = wish
@@ -210,6 +217,8 @@ class Maker:
         words = template.answer not in (Answer.ITEM, Answer.REASONED_ITEM)
         oracle_wish = self.settings.source == "oracle"
         uses_history = template.preference != Preference.P0 or (bool(wish) and not oracle_wish)
+        if wish and not oracle_wish and known != history:
+            history = [item for item in story.items[:cut] if item in {*history, *known}]
         return Instruction(
             text,
             response,
@@ -245,6 +254,14 @@ class Maker:
             if akin:
                 return akin[-length:]
         return story.items[max(0, cut - length) : cut]
+
+    def _wished_from(
+        self, template: Template, history: list[Hashable], story: _Story, cut: int
+    ) -> list[Hashable]:
+        """Return the items that a wish of the history is read off: never those picked for what the target is."""
+        if template.preference == Preference.P1 and self.settings.preference_source == "oracle":
+            return story.items[max(0, cut - self.settings.history_length) : cut]
+        return history
 
     def _taste(
         self,
@@ -388,8 +405,7 @@ class Maker:
             if target in self._wordings_with(template, variant):
                 return True
             said = f"{fields.get('history', '')}\n{taste}\n{wish}\n{fields['context']}"
-        folded = said.casefold()
-        return any(title in folded and contains_title(said, title) for title in self.folded[target])
+        return self._stands(target, plain(said))
 
     def _wordings_with(self, template: Template, variant: int) -> frozenset[Hashable]:
         """Return the items whose title stands in a template's own words, such as a film called Up."""
@@ -397,13 +413,12 @@ class Maker:
         if key not in self._unfit:
             bare = re.sub(r"{{.*?}}|{%.*?%}", "\n", template.variants[variant])
             bare = "\n".join((bare, *self.annotators[template.language].words.values()))
-            folded = bare.casefold()
-            self._unfit[key] = frozenset(
-                item
-                for item, titles in self.folded.items()
-                if any(title in folded and contains_title(bare, title) for title in titles)
-            )
+            sought = plain(bare)
+            self._unfit[key] = frozenset(item for item in self.catalogue if self._stands(item, sought))
         return self._unfit[key]
+
+    def _stands(self, item: Hashable, text: str) -> bool:
+        return any(form in text and _stands_alone(form, text) for form in self.forms[item])
 
 
 def _may_show_titles(template: Template) -> bool:
@@ -411,11 +426,12 @@ def _may_show_titles(template: Template) -> bool:
 
 
 def contains_title(text: str, title: str) -> bool:
-    """Tell whether a title stands in a text as words of its own, whatever the case."""
-    pattern = re.escape(title.casefold())
-    if title[:1].isascii():
-        pattern = r"(?<![a-z0-9])" + pattern
-    if title[-1:].isascii():
-        pattern += r"(?![a-z0-9])"
-    folded = text.casefold()
-    return title.casefold() in folded and re.search(pattern, folded) is not None
+    """Tell whether a title stands in a text as words of its own, whatever the case, width, accents and its article."""
+    sought = plain(text)
+    return any(form in sought and _stands_alone(form, sought) for form in title_forms(title))
+
+
+def _stands_alone(form: str, text: str) -> bool:
+    before = r"(?<![a-z0-9])" if form[:1].isascii() else ""
+    after = r"(?![a-z0-9])" if form[-1:].isascii() else ""
+    return re.search(before + re.escape(form) + after, text) is not None

@@ -10,12 +10,13 @@ import os
 import random
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import numpy as np
 
@@ -127,18 +128,20 @@ class Plan:
             number: From 0 to `n_blocks` - 1.
 
         Raises:
-            InputError: No event fits a template, or the teacher cannot be asked.
+            InputError: There is no such block, no event fits a template, or the teacher cannot be asked.
         """
+        if not _is_whole(number) or not 0 <= number < self.n_blocks:
+            raise InputError(f"block is {number!r}; a whole number from 0 to {self.n_blocks - 1} is accepted")
         size = min(BLOCK, self.n - number * BLOCK)
         if self.teacher is None:
             return self._make(number, size, Notes())
         replies: dict[AnnotationRequest, str | None] = {}
-        for _ in range(_ROUNDS):
+        for turn in range(_ROUNDS):
             notes = Notes(replies, self.teacher.model)
             made = self._make(number, size, notes)
-            if not notes.missing:
-                break
             asked = list(notes.missing)
+            if not asked or turn == _ROUNDS - 1:  # in the last turn the rules write what is still missing
+                break
             replies.update(zip(asked, self.teacher.annotate(asked), strict=True))
         return made
 
@@ -160,11 +163,11 @@ class Plan:
             What `finish` gives for each block. No more than two blocks a worker are ever waiting.
 
         Raises:
-            InputError: Workers or start is not acceptable.
+            InputError: Workers or start is not acceptable, a block cannot be made, or a process ended early.
         """
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        if not _is_whole(workers) or workers < 1:
             raise InputError(f"workers is {workers!r}; a whole number of at least 1 is accepted")
-        if not 0 <= start <= self.n_blocks:
+        if not _is_whole(start) or not 0 <= start <= self.n_blocks:
             raise InputError(f"start is {start!r}; a block from 0 to {self.n_blocks} is accepted")
         do = cast("Callable[[list[Instruction]], T]", finish or _unchanged)
         if workers == 1 or self.teacher is not None or self.n_blocks - start < 2:
@@ -173,6 +176,7 @@ class Plan:
 
     def _shared(self, workers: int, start: int, finish: Callable[[list[Instruction]], T]) -> Iterator[T]:
         from concurrent.futures import Future, ProcessPoolExecutor
+        from concurrent.futures.process import BrokenProcessPool
         from multiprocessing import get_context
 
         # a fresh interpreter each: forking a process that runs TensorFlow's threads may hang
@@ -187,6 +191,11 @@ class Plan:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise InputError(
+                f"one of {workers} workers ended early: it was killed, or the machine is out of memory, or a script of "
+                'one\'s own lacks `if __name__ == "__main__":`; give fewer workers, such as 1'
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -236,7 +245,8 @@ def plan(
     as one of the candidates, or as the item shown where words are asked for.
 
     Args:
-        datasets: One or several, with titles and categories, and interactions; give the training parts only.
+        datasets: One, or several of different names, with titles and categories, and interactions; give the training
+            parts only.
         n: How many, at least 0.
         languages: Of "en" and "zh", chosen from evenly.
         seed: Seed of every draw.
@@ -250,18 +260,16 @@ def plan(
         held_out: False for the wordings for training, True for those kept for evaluation, None for both.
         history_length: The most titles shown of a history. A taste without titles sums up at most 30 items.
         context_share: Share of the texts that state circumstances; the time is that of the log, all else is drawn.
-        templates: A file of templates of your own for a language; the package's by default.
+        templates: A file of templates of your own for any of the languages; the package's by default.
         teacher: A model that writes tastes (P2) and vague wishes (I1); the rules by default.
 
     Raises:
         InputError: An argument is not acceptable, or no template is left.
     """
-    listed = (datasets,) if isinstance(datasets, Dataset) else tuple(datasets)
-    if not listed:
-        raise InputError("datasets is empty; one data set or several are accepted")
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+    listed = _listed(datasets)
+    if not _is_whole(n) or n < 0:
         raise InputError(f"n is {n!r}; a whole number of at least 0 is accepted")
-    if isinstance(languages, str) or not languages:
+    if isinstance(languages, str) or not isinstance(languages, Sequence) or not languages:
         raise InputError(
             f"languages is {languages!r}; a list with one or more of {', '.join(LANGUAGES)} is accepted"
         )
@@ -271,15 +279,22 @@ def plan(
     for name, value in (("source", source), ("preference_source", preference_source)):
         if value not in SOURCES:
             raise one_of(name, value, SOURCES)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+    if not _is_whole(seed):
         raise InputError(f"seed is {seed!r}; a whole number is accepted")
-    if history_length < 1:
+    if not _is_whole(history_length) or history_length < 1:
         raise InputError(f"history_length is {history_length!r}; a whole number of at least 1 is accepted")
-    if not 0 <= context_share <= 1:
+    if not isinstance(context_share, int | float) or not 0 <= context_share <= 1:
         raise InputError(f"context_share is {context_share!r}; a share in [0, 1] is accepted")
-    wanted = {member(TaskForm, task) for task in tasks} if tasks is not None else set(TaskForm)
-    put = {member(Style, style) for style in styles} if styles is not None else set(Style)
-    files = templates or {}
+    if held_out is not None and not isinstance(held_out, bool):
+        raise InputError(f"held_out is {held_out!r}; True, False or None is accepted")
+    wanted = _members("tasks", TaskForm, tasks)
+    put = _members("styles", Style, styles)
+    files = {} if templates is None else templates
+    if not isinstance(files, Mapping):
+        raise InputError(f"templates is {files!r}; a mapping such as {{'en': 'mine.toml'}} is accepted")
+    for language in files:
+        if language not in languages:
+            raise one_of("language of templates", language, languages)
     chosen = {
         language: tuple(
             template
@@ -291,9 +306,6 @@ def plan(
         )
         for language in dict.fromkeys(languages)
     }
-    for language in files:
-        if language not in LANGUAGES:
-            raise one_of("language", language, LANGUAGES)
     for language, left in chosen.items():
         if not left:
             raise InputError(
@@ -302,13 +314,41 @@ def plan(
     settings = Settings(
         source,
         preference_source,
-        history_length,
+        int(history_length),
         context_share,
         tuple(sorted(task.value for task in wanted)),
         tuple(sorted(style.value for style in put)),
         held_out,
     )
     return Plan(listed, int(n), chosen, int(seed), settings, teacher)
+
+
+def _listed(datasets: object) -> tuple[Dataset, ...]:
+    listed = (datasets,) if isinstance(datasets, Dataset) else datasets
+    if not isinstance(listed, Sequence) or not all(isinstance(one, Dataset) for one in listed):
+        raise InputError(f"datasets is {listed!r:.80}; a data set or a list of data sets is accepted")
+    if not listed:
+        raise InputError("datasets is empty; one data set or several are accepted")
+    names = [one.name for one in listed]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"datasets holds {name!r} twice, and an instruction names its data set; "
+                "data sets of different names are accepted"
+            )
+    return tuple(listed)
+
+
+def _members(name: str, kind: type[StrEnum], chosen: object) -> set[Any]:
+    if chosen is None:
+        return set(kind)
+    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
+        raise InputError(f"{name} is {chosen!r}; a list of {', '.join(kind)} is accepted")
+    return {member(kind, one) for one in chosen}
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _unchanged(block: list[Instruction]) -> list[Instruction]:
