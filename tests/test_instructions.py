@@ -8,6 +8,8 @@ import pickle
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -547,10 +549,13 @@ def test_a_title_is_known_whatever_its_case_width_accents_and_article(
 def test_no_other_form_of_the_targets_title_stands_in_a_text() -> None:
     dataset = tiny()
     again = dataset.items.assign(  # every film a second time, said otherwise
-        item_id=dataset.items["item_id"] + 1, title=[f"{title}, The".upper() for title in dataset.items["title"]]
+        item_id=dataset.items["item_id"] + 1,
+        title=[f"{title}, The".upper() for title in dataset.items["title"]],
     )
     first = dataset.items.assign(title=[f"The {title}" for title in dataset.items["title"]])
-    log = dataset.interactions.assign(item_id=dataset.interactions["item_id"] + dataset.interactions.index % 2)
+    log = dataset.interactions.assign(
+        item_id=dataset.interactions["item_id"] + dataset.interactions.index % 2
+    )
     both = Dataset("both", dataset.users, pd.concat([first, again], ignore_index=True), log, "genres")
     titles = dict(zip(both.items["item_id"], both.items["title"], strict=True))
     made = [one for one in generate(both, 600, ["en"], tasks=["T2"]) if one.target is not None]
@@ -654,6 +659,22 @@ def _die(block: list[Instruction]) -> None:
 def test_a_worker_that_is_killed_is_told_in_one_line(films: Dataset) -> None:
     with pytest.raises(InputError, match="one of 2 workers ended early"):
         list(plan(films, 3 * BLOCK).blocks(workers=2, finish=_die))
+
+
+def test_a_script_that_its_workers_cannot_import_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "careless.py"  # no `if __name__ == "__main__":`
+    script.write_text(
+        "from instructrec.datasets import shop\nfrom instructrec.instructions import plan\n"
+        "print(sum(1 for _ in plan(shop(), 5000).blocks(workers=2)))\n"
+    )
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, str(script)], cwd=root, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 1
+    assert "InputError: one of 2 workers ended early" in run.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["careless.py"]
 
 
 def test_an_identity_tells_plans_apart(films: Dataset, goods: Dataset, tmp_path: Path) -> None:

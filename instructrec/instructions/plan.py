@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 from bisect import bisect_right
 from collections import deque
@@ -16,6 +17,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import numpy as np
@@ -179,25 +181,29 @@ class Plan:
         from concurrent.futures.process import BrokenProcessPool
         from multiprocessing import get_context
 
-        # a fresh interpreter each: forking a process that runs TensorFlow's threads may hang
-        pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(self, finish)
-        )
         waiting: deque[Future[T]] = deque()
-        try:
-            for number in range(start, self.n_blocks):
-                waiting.append(pool.submit(_work, number))
-                if len(waiting) >= 2 * workers:
+        with TemporaryDirectory(prefix="instructrec-") as folder:
+            # in a file: what is larger than a pipe would wait for ever for a process that dies while it starts
+            place = Path(folder, "plan")
+            place.write_bytes(pickle.dumps(self))
+            # a fresh interpreter each: forking a process that runs TensorFlow's threads may hang
+            pool = ProcessPoolExecutor(
+                workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(place, finish)
+            )
+            try:
+                for number in range(start, self.n_blocks):
+                    waiting.append(pool.submit(_work, number))
+                    if len(waiting) >= 2 * workers:
+                        yield waiting.popleft().result()
+                while waiting:
                     yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise InputError(
-                f"one of {workers} workers ended early: it was killed, or the machine is out of memory, or a script of "
-                'one\'s own lacks `if __name__ == "__main__":`; give fewer workers, such as 1'
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            except BrokenProcessPool:
+                raise InputError(
+                    f"one of {workers} workers ended early: it was killed, or memory ran out, or a script of one's own "
+                    'lacks `if __name__ == "__main__":`; give fewer workers, such as 1'
+                ) from None
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def _make(self, number: int, size: int, notes: Notes) -> list[Instruction]:
         draw = random.Random(_seed_of(self.seed, number)).random
@@ -378,13 +384,13 @@ def _digest_of_data(dataset: Dataset) -> str:
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(made: Plan, finish: Callable[[list[Instruction]], Any]) -> None:
+def _start_worker(place: Path, finish: Callable[[list[Instruction]], Any]) -> None:
     import signal
     import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the parent's to answer
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    _worker.update(plan=made, finish=finish)
+    _worker.update(plan=pickle.loads(place.read_bytes()), finish=finish)
 
 
 def _end_with_the_parent() -> None:
