@@ -21,9 +21,10 @@ import pytest
 
 from instructrec import datasets
 from instructrec.errors import InputError
-from instructrec.instructions import teacher as module
 from instructrec.instructions.annotate import Annotator
-from instructrec.instructions.teacher import AnnotationRequest, Budget, BudgetSpent, Teacher, accept
+from instructrec.instructions.teacher import AnnotationRequest, Budget, BudgetSpent, Teacher, accept, endpoint
+from instructrec.instructions.teacher.cache import Cache
+from instructrec.instructions.teacher.requests import KINDS_LINE, PROMPTS
 from tests.openai_server import MODEL, ROOT, Proxy, server, wait_for
 
 pytest.importorskip("openai", reason="the extra `teacher` is not installed; the lock installs it")
@@ -123,6 +124,7 @@ def test_usable_replies(request_: AnnotationRequest, reply: str, text: str) -> N
         (TASTE, "films such as TOY STORY and their like", "forbidden title"),
         (TASTE, "films like The Postman", "forbidden title"),
         (TASTE, "the babe of the family", "forbidden title"),
+        (TASTE, "tales like The Póstman’s end, the ｐｏｓｔｍａｎ", "forbidden title"),
         (TASTE, "thrillers such as Heat", "title of the history"),
         (TASTE, "all that is like the long road", "title of the history"),
         (WISH, "a bit of comedy tonight", "name of the category"),
@@ -206,7 +208,7 @@ def test_real_replies_are_kept_and_no_user_id_is_sent(
             for text in sorted(known, key=len, reverse=True):
                 shown = shown.replace(text, "")
             # what is left once titles and names of categories are taken out are the words of our own prompts
-            ours = "".join(module._PROMPTS.values()) + "".join(module._KINDS_LINE.values()) + ";；,、"
+            ours = "".join(PROMPTS.values()) + "".join(KINDS_LINE.values()) + ";；,、"
             assert set(re.findall(r"[A-Za-z]+|[^\sA-Za-z]", shown)) <= set(
                 re.findall(r"[A-Za-z]+|[^\sA-Za-z]", ours)
             )
@@ -552,13 +554,13 @@ def test_unwritable_places(tmp_path: Path) -> None:
 )
 def test_full_disk(real: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What SQLite says of a full disk comes out as one line; the limit on pages stands for the disk."""
-    prepare = module._Cache._prepare
+    prepare = Cache._prepare
 
-    def bounded(self: module._Cache) -> None:
+    def bounded(self: Cache) -> None:
         prepare(self)
         self._database.execute("PRAGMA max_page_count = 1")
 
-    monkeypatch.setattr(module._Cache, "_prepare", bounded)
+    monkeypatch.setattr(Cache, "_prepare", bounded)
     with (
         Proxy(real, lambda number, body: {"text": "a long reply " * 700}) as proxy,
         pytest.raises(
@@ -569,7 +571,7 @@ def test_full_disk(real: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_without_openai(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(endpoint, "find_spec", lambda name: None)
     with pytest.raises(
         InputError, match=r"a teacher needs openai; run `pip install 'instructrec\[teacher\]'`"
     ):

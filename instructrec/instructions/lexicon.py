@@ -109,6 +109,18 @@ def title_forms(title: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((whole, *moved)))
 
 
+def stands_alone(form: str, text: str) -> bool:
+    """Tell whether words stand in a text as words of their own: "heat" not in "theatre"; both as `plain` has them.
+
+    Chinese is written without gaps, so there any place counts.
+    """
+    if form not in text:
+        return False
+    before = r"(?<![a-z0-9])" if form[:1].isascii() else ""
+    after = r"(?![a-z0-9])" if form[-1:].isascii() else ""
+    return re.search(before + re.escape(form) + after, text) is not None
+
+
 def normal(text: str) -> str:
     """Return a text in the form in which words are compared: NFKC, casefolded, straight apostrophes."""
     return unicodedata.normalize("NFKC", text).casefold().replace("’", "'")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions.annotate import Annotator, Draw, Popularity
-from instructrec.instructions.lexicon import plain, title_forms
+from instructrec.instructions.lexicon import plain, stands_alone, title_forms
 from instructrec.instructions.schema import (
     NO_CONTEXT,
     RULES,
@@ -418,7 +418,7 @@ class Maker:
         return self._unfit[key]
 
     def _stands(self, item: Hashable, text: str) -> bool:
-        return any(form in text and _stands_alone(form, text) for form in self.forms[item])
+        return any(stands_alone(form, text) for form in self.forms[item])
 
 
 def _may_show_titles(template: Template) -> bool:
@@ -428,10 +428,4 @@ def _may_show_titles(template: Template) -> bool:
 def contains_title(text: str, title: str) -> bool:
     """Tell whether a title stands in a text as words of its own, whatever the case, width, accents and its article."""
     sought = plain(text)
-    return any(form in sought and _stands_alone(form, sought) for form in title_forms(title))
-
-
-def _stands_alone(form: str, text: str) -> bool:
-    before = r"(?<![a-z0-9])" if form[:1].isascii() else ""
-    after = r"(?![a-z0-9])" if form[-1:].isascii() else ""
-    return re.search(before + re.escape(form) + after, text) is not None
+    return any(stands_alone(form, sought) for form in title_forms(title))
