@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -390,7 +391,7 @@ def _teacher(options: argparse.Namespace) -> Teacher | None:
 
 def _typed(options: argparse.Namespace) -> str:
     """Return the command that makes the same file, as the data card tells it, without paths of this machine."""
-    words = ["python -m instructrec generate --data", *(Path(name).name for name in options.data)]
+    words = ["python", "-m", "instructrec", "generate", "--data", *(Path(name).name for name in options.data)]
     words += ["--n", str(options.n), "--out", Path(options.out).name, "--seed", str(options.seed)]
     usual = {
         "languages": "en,zh",
@@ -405,7 +406,12 @@ def _typed(options: argparse.Namespace) -> str:
     for name, value in usual.items():
         if getattr(options, name) != value:
             words += [f"--{name.replace('_', '-')}", getattr(options, name)]
-    return " ".join(words)
+    for language, path in _templates(options.templates).items():
+        words += ["--templates", f"{language}={Path(path).name}"]
+    if options.teacher is not None:  # its address may hold a secret
+        words += ["--teacher", "URL", "--teacher-model", options.teacher_model]
+        words += ["--teacher-cache", Path(options.teacher_cache).name]
+    return shlex.join(words)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -172,6 +173,46 @@ def test_generate_what_is_asked_for(run, csv, tmp_path):
     )
     run(*words, "--templates", f"zh={own}")
     assert {one["template"] for one in lines(file)} == {"mine"}
+    assert "--languages zh --templates zh=own.toml\n" in (tmp_path / "made.card.md").read_text("utf-8")
+
+
+def test_the_command_on_a_card_can_be_typed():
+    words = [
+        "generate",
+        "--data",
+        "/a/my log.csv",
+        "--n",
+        "1",
+        "--out",
+        "/b/it's.jsonl",
+        "--templates",
+        "en=/c/a b.toml",
+    ]
+    words += [
+        "--teacher",
+        "http://name:secret@host/v1",
+        "--teacher-model",
+        "m",
+        "--teacher-cache",
+        "/d/t.sqlite",
+    ]
+    typed = cli._typed(cli._parser().parse_args(words))
+    assert shlex.split(typed) == [
+        *[
+            "python",
+            "-m",
+            "instructrec",
+            "generate",
+            "--data",
+            "my log.csv",
+            "--n",
+            "1",
+            "--out",
+            "it's.jsonl",
+        ],
+        *["--seed", "0", "--templates", "en=a b.toml", "--teacher", "URL", "--teacher-model", "m"],
+        *["--teacher-cache", "t.sqlite"],
+    ]
 
 
 def test_three_tower_shows_progress_on_stderr_only(csv, tmp_path, capsys):

@@ -597,6 +597,16 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
 # -- data card -----------------------------------------------------------------------------------------------------
 
 
+def test_the_card_of_a_teachers_words_asks_for_its_replies(tmp_path: Path) -> None:
+    class Taught(Tiny):
+        def identity(self) -> dict[str, Any]:
+            return {**super().identity(), "annotator": {"model": "m"} if self.seed else "rules"}
+
+    for seed, needed in ((0, "data and templates give"), (1, "templates and replies of the teacher give")):
+        written = write(Taught(10, seed), tmp_path / "a.jsonl", card=True)
+        assert needed in written.card.read_text("utf-8")
+
+
 def test_the_card_says_what_the_file_is(tmp_path: Path) -> None:
     written = write(Tiny(1195), tmp_path / "a.jsonl", card=True, command="make it")
     assert written.card == tmp_path / "a.card.md"
@@ -683,6 +693,22 @@ def test_ids_in_words_stay_words() -> None:
     assert row["target"].tolist() == [(one.target or "").encode() for one in made]
     assert tf_dataset([], fields=["target"]).cardinality() == 0
     assert list(tf_dataset(lambda: [], fields=["history", "text"])) == []
+
+
+def test_ids_of_users_and_of_items_may_be_of_two_types() -> None:
+    made = [
+        replace(
+            one, user_id=number, target=None if number < 3 else f"i{number}", history=(), candidates=("a",)
+        )
+        for number, one in enumerate(Tiny(20))
+    ]
+    rows = list(tf_dataset(made, fields=["user_id", "target", "history", "candidates"]).as_numpy_iterator())
+    assert [row["user_id"] for row in rows] == list(range(20))
+    assert [row["target"] for row in rows[2:4]] == [b"", b"i3"]
+    assert [row["candidates"].tolist() for row in rows[:1]] == [[b"a"]]
+    turned = [replace(one, user_id=f"u{number}", target=number) for number, one in enumerate(made)]
+    rows = list(tf_dataset(turned, fields=["user_id", "target"]).as_numpy_iterator())
+    assert [(row["user_id"], row["target"]) for row in rows[:2]] == [(b"u0", 0), (b"u1", 1)]
 
 
 def test_the_number_of_batches_is_known_where_that_of_instructions_is(files: dict[str, Path]) -> None:

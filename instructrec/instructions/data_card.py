@@ -15,7 +15,7 @@ from instructrec import __version__
 from instructrec.datasets.dataset import DataCard, Dataset
 from instructrec.errors import one_of
 from instructrec.instructions.counting import text_length
-from instructrec.instructions.schema import Instruction
+from instructrec.instructions.schema import RULES, Instruction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -305,8 +305,12 @@ def _making(identity: Mapping[str, Any], command: str | None) -> list[str]:
     lines = ["## How it was made", ""]
     if command:
         lines += ["```", command, "```", ""]
+    taught = identity.get("annotator", RULES) != RULES
+    needed = (
+        "arguments, data, templates and replies of the teacher" if taught else "arguments, data and templates"
+    )
     lines += [
-        f"Made by instructrec {__version__}. The same version, arguments, data and templates give the same bytes "
+        f"Made by instructrec {__version__}. The same version, {needed} give the same bytes "
         "(Parquet: with the same version of pyarrow):",
         "",
     ]

@@ -51,9 +51,9 @@ def tf_dataset(
         batches (the last one may be smaller):
 
         - texts (and None as an empty text, enums as their values, the context as a phrase): (), string
-        - `user_id`, `target`: (), int64 if the first instruction's user has a whole number as id, else string; no
-          target is -1 or an empty text
-        - `history`, `candidates`: (length,), of the ids' type; in batches a `tf.RaggedTensor` (B, None)
+        - `user_id`: (), int64 if the first instruction's user has a whole number as id, else string
+        - `target`: (), int64 if the first item named is a whole number, else string; no target is -1 or an empty text
+        - `history`, `candidates`: (length,), of the type of `target`; in batches a `tf.RaggedTensor` (B, None)
         - `cut`: (), int64; `held_out`: (), bool
 
     Raises:
@@ -68,14 +68,12 @@ def tf_dataset(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise InputError(f"seed is {seed!r}; a whole number is accepted")
     rows = _rows(source, names)
-    with_ids = any(name in (*ID_FIELDS, *LIST_FIELDS) for name in names)
-    whole = with_ids and isinstance(next((row["user_id"] for row in rows()), None), int)
+    whole = _whole_ids(rows, names)
 
     quiet_keras()
     import tensorflow as tf
 
-    id_type = tf.int64 if whole else tf.string
-    types = {name: _type(name, id_type, tf) for name in names}
+    types = {name: _type(name, whole, tf) for name in names}
 
     def spec(name: str) -> Any:
         if name in LIST_FIELDS:
@@ -86,7 +84,8 @@ def tf_dataset(
         stream = iter(rows())
         while chunk := list(islice(stream, CHUNK)):
             yield {
-                name: _tensor(name, [row[name] for row in chunk], whole, types[name], tf) for name in names
+                name: _tensor(name, [row[name] for row in chunk], name in whole, types[name], tf)
+                for name in names
             }
 
     # A chunk at a time crosses from Python to TensorFlow, since the crossing costs more than an instruction does.
@@ -225,9 +224,29 @@ def _count(source: Any) -> int | None:
     return n if isinstance(n, int) and hasattr(source, "identity") else None
 
 
-def _type(name: str, id_type: Any, tf: Any) -> Any:
+def _whole_ids(rows: Callable[[], Iterable[Row]], names: Sequence[str]) -> set[str]:
+    """Return the fields whose ids are whole numbers, by the first user and by the first item of a chunk."""
+    asked = [name for name in names if name in (*ID_FIELDS, *LIST_FIELDS)]
+    if not asked:
+        return set()
+    first = list(islice(rows(), CHUNK if asked != ["user_id"] else 1))
+    users = isinstance(next((row["user_id"] for row in first), None), int)
+    found = (
+        item
+        for row in first
+        for name in asked
+        if name != "user_id"
+        for item in (row[name] if name in LIST_FIELDS else (row[name],))
+        if item is not None
+    )
+    item = next(found, None)
+    items = users if item is None else isinstance(item, int)
+    return {name for name in asked if (users if name == "user_id" else items)}
+
+
+def _type(name: str, whole: set[str], tf: Any) -> Any:
     if name in (*ID_FIELDS, *LIST_FIELDS):
-        return id_type
+        return tf.int64 if name in whole else tf.string
     return {"cut": tf.int64, "held_out": tf.bool}.get(name, tf.string)
 
 
