@@ -220,6 +220,19 @@ def test_a_title_is_found_wherever_it_stands(place: int, title: str, mark: str) 
 EVIDENCE = Evidence(small())
 
 
+@pytest.mark.parametrize(
+    "said", ["Ｔｈｅ Ｔｈｅａｔｒｅ", "theatre, the", "the théâtre", "THE  THEATRE", "剧场"]
+)
+def test_a_title_is_found_however_it_is_said(said: str) -> None:
+    log = EVIDENCE.dataset.interactions.assign(timestamp=range(len(EVIDENCE.dataset.interactions)))
+    data = EVIDENCE.dataset.with_interactions(log)
+    made = [one for one in plan(data, 300, tasks=["T2"], source="history") if one.target == 8]
+    assert made
+    for one in made[:5]:
+        assert audit([one], data).passed
+        assert audit([replace(one, text=f"{one.text} {said}")], data).leaks["title"] == 1
+
+
 def test_a_stream_is_read_once_and_few_examples_are_kept(data: Dataset) -> None:
     def stream() -> Iterator[Instruction]:
         for _ in range(50):

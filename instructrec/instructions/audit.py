@@ -18,7 +18,7 @@ import pandas as pd
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions.evidence import Evidence, Library, Story, clean, stands_in, without
-from instructrec.instructions.lexicon import LANGUAGES
+from instructrec.instructions.lexicon import LANGUAGES, plain
 from instructrec.instructions.schema import Answer, Instruction, Intention, Preference, Style
 from instructrec.instructions.templates import Template, load_templates
 
@@ -94,10 +94,11 @@ def audit(
 ) -> Audit:
     """Look for every kind of leak in each instruction; reads a stream once and keeps only counts and a few examples.
 
-    A title counts wherever it stands as words of its own, in any language of the data set, whatever the case, even
-    within the longer title of a film of the history: whoever reads the text reads the answer. Where candidates are
-    shown by form (T0, T1, T3, and the chosen item of a task turned round) one place of each title is cut out first.
-    Categories are read off the words by the lexicon's names; what a taste says is avoided is no leak.
+    A title counts wherever it stands as words of its own, in any language of the data set, whatever the case, width,
+    accents and the place of its article, even within the longer title of a film of the history: whoever reads the text
+    reads the answer. Where candidates are shown by form (T0, T1, T3, and the chosen item of a task turned round) one
+    place of each title is cut out first. Categories are read off the words by the lexicon's names; what a taste says is
+    avoided is no leak.
 
     Args:
         instructions: Any number of instructions.
@@ -170,13 +171,13 @@ def _titles(
     titles: dict[str, None] = {}
     for item in (one.target, chosen):  # the same one, unless the target is wrong
         if item is not None:
-            titles.update(dict.fromkeys(evidence.titles.get(item, ())))
+            titles.update(dict.fromkeys(evidence.forms(item)))
     if not titles:
         return
     done.append("title")
-    text = clean(one.text).casefold()
+    text = plain(clean(one.text))
     bare = None
-    own = evidence.shown(chosen, one.language) if chosen in one.candidates else None
+    own = plain(evidence.shown(chosen, one.language)) if chosen in one.candidates else None
     for title in titles:
         places = text.count(title)
         if not places or (places == 1 and title == own):  # the one place is the candidate's
@@ -188,7 +189,7 @@ def _titles(
             break
     if one.preference_text or one.intention_text:
         done.append("title in words")
-        words = clean(f"{one.preference_text} \n {one.intention_text}").casefold()
+        words = plain(clean(f"{one.preference_text} \n {one.intention_text}"))
         for title in titles:
             if title in words and stands_in(title, words):
                 found["title in words"] = f"{title!r} stands in {words!r}"
@@ -197,7 +198,7 @@ def _titles(
 
 def _without_candidates(text: str, one: Instruction, evidence: Evidence) -> str:
     """Return the text without one place of each candidate's title, longer titles first: some hold shorter ones."""
-    shown = {evidence.shown(item, one.language) for item in one.candidates}
+    shown = {plain(evidence.shown(item, one.language)) for item in one.candidates}
     for title in sorted(shown, key=len, reverse=True):
         text = without(text, title) if title else text
     return text
@@ -211,15 +212,15 @@ def _answers(one: Instruction, evidence: Evidence, found: dict[str, str]) -> Non
         answered.append(one.intention_text)
     text: str | None = None
     for words in answered:
-        sought = clean(words).casefold()
+        sought = plain(clean(words))
         if not sought:
             found["answer"] = "the words that are answered are missing"
             break
         if text is None:
             # circumstances are drawn, not answered: "at home" does not give the category Home away
-            text = clean(one.text).casefold()
+            text = plain(clean(one.text))
             for phrase in one.context.as_dict().values():
-                text = without(text, clean(phrase).casefold()) if phrase else text
+                text = without(text, plain(clean(phrase))) if phrase else text
             text = _without_candidates(text, one, evidence)
         if stands_in(sought, text):
             found["answer"] = f"{words!r} stands in the text"

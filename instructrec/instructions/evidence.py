@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
-from instructrec.instructions.lexicon import LANGUAGES, category_names, lexicon, normal, synonyms
+from instructrec.instructions.lexicon import LANGUAGES, category_names, lexicon, normal, synonyms, title_forms
 from instructrec.instructions.parsing import parse
 from instructrec.instructions.schema import Instruction
 
@@ -72,6 +72,7 @@ class Evidence:
             for item in ids
         }
         """The titles of an item in every language, casefolded."""
+        self._forms: dict[Hashable, tuple[str, ...]] = {}
         field = dataset.category_field
         named = items[field].tolist() if field in items.columns else [()] * len(ids)
         self.categories: dict[Hashable, frozenset[str]] = {
@@ -118,6 +119,14 @@ class Evidence:
                     decades.setdefault(self.decades[item], place)
             places = {item: place for place, item in enumerate(items)}
             found = self._stories[user] = Story(items, list(met.values()), places, categories, decades)
+        return found
+
+    def forms(self, item: Hashable) -> tuple[str, ...]:
+        """Return the titles of an item as they may be said, see `title_forms`; none of an unknown item."""
+        found = self._forms.get(item)
+        if found is None:
+            listed = [form for title in self.titles.get(item, ()) for form in title_forms(title)]
+            found = self._forms[item] = tuple(dict.fromkeys(listed))
         return found
 
     def shown(self, item: Hashable, language: str) -> str:
