@@ -677,6 +677,24 @@ def test_a_script_that_its_workers_cannot_import_is_told_so(tmp_path: Path) -> N
     assert [one.name for one in tmp_path.iterdir()] == ["careless.py"]
 
 
+def test_the_workers_of_a_killed_run_end_and_clear_up(tmp_path: Path) -> None:
+    script = (
+        "from instructrec.datasets import shop\nfrom instructrec.instructions import plan\n"
+        "for _ in plan(shop(), 10_000_000).blocks(workers=2, finish=len): print('made', flush=True)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=root, env=environment, stdout=subprocess.PIPE
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"made\n"
+        assert list(tmp_path.iterdir())
+        run.kill()
+        run.stdout.read()  # to the end: the workers, who hold it too, are gone
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_identity_tells_plans_apart(films: Dataset, goods: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(GOOD, "utf-8")

@@ -1,7 +1,10 @@
 """Making one instruction from one data set: pick a user and a moment, and ask for what came next.
 
 The negatives are drawn from the items that the user had not met before the moment; an item met later may be among them,
-since leaving it out would use the future. Derived in chapter `instruction-generation`.
+since leaving it out would use the future. An attempt whose text would hold the target's title, or that lacks what its
+template needs, is given up for another user and moment with the same template. So no item follows a history that
+holds its title, and nothing else about the target decides what is kept where all sources are "history". Derived in
+chapter `instruction-generation`.
 """
 
 from __future__ import annotations

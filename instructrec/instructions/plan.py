@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -389,17 +390,18 @@ def _start_worker(place: Path, finish: Callable[[list[Instruction]], Any]) -> No
     import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the parent's to answer
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    threading.Thread(target=_end_with_the_parent, args=(place.parent,), daemon=True).start()
     _worker.update(plan=pickle.loads(place.read_bytes()), finish=finish)
 
 
-def _end_with_the_parent() -> None:
-    """Wait for the parent's end, even a kill, and end this process too."""
+def _end_with_the_parent(folder: Path) -> None:
+    """Wait for the parent's end, even a kill, clear its folder away and end this process too."""
     from multiprocessing import connection, parent_process
 
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
 
