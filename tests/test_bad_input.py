@@ -169,7 +169,7 @@ CASES: dict[str, tuple[Any, str]] = {
     ),
     "templates of an unknown language": (
         "generate --data shop --n 3 --templates fr=own.toml --out new.jsonl",
-        "language 'fr'",
+        "language of templates 'fr'",
     ),
     "no templates file": (
         "generate --data shop --n 3 --templates en=nowhere.toml --out new.jsonl",

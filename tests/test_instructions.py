@@ -237,6 +237,11 @@ def test_a_template_with_more_than_fields_is_filled_by_jinja(tmp_path: Path) -> 
     assert template.render({"history": "Alien", "context": ""}) == "Now: after ALIEN"
     with pytest.raises(InputError, match="'mine'.*context"):
         template.render({"history": "Alien"})
+    path.write_text(GOOD.replace("After {{ history }}?", "{% if context %}{{ history }}{% endif %}"), "utf-8")
+    (template,) = load_templates("en", path)
+    assert template.render({"history": "Alien", "context": "Monday. "}) == "Alien"
+    with pytest.raises(InputError, match="'mine' gives an empty text"):
+        template.render({"history": "Alien", "context": ""})
 
 
 def test_a_wrong_template_file_is_refused(tmp_path: Path) -> None:

@@ -132,9 +132,12 @@ class Template:
             variant: Number of the wording.
 
         Raises:
-            InputError: A field is missing, or the wording asks for what these texts do not have.
+            InputError: A field is missing, the wording asks for what these texts do not have, or nothing is left of it.
         """
-        return self._fill(self._compiled[variant], fields)
+        text = self._fill(self._compiled[variant], fields)
+        if not text:
+            raise InputError(f"template {self.id!r} gives an empty text; mend wording {variant + 1}")
+        return text
 
     def respond(self, fields: Mapping[str, str]) -> str:
         """Fill the wording of the answer in.
