@@ -568,6 +568,24 @@ def test_no_other_form_of_the_targets_title_stands_in_a_text() -> None:
     assert not any(contains_title(one.text, titles[one.target]) for one in made)
 
 
+def test_a_wish_that_is_a_title_is_not_asked_for_beside_it() -> None:
+    wishes = lexicon()["categories"]["war"]["wishes_en"]
+    items = pd.DataFrame(
+        {
+            "item_id": range(1, len(wishes) + 1),
+            "title": [wish.title() for wish in wishes],
+            "genres": [("War",)] * len(wishes),
+        }
+    )
+    events = pd.DataFrame(
+        {"user_id": 1, "item_id": items["item_id"], "rating": np.nan, "timestamp": items["item_id"]}
+    )
+    war = Dataset("war", events[["user_id"]].head(1), items, events, "genres")
+    made = [one for one in generate(war, 200, ["en"], styles=["turned_round"]) if one.intention == "I1"]
+    assert made
+    assert not [one.text for one in made if one.response.casefold() in one.text.casefold()]
+
+
 def test_a_wish_behind_an_item_is_asked_for_only_of_an_oracle(films: Dataset) -> None:
     def asked(source: str) -> set[str]:
         made = generate(films, 400, ["en"], source=source, styles=["turned_round"])

@@ -400,8 +400,11 @@ class Maker:
         if template.answer not in (Answer.ITEM, Answer.REASONED_ITEM):
             if taste and template.answer in (Answer.PREFERENCE, Answer.BOTH) and taste in text:
                 return True
-            if wish and template.answer in (Answer.INTENTION, Answer.BOTH) and wish in text:
-                return True
+            if wish and template.answer in (Answer.INTENTION, Answer.BOTH):
+                # a vague wish may be a title: "courage under fire" is a film as well
+                vague = template.intention == Intention.I1
+                if wish in text or (vague and plain(wish) in plain(text)):
+                    return True
         if template.task == TaskForm.T2 and "item" not in template.fields:
             said = text
         else:  # titles are shown: look at the rest, the template's own words and what is filled in
