@@ -289,6 +289,11 @@ def test_a_process_says_one_line(here):
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
+def let_interrupts_through():
+    """Undo what a shell does to what it runs in the background, which would be deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_killed_in_the_middle_of_a_write(tmp_path):
     target = tmp_path / "file.txt"
     target.write_text("the old one")
@@ -300,7 +305,11 @@ def test_killed_in_the_middle_of_a_write(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
     for how in (signal.SIGINT, signal.SIGKILL):
         process = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            preexec_fn=let_interrupts_through,
         )
         assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"

@@ -256,6 +256,8 @@ def test_interrupted_by_the_user(tmp_path, csv):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a shell makes what it runs in the background deaf to Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + 60
     while not (out.parent.is_dir() and any(out.parent.iterdir())) and time.monotonic() < end:
