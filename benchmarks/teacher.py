@@ -18,22 +18,18 @@ import os
 import platform
 import re
 import sqlite3
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from instructrec.datasets import shop
 from instructrec.instructions import plan
 from instructrec.instructions.teacher import Teacher
-from instructrec.models.smollm2 import find_weights
 from instructrec.split import leave_last_out
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "data" / "teacher" / "shop-smollm2.sqlite"
 RESULTS = ROOT / "benchmarks" / "results" / "teacher.json"
-MODEL = "SmolLM2-135M-Instruct"
 PLANS = {
     "en": 240,
     "zh": 20,
@@ -46,14 +42,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Let SmolLM2 write tastes and wishes for the shop.")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        return serve()
+    sys.path.insert(0, str(ROOT))  # a script's own folder is searched, not the repository
+    from tools.teacher_server import MODEL, server
+
     data = leave_last_out(shop()).train
     anew = not options.cache.exists()
     with server() as address:
-        teacher = Teacher(f"{address}/v1", MODEL, api_key="none", cache=options.cache, concurrency=1)
+        teacher = Teacher(address, MODEL, api_key="none", cache=options.cache, concurrency=1)
         started = time.perf_counter()
         made = [
             one
@@ -108,42 +104,6 @@ def look_into(cache: Path, users: set[str]) -> list[str]:
     found += [f"user id {word}" for word in sorted(words & users)]
     marks = {"a path": str(ROOT), "a key": "Authorization", "an address": "127.0.0.1"}
     return found + [f"holds {name}" for name, mark in marks.items() if mark.encode() in raw]
-
-
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """Yield the address of a server in a process of its own, on a free port of the loopback."""
-    with subprocess.Popen(
-        [sys.executable, __file__, "--serve"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            address = process.stdout.readline().strip()
-            if not address:
-                sys.exit(f"the server did not start (exit status {process.poll()}); `make setup` installs it")
-            yield address
-        finally:
-            process.kill()
-
-
-def serve() -> int:
-    import xllamacpp
-
-    settings = xllamacpp.CommonParams()
-    settings.model.path = str(find_weights())
-    settings.model_alias = {MODEL}
-    settings.n_parallel, settings.n_ctx = 1, 2048
-    settings.cpuparams.n_threads = 1
-    settings.hostnames, settings.port = ["127.0.0.1"], 0
-    settings.verbosity = -1
-    running = xllamacpp.Server(settings)
-    print(running.listening_address, flush=True)
-    sys.stdin.read()
-    return 0
 
 
 if __name__ == "__main__":

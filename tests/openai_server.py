@@ -1,69 +1,16 @@
-"""A real OpenAI-compatible server on the loopback, and a proxy before it that can do what networks do.
-
-The server is llama.cpp's own (`xllamacpp`) with SmolLM2, in a process of its own: `python tests/openai_server.py [KEY]`
-prints its address and runs until its standard input is closed.
-"""
+"""A proxy on the loopback, before the real server of tools/teacher_server.py, that can do what networks do."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-ROOT = Path(__file__).resolve().parent.parent
-MODEL = "SmolLM2-135M-Instruct"
-
-
-@contextmanager
-def server(key: str = "") -> Iterator[str]:
-    """Yield the address of a fresh server's API."""
-    command = [sys.executable, str(Path(__file__).resolve()), *([key] if key else [])]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            address = process.stdout.readline().strip()
-            assert address, f"the server did not start (exit status {process.poll()})"
-            yield f"{address}/v1"
-        finally:
-            process.kill()
-
-
-def _serve(key: str) -> None:
-    import xllamacpp
-
-    from instructrec.models.smollm2 import find_weights
-
-    settings = xllamacpp.CommonParams()
-    settings.model.path = str(find_weights())
-    settings.model_alias = {MODEL}
-    settings.n_parallel, settings.n_ctx = 2, 4096
-    # one thread: where others keep the processor busy, two of them mostly wait for each other
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
-    settings.hostnames, settings.port = ["127.0.0.1"], 0
-    settings.verbosity = -1
-    if key:
-        settings.api_keys = [key]
-    running = xllamacpp.Server(settings)
-    print(running.listening_address, flush=True)
-    sys.stdin.read()
 
 
 class Proxy:
@@ -192,8 +139,3 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    _serve(sys.argv[1] if len(sys.argv) > 1 else "")

@@ -25,7 +25,8 @@ from instructrec.instructions.annotate import Annotator
 from instructrec.instructions.teacher import AnnotationRequest, Budget, BudgetSpent, Teacher, accept, endpoint
 from instructrec.instructions.teacher.cache import Cache
 from instructrec.instructions.teacher.requests import KINDS_LINE, PROMPTS
-from tests.openai_server import MODEL, ROOT, Proxy, server, wait_for
+from tests.openai_server import Proxy, wait_for
+from tools.teacher_server import MODEL, ROOT, server
 
 pytest.importorskip("openai", reason="the extra `teacher` is not installed; the lock installs it")
 
