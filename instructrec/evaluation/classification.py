@@ -1,14 +1,19 @@
-"""Accuracy, precision, recall and F1 of yes/no answers, as the article names them.
+"""Measures of yes/no answers: those the article names, and those that judge the scores and probabilities behind them.
 
-Derived in chapter `evaluation`, which shows why accuracy alone says nothing where one answer is common.
+Accuracy, precision, recall and F1 look at the answers; ROC AUC at the order of the scores; log loss, the Brier
+score and calibration at the probabilities. Derived in chapter `evaluation`, which shows why accuracy alone says nothing
+where one answer is common.
 """
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
-from instructrec.errors import InputError
+from instructrec.errors import InputError, one_of
 
 
 def confusion(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, int]:
@@ -66,6 +71,188 @@ def f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     count = confusion(y_true, y_pred)
     return _ratio(2 * count["tp"], 2 * count["tp"] + count["fp"] + count["fn"])
+
+
+def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
+    """Return the area under the ROC curve: how often a random yes is scored above a random no.
+
+    AUC = (#{(p, n): s_p > s_n} + 1/2 #{(p, n): s_p = s_n}) / (n_yes n_no) over all pairs of a yes p and a no n: the
+    statistic of Mann and Whitney (1947), read as an area by Hanley and McNeil (1982). Chance is 1/2, whatever the
+    share of yeses, which is why accuracy's trap does not catch it.
+
+    Args:
+        y_true: What happened, shape (n,), values 0 or 1, at least one of each.
+        y_score: How much the answer leans to yes, shape (n,): probabilities or any scores that compare.
+
+    Returns:
+        The area, in [0, 1].
+
+    Raises:
+        InputError: Unequal lengths, one answer only, or a score that is NaN or infinite.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(*_scored(y_true, y_score)))
+
+
+def roc_curve(y_true: ArrayLike, y_score: ArrayLike) -> pd.DataFrame:
+    """Return the points of the ROC curve, one for each threshold that tells answers apart (Fawcett, 2006).
+
+    A row says: where every score of at least `threshold` is answered with yes, the `true_positive_rate` TP / (TP + FN)
+    of the yeses are found, and the `false_positive_rate` FP / (FP + TN) of the noes are taken for yeses. The first
+    row answers no to everything (threshold infinity), the last one yes. Arguments and errors as in `roc_auc`.
+
+    Returns:
+        Table of `threshold` (falling), `false_positive_rate` and `true_positive_rate` (both rising, from 0 to 1).
+    """
+    from sklearn import metrics
+
+    false_rate, true_rate, threshold = metrics.roc_curve(*_scored(y_true, y_score), drop_intermediate=False)
+    return pd.DataFrame(
+        {"threshold": threshold, "false_positive_rate": false_rate, "true_positive_rate": true_rate}
+    )
+
+
+def log_loss(y_true: ArrayLike, y_prob: ArrayLike) -> float:
+    """Return the mean negative log-likelihood of the answers, in nats (Good, 1952): the binary cross-entropy.
+
+    -mean(y ln p + (1 - y) ln(1 - p)). A certainty that was wrong would cost infinity; p is kept 2^-52 (2.2e-16) away
+    from 0 and 1, as scikit-learn does, so that it costs 36 nats.
+
+    Args:
+        y_true: What happened, shape (n,), values 0 or 1.
+        y_prob: Probability of yes, shape (n,), in [0, 1].
+
+    Raises:
+        InputError: Unequal lengths, no answer at all, or a probability outside [0, 1].
+    """
+    true, prob = _probable(y_true, y_prob)
+    smallest = np.finfo(float).eps
+    prob = np.clip(prob, smallest, 1 - smallest)
+    return float(-np.mean(np.where(true, np.log(prob), np.log1p(-prob))))
+
+
+def brier_score(y_true: ArrayLike, y_prob: ArrayLike) -> float:
+    """Return the mean squared error of the probabilities, mean((p - y)^2), in [0, 1]; lower is better (Brier, 1950).
+
+    Arguments and errors as in `log_loss`.
+    """
+    true, prob = _probable(y_true, y_prob)
+    return float(np.mean((prob - true) ** 2))
+
+
+def calibration(
+    y_true: ArrayLike, y_prob: ArrayLike, n_bins: int = 10, strategy: str = "uniform"
+) -> pd.DataFrame:
+    """Compare what was predicted with what happened, bin by bin: the table behind a reliability diagram.
+
+    Probabilities are calibrated when, of the answers given p, a share p turns out yes (Murphy and Winkler, 1977; for
+    networks Guo et al., 2017). Bin b holds the probabilities in (above, up_to]; the first one holds its lower
+    bound as well.
+
+    Args:
+        y_true: What happened, shape (n,), values 0 or 1.
+        y_prob: Probability of yes, shape (n,), in [0, 1].
+        n_bins: Number of bins, at least 1.
+        strategy: "uniform" for bins of equal width, "quantile" for bins of about equal size, which rare yeses need.
+
+    Returns:
+        A row a bin: its bounds `above` and `up_to`, `mean_predicted`, `share_of_yes`, the 95% interval of that share
+        `low` and `high` (Wilson, 1927, as if the answers were independent), and the number of answers `n`. An empty
+        bin of equal width has n = 0 and NaN for the rest; where many probabilities are equal, quantiles coincide and
+        fewer than n_bins come back.
+
+    Raises:
+        InputError: As in `log_loss`, n_bins below 1, or another strategy.
+    """
+    true, prob = _probable(y_true, y_prob)
+    if isinstance(n_bins, bool) or not isinstance(n_bins, int | np.integer) or n_bins < 1:
+        raise InputError(f"n_bins is {n_bins!r}; a whole number of at least 1 is accepted")
+    if strategy not in ("uniform", "quantile"):
+        raise one_of("strategy", strategy, ["uniform", "quantile"])
+    edges = np.linspace(0, 1, n_bins + 1)
+    if strategy == "quantile":
+        edges = np.percentile(prob, 100 * edges)
+    place = np.searchsorted(edges[1:-1], prob)
+    n = np.bincount(place, minlength=len(edges) - 1)
+    with np.errstate(invalid="ignore"):
+        predicted = np.bincount(place, prob, minlength=len(n)) / n
+        share = np.bincount(place, true, minlength=len(n)) / n
+    low, high = _wilson(share, n)
+    table = pd.DataFrame(
+        {
+            "above": edges[:-1],
+            "up_to": edges[1:],
+            "mean_predicted": predicted,
+            "share_of_yes": share,
+            "low": low,
+            "high": high,
+            "n": n,
+        }
+    )
+    if strategy == "quantile":
+        table = table[table["n"] > 0].reset_index(drop=True)
+    return table.rename_axis("bin")
+
+
+def expected_calibration_error(
+    y_true: ArrayLike, y_prob: ArrayLike, n_bins: int = 10, strategy: str = "uniform"
+) -> float:
+    """Return how far predicted and observed shares lie apart, ECE = sum_b (n_b / n) |share_b - predicted_b|.
+
+    Naeini, Cooper and Hauskrecht (2015); Guo et al. (2017). It depends on the bins and rises with their number, so
+    compare figures of equal bins only; 0 does not mean useful, since the overall share given to all is calibrated.
+    Arguments and errors as in `calibration`.
+    """
+    table = calibration(y_true, y_prob, n_bins, strategy)
+    gap = (table["share_of_yes"] - table["mean_predicted"]).abs()
+    return float((gap * table["n"]).sum() / table["n"].sum())
+
+
+def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Wilson's 95% interval of shares observed in n trials each; NaN where n is 0."""
+    z = NormalDist().inv_cdf(0.975)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
+
+
+def _scored(y_true: ArrayLike, y_score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    true, score = _paired(y_true, "y_score", y_score)
+    if not np.isfinite(score).all():
+        wrong = score[~np.isfinite(score)][0]
+        raise InputError(
+            f"y_score holds {wrong}; finite numbers are accepted (leave out what was not scored)"
+        )
+    if true.all() or not true.any():
+        raise InputError(
+            f"y_true holds only {int(true[0])}; at least one 0 and one 1 are needed for a ROC curve"
+        )
+    return true, score
+
+
+def _probable(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    true, prob = _paired(y_true, "y_prob", y_prob)
+    outside = ~((prob >= 0) & (prob <= 1))
+    if outside.any():
+        raise InputError(f"y_prob holds {prob[outside][0]}; probabilities in [0, 1] are accepted")
+    return true, prob
+
+
+def _paired(y_true: ArrayLike, name: str, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    true = _binary("y_true", y_true)
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} holds what is no number ({error}); a list of numbers is accepted"
+        ) from error
+    if array.shape != true.shape:
+        raise InputError(
+            f"{name} has shape {array.shape}, y_true {true.shape}; give one number for each answer"
+        )
+    return true, array
 
 
 def _ratio(part: int, whole: int) -> float:
