@@ -18,10 +18,16 @@ _WHERE = {
     "random": ("instructrec.models.random", "Random"),
     "most-popular": ("instructrec.models.most_popular", "MostPopular"),
     "item-knn": ("instructrec.models.item_knn", "ItemKNN"),
+    "recently-popular": ("instructrec.models.recently_popular", "RecentlyPopular"),
+    "ease": ("instructrec.models.ease", "EASE"),
+    "als": ("instructrec.models.matrix_factorisation", "ALS"),
+    "bpr": ("instructrec.models.matrix_factorisation", "BPR"),
+    "sasrec": ("instructrec.models.sasrec", "SASRec"),
+    "two-tower": ("instructrec.models.two_tower", "TwoTower"),
     "three-tower": ("instructrec.models.three_tower", "ThreeTower"),
 }
 NAMES: tuple[str, ...] = tuple(_WHERE)
-LATER: tuple[str, ...] = ("ease", "sasrec", "mini", "smollm2")
+LATER: tuple[str, ...] = ("mini", "smollm2")
 
 __all__ = ["LATER", "NAMES", "Recommender", "create", "load", "model_class"]
 
@@ -40,7 +46,14 @@ def model_class(name: str) -> type[Recommender]:
     if name not in _WHERE:
         raise one_of("model", name, NAMES)
     module, attribute = _WHERE[name]
-    found: type[Recommender] = getattr(import_module(module), attribute)
+    try:
+        found: type[Recommender] = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise InputError(
+            f"model {name!r} is no part of this copy of the book: {module} is missing"
+        ) from error
     return found
 
 

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ import pandas as pd
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
 from instructrec.files import atomic_directory, atomic_write, digest
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 FORMAT = 1
 
@@ -232,6 +235,87 @@ class Recommender(ABC):
     def _check_fitted(self) -> None:
         if not hasattr(self, "dataset"):
             raise InputError(f"model {self.name} is not fitted yet; call fit(dataset) or load(path) first")
+
+
+def check_whole(name: str, value: object, least: int = 1) -> None:
+    """Refuse a setting that is no whole number of at least `least`.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} is {value!r}; a whole number of at least {least} is accepted")
+
+
+def check_number(name: str, value: object, above: float | None = None) -> None:
+    """Refuse a setting that is no finite number of at least 0, or none above `above` if that is given.
+
+    Raises:
+        InputError: It is something else.
+    """
+    low = 0 if above is None else above
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not (low < value if above is not None else low <= value) or value == float("inf"):  # type: ignore[operator]
+        raise InputError(
+            f"{name} is {value!r}; a number {'at least' if above is None else 'above'} {low} is accepted"
+        )
+
+
+def check_length(value: object) -> None:
+    """Refuse a `length`, how many of the history's last items are read, that is neither None nor at least 1.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InputError(f"length is {value!r}; a whole number of at least 1, or None for all, is accepted")
+
+
+def check_seed(value: object) -> None:
+    """Refuse a seed that NumPy or Keras would not take.
+
+    Raises:
+        InputError: It is no whole number from 0 to 2**32 - 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise InputError(f"seed is {value!r}; a whole number from 0 to 2**32 - 1 is accepted")
+
+
+def user_item_matrix(dataset: Dataset) -> sparse.csr_matrix:
+    """Return the 0/1 matrix X of who met what, whatever the number of times.
+
+    Returns:
+        Sparse matrix of shape (n users with interactions, n_items), float32; rows by ascending user id.
+    """
+    from scipy import sparse
+
+    pairs = dataset.interactions[["user_id", "item_id"]].drop_duplicates()
+    rows = pairs["user_id"].astype("category").cat.codes.to_numpy()
+    columns = dataset.item_columns(pairs["item_id"])
+    shape = (int(rows.max()) + 1, dataset.n_items)
+    return sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
+
+
+def history_matrix(
+    histories: Sequence[np.ndarray], n_items: int, length: int | None = None
+) -> sparse.csr_matrix:
+    """Return the 0/1 matrix of which items each history holds.
+
+    Args:
+        histories: Arrays of catalogue columns, oldest first; an item may come more than once.
+        n_items: Size of the catalogue.
+        length: Read the last `length` events of each history only; all of them by default.
+
+    Returns:
+        Sparse matrix of shape (n_requests, n_items), float32, columns ascending in each row.
+    """
+    from scipy import sparse
+
+    rows = [np.unique(history if length is None else history[-length:]) for history in histories]
+    starts = np.cumsum([0, *map(len, rows)])
+    columns = np.concatenate([*rows, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    ones = np.ones(len(columns), dtype=np.float32)
+    return sparse.csr_matrix((ones, columns, starts), shape=(len(rows), n_items))
 
 
 def read_header(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.models.base import Recommender
+from instructrec.models.base import Recommender, check_length, user_item_matrix
 
 
 class ItemKNN(Recommender):
@@ -17,7 +17,9 @@ class ItemKNN(Recommender):
     With X the 0/1 user-item matrix and x_i its columns,
 
         s(i, j) = x_i · x_j / (|x_i| |x_j| + shrink)        (cosine, drawn towards 0 where few users are shared)
-        z(u, i) = sum of s(i, j) over the items j of u's history that are among the k nearest neighbours of i.
+        z(u, i) = sum of s(i, j) over the items j of u's history that are among the k nearest neighbours of i,
+
+    where `length` may limit the history to its last items: what somebody met long ago says less about the next step.
 
     Source: Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation algorithms", WWW
     2001; shrinkage after Bell and Koren, KDD Cup 2007. Derived in chapter `keras-implementation`.
@@ -28,12 +30,13 @@ class ItemKNN(Recommender):
     neighbours: np.ndarray
     similarities: np.ndarray
 
-    def __init__(self, k: int = 200, shrink: float = 10.0) -> None:
+    def __init__(self, k: int = 200, shrink: float = 10.0, length: int | None = None) -> None:
         """Make an item-based recommender.
 
         Args:
             k: Neighbours kept for each item, at least 1.
             shrink: Added to the cosine's denominator, at least 0.
+            length: Read the last `length` items of a history only, at least 1; the whole history by default.
 
         Raises:
             InputError: A setting out of its range.
@@ -42,16 +45,13 @@ class ItemKNN(Recommender):
             raise InputError(f"k is {k!r}; a whole number of at least 1 is accepted")
         if not isinstance(shrink, int | float) or not 0 <= shrink < float("inf"):
             raise InputError(f"shrink is {shrink!r}; a number of at least 0 is accepted")
-        super().__init__(k=k, shrink=shrink)
+        check_length(length)
+        super().__init__(k=k, shrink=shrink, length=length)
 
     def _fit(self, dataset: Dataset) -> None:
         from scipy import sparse
 
-        pairs = dataset.interactions[["user_id", "item_id"]].drop_duplicates()
-        rows = pairs["user_id"].astype("category").cat.codes.to_numpy()
-        columns = dataset.item_columns(pairs["item_id"])
-        shape = (int(rows.max()) + 1, dataset.n_items)
-        matrix = sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
+        matrix = user_item_matrix(dataset)
         together = (matrix.T @ matrix).tocsr()
         norms = np.sqrt(together.diagonal())
         kept: list[np.ndarray] = []
@@ -76,8 +76,10 @@ class ItemKNN(Recommender):
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         scores = np.zeros((len(histories), self.dataset.n_items), dtype=np.float32)
+        length = self.settings["length"]
         for row, history in zip(scores, histories, strict=True):
-            parts = [slice(self.starts[j], self.starts[j + 1]) for j in np.unique(history)]
+            read = history if length is None else history[-length:]
+            parts = [slice(self.starts[j], self.starts[j + 1]) for j in np.unique(read)]
             if parts:
                 touched = np.concatenate([self.neighbours[part] for part in parts])
                 weights = np.concatenate([self.similarities[part] for part in parts])

@@ -1,0 +1,73 @@
+"""A linear model in closed form: what one matrix inverse makes of who met what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from instructrec.datasets.dataset import Dataset
+from instructrec.models.base import (
+    Recommender,
+    check_length,
+    check_number,
+    history_matrix,
+    user_item_matrix,
+)
+
+
+class EASE(Recommender):
+    """Score an item by a weighted sum over the user's history, with the weights that best give each row of X back.
+
+    With X the 0/1 user-item matrix, the weights B minimise
+
+        |X - X B|² + reg |B|²     subject to     B_jj = 0     (an item must not explain itself),
+
+    whose solution needs no iteration:
+
+        P = (XᵀX + reg I)⁻¹,     B = I - P diag(1 / P_jj),     z(u, i) = sum of B_ji over the items j of u's history.
+
+    Source: Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019, arXiv:1905.03375. Time grows with
+    the cube and memory with the square of the number of items. Derived in chapter `baselines`.
+    """
+
+    name = "ease"
+    weights: np.ndarray
+
+    def __init__(self, reg: float = 250.0, length: int | None = None) -> None:
+        """Make a linear recommender.
+
+        Args:
+            reg: What is added to the diagonal of XᵀX, above 0; more of it draws the weights towards 0.
+            length: Read the last `length` items of a history only, at least 1; the whole history by default.
+
+        Raises:
+            InputError: A setting out of its range.
+        """
+        check_number("reg", reg, above=0)
+        check_length(length)
+        super().__init__(reg=reg, length=length)
+
+    def _fit(self, dataset: Dataset) -> None:
+        from scipy import linalg
+
+        matrix = user_item_matrix(dataset).astype(np.float64)
+        # An item that nobody met stands alone in XᵀX: its weights are 0, and leaving it out saves the cube of it.
+        met = np.flatnonzero(np.diff(matrix.tocsc().indptr))
+        gram = (matrix[:, met].T @ matrix[:, met]).toarray()
+        gram[np.diag_indices_from(gram)] += self.settings["reg"]
+        inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
+        weights = inverse / -np.diag(inverse)
+        np.fill_diagonal(weights, 0.0)
+        self.weights = np.zeros((dataset.n_items, dataset.n_items), dtype=np.float32)
+        self.weights[np.ix_(met, met)] = weights
+
+    def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
+        read = history_matrix(histories, self.dataset.n_items, self.settings["length"])
+        return np.asarray(read @ self.weights)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"weights": self.weights}
+
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.weights = arrays["weights"]
