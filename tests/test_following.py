@@ -1,0 +1,433 @@
+"""Instruction following: the measures by hand, what each condition asks, and models whose figures are known before."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from instructrec import datasets, models
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import InputError
+from instructrec.evaluation.conditions import CONDITIONS, IDIOMS, make_conditions
+from instructrec.evaluation.following import compare_following, follow, violation_at_k
+from instructrec.instructions import load_templates, parse
+from instructrec.models.base import Recommender
+from instructrec.models.three_tower import wordings
+from instructrec.scenarios import FilterByInstruction
+from instructrec.split import leave_last_out, split_global_time
+
+HIDDEN = -np.inf
+UNDERSTOOD = [
+    "stated",
+    "unseen wording",
+    "other words",
+    "shuffled",
+    "contradicting",
+    "negated",
+    "constraints",
+]
+LANGUAGES = [("en",), ("zh",), ("en", "zh")]
+
+
+class Scorer(Recommender):
+    """Answers by a function of the request's number, history and text; for tests."""
+
+    name = "scorer"
+    follows_instructions = True
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def _fit(self, dataset):
+        pass
+
+    def _score(self, histories, instructions):
+        return np.stack([self.answer(self.dataset, text) for text in instructions])
+
+    def _arrays(self):
+        return {}
+
+    def _restore(self, arrays):
+        pass
+
+
+def parrot(dataset, text):
+    """Show what is named, refused or not: what a model does that has learnt words and no negation."""
+    named = np.zeros(dataset.n_items)
+    if text:
+        understood = str(parse(text, dataset))
+        for name in re.findall(r'"(.*?)"', understood):
+            named += [name in listed for listed in dataset.items[dataset.category_field]]
+    return named
+
+
+@pytest.fixture(scope="module")
+def shop():
+    return leave_last_out(datasets.shop())
+
+
+@pytest.fixture(scope="module")
+def films():
+    return leave_last_out(datasets.movielens_100k())
+
+
+@pytest.fixture(scope="module")
+def fitted(shop, films):
+    found = {}
+    for split in (shop, films):
+        popular = models.create("most-popular").fit(split.train)
+        found[split.train.name] = (popular, FilterByInstruction(popular))
+    return found
+
+
+@pytest.fixture
+def tiny() -> Dataset:
+    items = pd.DataFrame(
+        {
+            "item_id": list("abcdef"),
+            "title": [f"Title {name}" for name in "abcdef"],
+            "genres": [("Comedy",), ("Drama",), ("Comedy", "Drama"), ("War",), (), ("War",)],
+            "year": pd.array([1991, 1992, 1985, None, 1990, 1999], dtype="Int64"),
+        }
+    )
+    events = [
+        ("u", "a"),
+        ("u", "b"),
+        ("u", "c"),
+        ("v", "a"),
+        ("v", "b"),
+        ("v", "d"),
+        ("w", "a"),
+        ("w", "f"),
+        ("w", "e"),
+    ]
+    interactions = pd.DataFrame(events, columns=["user_id", "item_id"]).assign(
+        rating=5.0, timestamp=np.arange(len(events), dtype=np.int64)
+    )
+    return Dataset("tiny", pd.DataFrame({"user_id": list("uvw")}), items, interactions, "genres")
+
+
+# -- the measures ---------------------------------------------------------------------------------------------------
+
+
+def test_violation_counts_places_and_an_empty_place_violates_nothing():
+    scores = [[3.0, 2.0, 1.0], [HIDDEN, 2.0, HIDDEN], [HIDDEN] * 3]
+    np.testing.assert_allclose(violation_at_k([True, True, False], scores, 3), [2 / 3, 1 / 3, 0])
+    np.testing.assert_allclose(violation_at_k([[0, 0, 1]] * 3, scores, 2), [0, 0, 0])
+
+
+def test_the_figures_of_a_tiny_catalogue_by_hand(tiny):
+    # u wants c (Comedy or Drama) after a, b; v wants d (War) after a, b; w's target has no category and is left out
+    split = leave_last_out(tiny)
+    model = Scorer(
+        lambda dataset, text: np.array([9.0, 8, 1, 2, 3, 4]) if text is None else parrot(dataset, text)
+    )
+    found = follow(model.fit(split.train), split, k=2, conditions=["stated", "negated"])
+    assert found.conditions == ["none", "stated", "negated"]
+    assert list(found.per_request["user_id"]) == ["u", "v"] * 3
+    # unasked, f (War) and e (no genre) lead: u's wish is met at no place of two, v's at one
+    np.testing.assert_allclose(found.values("satisfaction@2", "none"), [0, 0.5])
+    # u's stated wish: c alone is unseen and named, the other place goes to the first of the rest, d; v's: d and f
+    np.testing.assert_allclose(found.values("satisfaction@2", "stated"), [0.5, 1])
+    np.testing.assert_allclose(found.values("possible@2", "stated"), [0.5, 1])
+    np.testing.assert_allclose(found.values("HR@2", "none"), [0, 0])
+    np.testing.assert_allclose(found.values("HR@2", "stated"), [1, 1])
+    np.testing.assert_allclose(
+        found.values("NDCG@2", "stated"), [1, 1 / np.log2(3)]
+    )  # of d and f, ties go against d
+    assert found.difference("satisfaction@2", "stated").mean == pytest.approx(0.5)
+    assert np.isnan(found.values("violation@2", "stated")).all()
+    # u lacks only War: the parrot shows d and f. v's history holds Comedy and Drama: the parrot shows c and one other
+    np.testing.assert_allclose(found.values("violation@2", "negated"), [1, 0.5])
+    np.testing.assert_allclose(found.values("violation@2", "negated", under="none"), [0.5, 0])
+    np.testing.assert_allclose(found.values("satisfaction@2", "negated"), [0, 0.5])
+    assert found.difference("violation@2", "negated").mean == pytest.approx(0.5)
+
+
+# -- models whose figures are known before --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("languages", LANGUAGES)
+@pytest.mark.parametrize("name", ["shop", "films"])
+def test_a_model_that_does_not_read_changes_nothing(name, languages, request, fitted):
+    split = request.getfixturevalue(name)
+    found = follow(fitted[split.train.name][0], split, languages=languages, n_requests=40)
+    assert found.conditions == list(CONDITIONS)
+    for condition in found.conditions[1:]:
+        for metric in ("satisfaction@10", "HR@10", "NDCG@10"):
+            assert found.difference(metric, condition) == (0, 0, 0)
+            assert found.difference(metric, condition, base="shuffled") == (0, 0, 0)
+    assert found.difference("violation@10", "negated") == (0, 0, 0)
+    # and yet it meets some wishes by chance, so that zero is no accident of empty figures
+    assert 0 < found.interval("satisfaction@10", "none").mean < 1
+
+
+@pytest.mark.parametrize("languages", LANGUAGES)
+@pytest.mark.parametrize("name", ["shop", "films"])
+def test_a_filter_reaches_what_is_possible_where_it_understands(name, languages, request, fitted):
+    split = request.getfixturevalue(name)
+    found = follow(fitted[split.train.name][1], split, languages=languages, n_requests=100)
+    for condition in UNDERSTOOD:
+        np.testing.assert_array_equal(
+            found.values("satisfaction@10", condition), found.values("possible@10", condition)
+        )
+    for condition in ("contradicting", "negated"):
+        assert found.interval("violation@10", condition).mean == 0
+        assert found.difference("violation@10", condition).high < 0
+    assert found.interval("HR@10", "contradicting").mean == 0
+    assert found.difference("NDCG@10", "stated").low > 0
+    assert found.difference("NDCG@10", "shuffled").mean < found.difference("NDCG@10", "stated").mean
+    # wordings that the rules do not know: a wish is not met more than by chance, a refusal is turned round
+    assert abs(found.difference("satisfaction@10", "vague wish").mean) < 0.1
+    assert found.difference("satisfaction@10", "vague wish", base="stated").high < -0.3
+    assert found.interval("violation@10", "unseen negation").mean > 0.9
+    assert found.difference("violation@10", "unseen negation", base="negated").low > 0.9
+    rows = found.by_constraint()
+    assert rows.index[-1] == "all of them"
+    assert len(rows) == 4
+    assert (rows["satisfaction@10"] == rows["satisfaction@10"].iloc[-1]).all()
+
+
+def test_words_without_negation_raise_violation(films):
+    found = follow(Scorer(parrot).fit(films.train), films, n_requests=40)
+    assert found.interval("satisfaction@10", "stated").mean == 1
+    assert found.difference("violation@10", "negated").low > 0.5
+    assert found.difference("satisfaction@10", "negated").high < -0.5
+
+
+# -- what is asked --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ["shop", "films"])
+def test_the_truth_is_what_the_texts_say_and_the_target_keeps_to_it(name, language, request):
+    split = request.getfixturevalue(name)
+    requests = split.requests("test")
+    made = make_conditions(split, languages=[language], n_requests=40, seed=3)
+    targets = split.train.item_columns([requests.targets[row][0] for row in made.rows])
+    read = {}
+    for condition in UNDERSTOOD:
+        asked = made.asked[condition]
+        for text, which, target in zip(asked.texts, asked.wanted.which, targets, strict=True):
+            mask = asked.wanted.masks[which]
+            if text not in read:
+                read[text] = parse(text, split.train).mask(split.train.items)
+            np.testing.assert_array_equal(mask, read[text], err_msg=text)
+            if condition != "shuffled":
+                assert mask[target] == (condition != "contradicting"), text
+    for condition in ("contradicting", "negated", "unseen negation"):
+        asked = made.asked[condition]
+        np.testing.assert_array_equal(asked.wanted.which, asked.refused.which)
+        np.testing.assert_array_equal(asked.wanted.masks, ~asked.refused.masks)
+    np.testing.assert_array_equal(
+        made.asked["negated"].refused.which, made.asked["unseen negation"].refused.which
+    )
+    parts = made.asked["constraints"].parts
+    assert list(parts) == (
+        ["genres", "year", "popularity"] if name == "films" else ["categories", "price", "popularity"]
+    )
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ["shop", "films"])
+def test_unseen_words_are_unseen(name, language, request):
+    split = request.getfixturevalue(name)
+    made = make_conditions(split, languages=[language], n_requests=200)
+    trained = {text for texts in wordings(split.train).values() for text in texts}
+    assert set(made.asked["stated"].texts) <= trained
+    for condition in ("unseen wording", "other words", "vague wish"):
+        assert not set(made.asked[condition].texts) & trained
+    held = [text for one in load_templates(language) if one.held_out for text in one.variants]
+    kept = [text for one in load_templates(language) if not one.held_out for text in one.variants]
+    pieces = lambda texts: {  # noqa: E731
+        piece.strip() for text in texts for piece in re.split(r"{{.*?}}", text) if len(piece.strip()) > 3
+    }
+    for condition in ("unseen wording", "vague wish"):
+        for text in made.asked[condition].texts:
+            assert any(piece in text for piece in pieces(held) - pieces(kept)), text
+    names = {name for listed in split.train.items[split.train.category_field] for name in listed}
+    for text in made.asked["vague wish"].texts:
+        assert not any(re.search(rf"\b{name}\b", text) for name in names), text
+    for text, which in zip(made.asked["other words"].texts, made.asked["stated"].wanted.which, strict=True):
+        own = sorted(name for name in names if name != "unknown")[which]
+        assert not re.search(rf"\b{own}\b", text, re.IGNORECASE), text
+    for text in made.asked["unseen negation"].texts:
+        assert any(text.endswith(idiom.split("}")[1]) for idiom in IDIOMS[language])
+
+
+def test_a_shuffled_text_is_another_request_s(shop):
+    made = make_conditions(shop, conditions=["stated", "shuffled"], n_requests=2, seed=4)
+    assert made.asked["shuffled"].texts == made.asked["stated"].texts[::-1]
+    made = make_conditions(shop, conditions=["stated", "shuffled"], n_requests=50)
+    assert sorted(made.asked["shuffled"].texts) == sorted(made.asked["stated"].texts)
+    same = made.asked["shuffled"].wanted.which == made.asked["stated"].wanted.which
+    assert same.mean() < 0.3
+
+
+def test_draws_depend_on_the_seed_alone(shop):
+    def texts(condition, **options):
+        made = make_conditions(shop, conditions=[condition], **options)
+        return dict(zip(made.rows.tolist(), made.asked[condition].texts, strict=True))
+
+    for condition in set(CONDITIONS) - {"none", "shuffled"}:
+        whole = texts(condition)
+        assert whole == texts(condition)
+        few = texts(condition, n_requests=30)
+        assert len(few) == 30
+        assert few.items() <= whole.items()
+        if condition != "constraints":  # of a target with one category there is but one to say
+            assert whole != texts(condition, seed=1)
+
+
+def test_languages_name_the_same_categories_and_both_are_drawn(shop, fitted):
+    filtered = fitted["shop"][1]
+    english, chinese = (
+        follow(filtered, shop, conditions=["stated"], languages=[one], n_requests=50) for one in ("en", "zh")
+    )
+    np.testing.assert_array_equal(english.values("HR@10", "stated"), chinese.values("HR@10", "stated"))
+    both = make_conditions(shop, conditions=["stated"], languages=["en", "zh"], n_requests=50).asked["stated"]
+    in_english = sum(text.isascii() for text in both.texts)
+    assert 10 < in_english < 40
+
+
+def test_refusals_are_drawn_from_the_history(films):
+    requests = films.requests("test")
+    made = make_conditions(films, conditions=["negated"])
+    items = films.train.items.set_index("item_id")["genres"]
+    names = sorted({name for listed in items for name in listed} - {"unknown"})
+    for row, which in zip(made.rows, made.asked["negated"].refused.which, strict=True):
+        assert names[which] not in items[requests.targets[row][0]]
+        assert any(names[which] in items[item] for item in requests.histories[row])
+
+
+def test_a_missing_number_is_left_out_of_the_constraints(tiny):
+    made = make_conditions(leave_last_out(tiny), conditions=["constraints"])
+    first, second = made.asked["constraints"].texts
+    assert "year in 1980..1989" in first
+    assert (
+        second == 'genres = "War"'
+    )  # the median popularity is the lowest, so that its upper half says nothing
+    assert made.asked["constraints"].parts["year"].stated.tolist() == [True, False]
+
+
+def test_several_targets_and_a_later_moment(films, fitted):
+    split = split_global_time(datasets.movielens_100k())
+    model = models.create("most-popular").fit(split.train)
+    found = follow(FilterByInstruction(model), split, k=3, conditions=["negated", "stated"])
+    assert found.protocol == "global-time, test, whole catalogue, en"
+    assert found.interval("violation@3", "negated").mean == 0
+    np.testing.assert_array_equal(
+        found.values("satisfaction@3", "stated"), found.values("possible@3", "stated")
+    )
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------
+
+
+def test_tables_never_show_a_figure_without_its_interval(shop, fitted):
+    found = [
+        follow(model, shop, n_requests=30, conditions=["stated", "negated", "constraints"], label=label)
+        for model, label in zip(fitted["shop"], ("popular", "filtered"), strict=True)
+    ]
+    tables = [
+        found[1].table().drop(columns="requests"),
+        found[1].differences(),
+        found[1].differences("stated"),
+        found[1].by_constraint().drop(columns="requests"),
+        compare_following(found, "satisfaction@10"),
+        compare_following(found, "violation@10", base="none"),
+    ]
+    number = r"-?\d\.\d{3}"
+    for table in tables:
+        for cell in table.to_numpy().ravel():
+            assert re.fullmatch(rf"{number} \[{number}, {number}\]|–", cell)
+    assert list(tables[4].columns) == ["popular", "filtered"]
+    assert tables[4].loc["stated", "filtered"] == found[1].table().loc["stated", "satisfaction@10"]
+    assert "none" not in tables[5].index
+    assert tables[1].loc["stated", "violation@10 minus none"] == "–"
+    assert (found[1].table()["requests"] == 30).all()
+
+
+# -- faults ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 0}, "k is 0"),
+        ({"k": True}, "k is True"),
+        ({"conditions": ["statd"]}, "did you mean stated"),
+        ({"languages": ["fr"]}, "unknown language 'fr'"),
+        ({"languages": "en"}, "languages is 'en'"),
+        ({"languages": []}, "languages is"),
+        ({"n_requests": 0}, "n_requests is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 0.5}, "seed is 0.5"),
+        ({"part": "train"}, "part of a split"),
+        ({"conditions": ["shuffled"], "n_requests": 1}, "'shuffled' can be stated of no request"),
+    ],
+)
+def test_wrong_questions_are_refused(options, message, shop, fitted):
+    with pytest.raises(InputError, match=message) as caught:
+        follow(fitted["shop"][0], shop, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_scores_that_are_none_name_model_user_and_item(fault, shop):
+    def answer(dataset, text):
+        scores = np.zeros(dataset.n_items)
+        scores[3] = fault if text else 0
+        return scores
+
+    model = Scorer(answer).fit(shop.train)
+    item = shop.train.items["item_id"].iloc[3]
+    with pytest.raises(InputError, match=rf"model broken gave user .* score {fault} for item .*{item}"):
+        follow(model, shop, conditions=["stated"], n_requests=3, label="broken")
+
+
+def test_another_catalogue_is_refused(shop):
+    other = shop.train.items.iloc[::-1].reset_index(drop=True)
+    turned = Dataset("turned", shop.train.users, other, shop.train.interactions, "categories")
+    with pytest.raises(InputError, match="another catalogue"):
+        follow(models.create("most-popular").fit(turned), shop, n_requests=3)
+
+
+def test_data_without_categories_are_refused(tiny):
+    items = tiny.items.assign(genres=[()] * 6)
+    split = leave_last_out(Dataset("bare", tiny.users, items, tiny.interactions, "genres"))
+    with pytest.raises(InputError, match="no target with a category in 'genres'"):
+        follow(models.create("most-popular").fit(split.train), split)
+
+
+def test_what_cannot_be_stated_is_left_out_unless_asked_for(tiny):
+    items = tiny.items.assign(genres=[("Zither",)] * 6)
+    split = leave_last_out(Dataset("one", tiny.users, items, tiny.interactions, "genres"))
+    model = models.create("most-popular").fit(split.train)
+    assert follow(model, split, k=2).conditions == [
+        *("none", "stated", "unseen wording", "vague wish", "shuffled", "contradicting", "constraints")
+    ]
+    for condition in ("other words", "negated"):
+        with pytest.raises(InputError, match=f"'{condition}' can be stated of no request of one in en"):
+            follow(model, split, k=2, conditions=[condition])
+    with pytest.raises(InputError, match="was not asked under 'constraints'"):
+        follow(model, split, k=2, conditions=["stated"]).by_constraint()
+
+
+def test_comparisons_of_different_questions_are_refused(shop, fitted):
+    popular = fitted["shop"][0]
+    first = follow(popular, shop, n_requests=5, conditions=["stated"])
+    other = follow(popular, shop, n_requests=5, conditions=["stated"], seed=1, label="other")
+    for wrong, message in (
+        ([], "empty list"),
+        ([first, other], "not asked the same"),
+        ([first, first], "named"),
+    ):
+        with pytest.raises(InputError, match=message):
+            compare_following(wrong, "HR@10")
+    with pytest.raises(InputError, match="unknown metric 'HR@5'"):
+        compare_following([first], "HR@5")
+    with pytest.raises(InputError, match="unknown condition 'negated'"):
+        first.difference("HR@10", "negated")
