@@ -8,6 +8,7 @@ from instructrec.evaluation.beyond import (
     novelty,
     users_of_items,
 )
+from instructrec.evaluation.candidates import Candidates, everything, hard_negatives, random_negatives
 from instructrec.evaluation.classification import (
     accuracy,
     brier_score,
@@ -28,8 +29,17 @@ from instructrec.evaluation.intervals import (
     seeds_difference,
     seeds_interval,
 )
-from instructrec.evaluation.protocol import Evaluation, evaluate
-from instructrec.evaluation.ranking import METRICS, hit_rate, mrr, ndcg, precision_at_k, recall_at_k
+from instructrec.evaluation.protocol import Evaluation, evaluate, evaluate_lists, evaluate_scores, measure
+from instructrec.evaluation.ranking import (
+    METRICS,
+    average_precision,
+    hit_rate,
+    mrr,
+    ndcg,
+    precision_at_k,
+    recall_at_k,
+)
+from instructrec.evaluation.ranks import TargetRanks, rank_blocks, target_ranks, top_columns
 from instructrec.evaluation.significance import holm, randomisation_test
 from instructrec.evaluation.tables import (
     Pair,
@@ -45,11 +55,14 @@ from instructrec.evaluation.tables import (
 
 __all__ = [
     "METRICS",
+    "Candidates",
     "Evaluation",
     "Interval",
     "Pair",
+    "TargetRanks",
     "accuracy",
     "all_pairs",
+    "average_precision",
     "bare_differences",
     "bootstrap_interval",
     "brier_score",
@@ -63,12 +76,17 @@ __all__ = [
     "difference_over_seeds",
     "diversity",
     "evaluate",
+    "evaluate_lists",
+    "evaluate_scores",
+    "everything",
     "expected_calibration_error",
     "f1",
     "gini",
+    "hard_negatives",
     "hit_rate",
     "holm",
     "log_loss",
+    "measure",
     "mrr",
     "ndcg",
     "novelty",
@@ -76,7 +94,9 @@ __all__ = [
     "paired_difference",
     "precision",
     "precision_at_k",
+    "random_negatives",
     "randomisation_test",
+    "rank_blocks",
     "recall",
     "recall_at_k",
     "roc_auc",
@@ -84,5 +104,7 @@ __all__ = [
     "seed_mean",
     "seeds_difference",
     "seeds_interval",
+    "target_ranks",
+    "top_columns",
     "users_of_items",
 ]

@@ -1,7 +1,8 @@
 """Measures of a ranked list, one value a request; called alike: `(y_true, y_pred, k)`.
 
 Derived in chapter `evaluation`. Items of equal score are ranked with the wrong ones first, so that a model that gives
-every item the same score earns nothing. Items that must not be ranked carry the score minus infinity.
+every item the same score earns nothing. Items that must not be ranked carry the score minus infinity. All go through
+`instructrec.evaluation.ranks`, which large matrices of scores should be given to directly.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instructrec.errors import InputError
+from instructrec.evaluation.ranks import TargetRanks, as_scores, check_k, target_ranks
 
 
 def hit_rate(y_true: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
@@ -24,23 +26,25 @@ def hit_rate(y_true: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
         Array of shape (batch,), values 0 or 1.
 
     Raises:
-        InputError: Shapes differ, a score is NaN, or k is below 1.
+        InputError: Shapes differ, a score is NaN or plus infinity, or k is below 1.
     """
-    return relevance_by_rank(y_true, y_pred, k).any(axis=1).astype(float)
+    return _ranks(y_true, y_pred, k).metric("HR", k)
 
 
 def precision_at_k(y_true: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
-    """Return the share of the first k that is relevant, sum_{r<=k} rel_r / k. Arguments as in `hit_rate`."""
-    return relevance_by_rank(y_true, y_pred, k).sum(axis=1) / k
+    """Return the share of the first k that is relevant, sum_{r<=k} rel_r / k (Herlocker et al., 2004).
+
+    Places of a list shorter than k count as wrong. Arguments as in `hit_rate`.
+    """
+    return _ranks(y_true, y_pred, k).metric("precision", k)
 
 
 def recall_at_k(y_true: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
-    """Return the share of the relevant items found among the first k; 0 where there are none.
+    """Return the share of the relevant items found among the first k, sum_{r<=k} rel_r / R; 0 where R = 0.
 
-    Arguments as in `hit_rate`.
+    R is the number of all relevant items, also where R > k (Herlocker et al., 2004). Arguments as in `hit_rate`.
     """
-    relevant = np.asarray(y_true, dtype=bool).sum(axis=1)
-    return relevance_by_rank(y_true, y_pred, k).sum(axis=1) / np.maximum(relevant, 1)
+    return _ranks(y_true, y_pred, k).metric("recall", k)
 
 
 def mrr(y_true: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
@@ -48,8 +52,7 @@ def mrr(y_true: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
 
     Arguments as in `hit_rate`.
     """
-    found = relevance_by_rank(y_true, y_pred, k)
-    return np.where(found.any(axis=1), 1.0 / (found.argmax(axis=1) + 1), 0.0)
+    return _ranks(y_true, y_pred, k).metric("MRR", k)
 
 
 def ndcg(y_true: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
@@ -58,30 +61,38 @@ def ndcg(y_true: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
     DCG@k = sum_{r<=k} rel_r / log2(r + 1), divided by the DCG of the best possible order; 0 without relevant items.
     Arguments as in `hit_rate`.
     """
-    found = relevance_by_rank(y_true, y_pred, k)
-    discount = 1.0 / np.log2(np.arange(2, found.shape[1] + 2))
-    relevant = np.asarray(y_true, dtype=bool).sum(axis=1)
-    best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(relevant, found.shape[1])]
-    return np.divide(found @ discount, best, out=np.zeros(len(found)), where=best > 0)
+    return _ranks(y_true, y_pred, k).metric("NDCG", k)
 
 
-METRICS = {"HR": hit_rate, "NDCG": ndcg, "MRR": mrr, "precision": precision_at_k, "recall": recall_at_k}
+def average_precision(y_true: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
+    """Return the average precision at k; its mean over requests is MAP@k (Buckley and Voorhees, 2000).
 
-
-def relevance_by_rank(y_true: ArrayLike, y_pred: ArrayLike, k: int) -> np.ndarray:
-    """Return the relevance of the items at ranks 1 to k, shape (batch, min(k, list)), bool.
-
-    Arguments and errors as in `hit_rate`.
+    AP@k = sum_{r<=k} rel_r · precision@r / R with R the number of all relevant items, also where R > k, so that 1 is
+    out of reach then; some libraries divide by min(R, k) instead. 0 where R = 0. With one relevant item it is `mrr`.
+    Arguments as in `hit_rate`.
     """
-    true, pred = np.asarray(y_true, dtype=bool), np.asarray(y_pred, dtype=float)
+    return _ranks(y_true, y_pred, k).metric("MAP", k)
+
+
+METRICS = {
+    "HR": hit_rate,
+    "NDCG": ndcg,
+    "MRR": mrr,
+    "precision": precision_at_k,
+    "recall": recall_at_k,
+    "MAP": average_precision,
+}
+
+
+def _ranks(y_true: ArrayLike, y_pred: ArrayLike, k: int) -> TargetRanks:
+    """Return the ranks of the relevant items. Arguments and errors as in `hit_rate`."""
+    true, pred = np.asarray(y_true, dtype=bool), np.asarray(y_pred)
     if true.ndim != 2 or true.shape != pred.shape:
         raise InputError(
             f"y_true has shape {true.shape} and y_pred {pred.shape}; two equal (batch, list) are accepted"
         )
+    pred = as_scores(pred)
     if np.isnan(pred).any():
         raise InputError("y_pred holds NaN; scores must be numbers (minus infinity leaves an item out)")
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise InputError(f"k is {k!r}; a whole number of at least 1 is accepted")
-    order = np.lexsort((true, -pred), axis=1)[:, :k]
-    ranked = np.take_along_axis(true, order, axis=1)
-    return ranked & np.isfinite(np.take_along_axis(pred, order, axis=1))
+    check_k(k)
+    return target_ranks(pred, [np.flatnonzero(row) for row in true])
