@@ -50,6 +50,12 @@ prove: setup  ## the slow proofs: 10,000 examples for each property
 	@HYPOTHESIS_PROFILE=thorough $(RUN) -m pytest tests/test_instruction_properties.py \
 		-p benchmarks.properties --hypothesis-show-statistics
 
+.PHONY: peers
+peers: setup  ## measure against RecBole, RecTools, ranx and LensKit, in environments of their own (half an hour)
+	@$(RUN) -m benchmarks.peers.environments
+	@$(RUN) -m benchmarks.ranking_speed
+	@$(RUN) -m benchmarks.parity
+
 .PHONY: lint
 lint: setup  ## ruff: rules and format, notebooks too
 	@echo "== ruff =="
@@ -109,8 +115,8 @@ lock:  ## resolve pyproject.toml into requirements.txt again (UPGRADE=1 takes th
 .PHONY: clean
 clean:  ## delete what was built and every cache, keep .venv and the fetched JavaScript
 	@rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis data/cache
-	@find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print0 | xargs -0 rm -rf
+	@find . \( -path ./.venv -o -path ./benchmarks/.peers \) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print0 | xargs -0 rm -rf
 
 .PHONY: distclean
 distclean: clean  ## delete everything that a fresh clone does not have
-	@rm -rf .venv .venv-lock book/_static/vendor tests/vendor instructrec.egg-info
+	@rm -rf .venv .venv-lock benchmarks/.peers book/_static/vendor tests/vendor instructrec.egg-info

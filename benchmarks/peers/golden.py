@@ -3,8 +3,8 @@
     python -m benchmarks.peers.golden
 
 Makes the environments `metrics` (ranx, LensKit) and `rectools` where they do not exist. tests/test_against_peers.py
-makes the same data again and compares without them. Libraries order equal scores as they please, so they are given lists in
-the order of our rule (wrong items first); what an item that is left out scores, they are not given at all.
+makes the same data again and compares without them. Libraries order equal scores as they please, so they are given
+lists in the order of our rule (wrong items first), without the items that are left out.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def random_data(seed: int = 20261124) -> dict[str, np.ndarray]:
 
     Returns:
         `scores` (48, 60), 13 different values and minus infinity, some rows nearly all of it; `relevant` (48, 60),
-        bool, 1 to about 30 a row, some at minus infinity; `lists` (48, 10), columns of a catalogue of 40, -1 is an empty
-        place; `full_lists`, the same without empty places; `met` (80, 40), bool, which user met which item; `features`
-        (40, 6), 0 or 1, no row of zeros.
+        bool, 1 to about 30 a row, some at minus infinity; `lists` (48, 10), columns of a catalogue of 40, -1 is an
+        empty place; `full_lists`, the same without empty places; `met` (80, 40), bool, which user met which item;
+        `features` (40, 6), 0 or 1, no row of zeros.
     """
     rng = np.random.default_rng(seed)
     n, size, catalogue = 48, 60, 40
