@@ -22,6 +22,7 @@ from instructrec.evaluation.classification import (
     roc_auc,
     roc_curve,
 )
+from instructrec.evaluation.following import Following, compare_following, follow, violation_at_k
 from instructrec.evaluation.intervals import (
     Interval,
     bootstrap_interval,
@@ -57,6 +58,7 @@ __all__ = [
     "METRICS",
     "Candidates",
     "Evaluation",
+    "Following",
     "Interval",
     "Pair",
     "TargetRanks",
@@ -70,6 +72,7 @@ __all__ = [
     "category_vectors",
     "compare",
     "compare_all",
+    "compare_following",
     "compare_with",
     "confusion",
     "coverage",
@@ -81,6 +84,7 @@ __all__ = [
     "everything",
     "expected_calibration_error",
     "f1",
+    "follow",
     "gini",
     "hard_negatives",
     "hit_rate",
@@ -107,4 +111,5 @@ __all__ = [
     "target_ranks",
     "top_columns",
     "users_of_items",
+    "violation_at_k",
 ]
