@@ -92,7 +92,7 @@ def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(*_scored(y_true, y_score)))
+    return float(roc_auc_score(*checked_scores(y_true, y_score)))
 
 
 def roc_curve(y_true: ArrayLike, y_score: ArrayLike) -> pd.DataFrame:
@@ -107,7 +107,9 @@ def roc_curve(y_true: ArrayLike, y_score: ArrayLike) -> pd.DataFrame:
     """
     from sklearn import metrics
 
-    false_rate, true_rate, threshold = metrics.roc_curve(*_scored(y_true, y_score), drop_intermediate=False)
+    false_rate, true_rate, threshold = metrics.roc_curve(
+        *checked_scores(y_true, y_score), drop_intermediate=False
+    )
     return pd.DataFrame(
         {"threshold": threshold, "false_positive_rate": false_rate, "true_positive_rate": true_rate}
     )
@@ -127,9 +129,14 @@ def log_loss(y_true: ArrayLike, y_prob: ArrayLike) -> float:
         InputError: Unequal lengths, no answer at all, or a probability outside [0, 1].
     """
     true, prob = _probable(y_true, y_prob)
+    return float(np.mean(loss_of_each(true, prob)))
+
+
+def loss_of_each(true: np.ndarray, prob: np.ndarray) -> np.ndarray:
+    """Return each answer's own term of `log_loss`, shape (n,); `true` as booleans."""
     smallest = np.finfo(float).eps
-    prob = np.clip(prob, smallest, 1 - smallest)
-    return float(-np.mean(np.where(true, np.log(prob), np.log1p(-prob))))
+    safe = np.clip(prob, smallest, 1 - smallest)
+    return -np.where(true, np.log(safe), np.log1p(-safe))
 
 
 def brier_score(y_true: ArrayLike, y_prob: ArrayLike) -> float:
@@ -218,7 +225,8 @@ def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 
-def _scored(y_true: ArrayLike, y_score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def checked_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return `y_true` as booleans and `y_score` as float64, each of shape (n,); errors as in `roc_auc`."""
     true, score = _paired(y_true, "y_score", y_score)
     if not np.isfinite(score).all():
         wrong = score[~np.isfinite(score)][0]
