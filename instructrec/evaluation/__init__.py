@@ -1,5 +1,6 @@
 """Every number in the book comes from here: measures, protocols, intervals and tables."""
 
+from instructrec.evaluation.answers import Answers, calibrate, yes_or_no
 from instructrec.evaluation.beyond import (
     category_vectors,
     coverage,
@@ -56,6 +57,7 @@ from instructrec.evaluation.tables import (
 
 __all__ = [
     "METRICS",
+    "Answers",
     "Candidates",
     "Evaluation",
     "Following",
@@ -68,6 +70,7 @@ __all__ = [
     "bare_differences",
     "bootstrap_interval",
     "brier_score",
+    "calibrate",
     "calibration",
     "category_vectors",
     "compare",
@@ -112,4 +115,5 @@ __all__ = [
     "top_columns",
     "users_of_items",
     "violation_at_k",
+    "yes_or_no",
 ]

@@ -248,9 +248,8 @@ def _standardised(scores: np.ndarray, unseen: np.ndarray) -> np.ndarray:
     """Return the scores less their mean over the unseen items, in standard deviations; 0 where all are equal."""
     mean = scores.mean(axis=1, where=unseen, keepdims=True)
     spread = scores.std(axis=1, where=unseen, keepdims=True)
-    # Equal scores have a spread of rounding errors, not of 0.
-    real = spread > 1e-12 * np.maximum(np.abs(mean), np.finfo(float).tiny)
-    return np.divide(scores - mean, spread, out=np.zeros_like(scores), where=real)
+    # Equal scores are float32, so that their mean in float64 is exact and their spread 0.
+    return np.divide(scores - mean, spread, out=np.zeros_like(scores), where=spread > 0)
 
 
 def _area(level: np.ndarray, true: np.ndarray, weight: np.ndarray) -> float:
