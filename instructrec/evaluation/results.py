@@ -1,0 +1,409 @@
+"""A file of ranks, from which every table and figure of a comparison is made.
+
+Metrics at any k, intervals and tests follow from the ranks of the targets, so the file holds those and no metric. It
+names no user and no item: requests stand in the order of the split, items are columns of the catalogue. Derived in
+chapter `evaluation`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import InputError, one_of
+from instructrec.evaluation.protocol import Evaluation
+from instructrec.evaluation.ranking import METRICS
+from instructrec.evaluation.ranks import TargetRanks
+from instructrec.files import atomic_write
+
+FORMAT = 1
+WHOLE = "whole catalogue"
+Key = tuple[str, str, str, int | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model, fitted once and measured on one part of one split.
+
+    Attributes:
+        label: Name in tables; on one part of one split a label has one model and its settings.
+        model: Name of the model.
+        settings: Its settings, defaults included, the seed left out.
+        seed: Seed of the model; None where it has none.
+        protocol: Name of the split.
+        part: "valid" or "test".
+        seconds: Wall time of `fit`, `score` and `measure`.
+        parameters: How many numbers the model has learnt; None where that is not known.
+        ranks: Ranks of the targets by the candidates' name, such as "whole catalogue".
+        shares: Figures of the shown lists as a whole: `coverage` and `gini`; empty where no lists were made.
+        each: Figures of each request's list, shape (n_requests,), NaN where not defined: `novelty` and `diversity`.
+        lists: Catalogue columns of the shown lists, shape (n_requests, k), -1 for an empty place; None where not kept.
+        machine: Where it ran, if not on the machine of the file.
+    """
+
+    label: str
+    model: str
+    settings: dict[str, Any]
+    seed: int | None
+    protocol: str
+    part: str
+    seconds: dict[str, float]
+    parameters: int | None
+    ranks: dict[str, TargetRanks] = field(repr=False)
+    shares: dict[str, float] = field(default_factory=dict, repr=False)
+    each: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    lists: np.ndarray | None = field(default=None, repr=False)
+    machine: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> Key:
+        """What tells a run from all others of a file: label, protocol, part, seed."""
+        return (self.label, self.protocol, self.part, self.seed)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.ranks.values())))
+
+
+@dataclass
+class Results:
+    """Runs on one data set.
+
+    Attributes:
+        data: Name of the data set.
+        data_sha256: Digest of its tables, from `data_digest`.
+        machine: `cores` and `python` of the machine that ran them.
+        runs: The runs, in the order of tables.
+        negatives: Hard negatives by protocol, part and candidates' name: catalogue columns, shape (n_requests, n).
+    """
+
+    data: str
+    data_sha256: str
+    machine: dict[str, Any]
+    runs: list[Run] = field(default_factory=list)
+    negatives: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Results:
+        """Return results of a data set, on this machine, without a run."""
+        return cls(dataset.name, data_digest(dataset), this_machine())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Results:
+        """Read a results file.
+
+        Raises:
+            InputError: No file, not a results file, one of another format, or a damaged one.
+        """
+        try:
+            return cls.from_text(Path(path).read_bytes(), repr(str(path)))
+        except OSError as error:
+            raise InputError(
+                f"cannot read {str(path)!r}: {error.strerror}; give a file written by "
+                "`python -m instructrec compare --out`"
+            ) from error
+
+    @classmethod
+    def from_text(cls, text: str | bytes, where: str = "the text") -> Results:
+        """Read results from the text of a file.
+
+        Args:
+            text: JSON, as `save` writes it.
+            where: What error messages call it.
+
+        Raises:
+            InputError: As in `load`.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{where} is no results file ({error}); it is one JSON document") from error
+        if not isinstance(document, dict) or "format" not in document or "runs" not in document:
+            raise InputError(f"{where} is no results file: it lacks 'format' or 'runs'")
+        if document["format"] != FORMAT or isinstance(document["format"], bool):
+            raise one_of(f"format of the results file {where}", document["format"], [FORMAT])
+        try:
+            found = cls(
+                _text_of(document["data"]),
+                _text_of(document["data_sha256"]),
+                dict(document["machine"]),
+                [_run(one) for one in document["runs"]],
+                _negatives(document.get("negatives", {})),
+            )
+            found._check()
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"{where} is a damaged results file: {reason}; make it again") from error
+        return found
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the file; an interruption leaves the old one or the new one, never a part of one.
+
+        Raises:
+            InputError: The place cannot be written.
+        """
+        with atomic_write(path) as handle:
+            handle.write(self.to_text())
+        return Path(path)
+
+    def to_text(self) -> str:
+        """Return what `save` writes: JSON with a line for each array of all requests."""
+        negatives: dict[str, Any] = {}
+        for (protocol, part, name), columns in self.negatives.items():
+            negatives.setdefault(f"{protocol}, {part}", {})[name] = columns.tolist()
+        document = {
+            "format": FORMAT,
+            "data": self.data,
+            "data_sha256": self.data_sha256,
+            "machine": self.machine,
+            "negatives": negatives,
+            "runs": [_document(run) for run in self.runs],
+        }
+        return _lines(document) + "\n"
+
+    # -- what is in it -----------------------------------------------------------------------------------------
+
+    @property
+    def protocols(self) -> list[str]:
+        """Names of the splits, in the order of the runs."""
+        return list(dict.fromkeys(run.protocol for run in self.runs))
+
+    def labels(self, protocol: str | None = None, part: str = "test") -> list[str]:
+        """Return the labels that were measured on a part of a split, in the order of the runs.
+
+        Args:
+            protocol: Name of the split; any by default.
+            part: "valid" or "test".
+        """
+        return list(dict.fromkeys(run.label for run in self._of(protocol, part)))
+
+    def candidates(self, protocol: str, part: str = "test") -> list[str]:
+        """Return the names of the candidates that every run of a part of a split was measured on."""
+        runs = list(self._of(protocol, part))
+        return [name for name in (runs[0].ranks if runs else {}) if all(name in run.ranks for run in runs)]
+
+    def seeds(self, label: str, protocol: str, part: str = "test") -> list[int | None]:
+        """Return the seeds of a label's runs; [None] for a model without chance."""
+        return [run.seed for run in self._of(protocol, part) if run.label == label]
+
+    def run(self, label: str, protocol: str, seed: int | None = None, part: str = "test") -> Run:
+        """Return a run.
+
+        Args:
+            label: Name in tables.
+            protocol: Name of the split.
+            seed: Seed of the model; its first by default, and whatever is asked where it has none.
+            part: "valid" or "test".
+
+        Raises:
+            InputError: There is no such run.
+        """
+        if not any(run.protocol == protocol and run.part == part for run in self.runs):
+            known = [f"{run.protocol}, {run.part}" for run in self.runs]
+            raise one_of("protocol and part of the results", f"{protocol}, {part}", dict.fromkeys(known))
+        if label not in self.labels(protocol, part):
+            raise one_of(f"label of the results on {protocol}", label, self.labels(protocol, part))
+        seeds = self.seeds(label, protocol, part)
+        wanted = seeds[0] if seed is None or seeds == [None] else seed
+        for run in self._of(protocol, part):
+            if run.label == label and run.seed == wanted:
+                return run
+        raise one_of(f"seed of {label} on {protocol}", seed, seeds)
+
+    def evaluation(
+        self,
+        label: str,
+        protocol: str,
+        candidates: str = WHOLE,
+        seed: int | None = None,
+        ks: Sequence[int] = (10,),
+        metrics: Sequence[str] = ("HR", "NDCG", "MRR"),
+        part: str = "test",
+    ) -> Evaluation:
+        """Return the figures of a run, made from its ranks; users are numbers, in the order of the split.
+
+        Args:
+            label: Name in tables.
+            protocol: Name of the split.
+            candidates: What the targets were ranked against, such as "9 random negatives".
+            seed: Seed of the model; its first by default.
+            ks: List lengths.
+            metrics: Names from `evaluation.METRICS`.
+            part: "valid" or "test".
+
+        Raises:
+            InputError: There is no such run, no such candidates in it, an unknown metric or none.
+        """
+        run = self.run(label, protocol, seed, part)
+        if candidates not in run.ranks:
+            raise one_of(f"candidates of {label} on {protocol}", candidates, run.ranks)
+        if len(ks) == 0 or len(metrics) == 0:
+            raise InputError(f"ks is {ks!r} and metrics is {metrics!r}; at least one of each is needed")
+        for name in metrics:
+            if name not in METRICS:
+                raise one_of("metric", name, METRICS)
+        ranks = run.ranks[candidates]
+        per_user = pd.DataFrame({"user_id": np.arange(len(ranks))})
+        per_user = per_user.assign(**{f"{name}@{k}": ranks.metric(name, k) for k in ks for name in metrics})
+        return Evaluation(
+            label,
+            per_user,
+            f"{protocol}, {part}, {candidates}",
+            ranks=ranks,
+            lists=run.lists if candidates == WHOLE else None,
+            seconds=dict(run.seconds),
+        )
+
+    def evaluations(self, protocol: str, candidates: str = WHOLE, **options: Any) -> list[Evaluation]:
+        """Return the figures of every label's first seed; options as in `evaluation`."""
+        labels = self.labels(protocol, options.get("part", "test"))
+        return [self.evaluation(label, protocol, candidates, **options) for label in labels]
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _of(self, protocol: str | None, part: str) -> Iterable[Run]:
+        return (run for run in self.runs if run.part == part and protocol in (None, run.protocol))
+
+    def _check(self) -> None:
+        """Refuse runs that contradict each other, by a ValueError that says which."""
+        keys = [run.key for run in self.runs]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the run {twice} stands in it twice")
+        first: dict[tuple[str, str], Run] = {}
+        same: dict[tuple[str, str, str], Run] = {}
+        for run in self.runs:
+            before = first.setdefault((run.protocol, run.part), run)
+            lengths = [len(ranks) for ranks in run.ranks.values()] + [
+                len(values) for values in run.each.values()
+            ]
+            lengths += [] if run.lists is None else [len(run.lists)]
+            targets = [ranks.n_targets for ranks in run.ranks.values()]
+            wanted = next(iter(before.ranks.values())).n_targets
+            if set(lengths) != {len(wanted)} or any((n != wanted).any() for n in targets):
+                raise ValueError(
+                    f"{run.label} on {run.protocol} has other numbers of requests or targets than {before.label}"
+                )
+            known = same.setdefault((run.label, run.protocol, run.part), run)
+            if (known.model, known.settings) != (run.model, run.settings):
+                raise ValueError(f"{run.label} has two models or settings on {run.protocol}")
+
+
+def data_digest(dataset: Dataset) -> str:
+    """Return the SHA-256 of a data set's three tables, rows in their order, hexadecimal."""
+    digest = hashlib.sha256()
+    for table in (dataset.users, dataset.items, dataset.interactions):
+        digest.update(table.to_csv(index=False, lineterminator="\n").encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def this_machine() -> dict[str, Any]:
+    """Return what the seconds of a results file depend on most: the cores and the version of Python."""
+    count = getattr(os, "process_cpu_count", None)
+    if count is not None:
+        cores = count()
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"cores": cores, "python": platform.python_version()}
+
+
+# -- reading and writing a run -------------------------------------------------------------------------------------
+
+_PLAIN = ("label", "model", "settings", "seed", "protocol", "part", "seconds", "parameters")
+
+
+def _document(run: Run) -> dict[str, Any]:
+    document: dict[str, Any] = {name: getattr(run, name) for name in _PLAIN}
+    if run.machine is not None:
+        document["machine"] = run.machine
+    document["seconds"] = {name: round(float(value), 4) for name, value in run.seconds.items()}
+    document["candidates"] = {name: {"ranks": ranks.to_lists()} for name, ranks in run.ranks.items()}
+    if run.shares or run.each:
+        document["beyond"] = {
+            **{name: round(float(value), 6) for name, value in run.shares.items()},
+            **{
+                name: [None if np.isnan(value) else round(value, 4) for value in np.asarray(values).tolist()]
+                for name, values in run.each.items()
+            },
+        }
+    if run.lists is not None:
+        document["lists"] = np.asarray(run.lists).tolist()
+    return document
+
+
+def _run(document: dict[str, Any]) -> Run:
+    candidates = document["candidates"]
+    if not candidates:
+        raise ValueError(f"{document['label']} has no candidates")
+    beyond = document.get("beyond", {})
+    lists = document.get("lists")
+    each = {name: value for name, value in beyond.items() if isinstance(value, list)}
+    return Run(
+        label=_text_of(document["label"]),
+        model=_text_of(document["model"]),
+        settings=dict(document["settings"]),
+        seed=_whole_or_none(document["seed"]),
+        protocol=_text_of(document["protocol"]),
+        part=_text_of(document["part"]),
+        seconds={name: float(value) for name, value in document["seconds"].items()},
+        parameters=_whole_or_none(document["parameters"]),
+        ranks={name: TargetRanks.from_lists(one["ranks"]) for name, one in candidates.items()},
+        shares={name: float(value) for name, value in beyond.items() if name not in each},
+        each={name: np.array(values, dtype=float) for name, values in each.items()},
+        lists=None if lists is None else _columns(lists),
+        machine=document.get("machine"),
+    )
+
+
+def _negatives(document: dict[str, Any]) -> dict[tuple[str, str, str], np.ndarray]:
+    found = {}
+    for place, sets in document.items():
+        protocol, _, part = place.rpartition(", ")
+        for name, columns in sets.items():
+            found[(protocol, part, name)] = _columns(columns)
+    return found
+
+
+def _columns(lists: list[list[int]]) -> np.ndarray:
+    array = np.array(lists)
+    if array.ndim != 2 or array.dtype.kind != "i":
+        raise ValueError("lists of catalogue columns of unequal length, or no whole numbers")
+    return array.astype(np.int64)
+
+
+def _text_of(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} stands where a text is expected")
+    return value
+
+
+def _whole_or_none(value: object) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError(f"{value!r} stands where a whole number or null is expected")
+    return value
+
+
+def _lines(value: Any, indent: str = "") -> str:
+    """Return JSON that a person and `diff` can read: objects over lines, each list of values on one."""
+    deeper = indent + " "
+    if isinstance(value, dict) and any(isinstance(one, dict | list) for one in value.values()):
+        inner = [
+            f"{deeper}{json.dumps(name, ensure_ascii=False)}: {_lines(one, deeper)}"
+            for name, one in value.items()
+        ]
+        return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        inner = [deeper + _lines(one, deeper) for one in value]
+        return "[\n" + ",\n".join(inner) + f"\n{indent}]"
+    separators = (", ", ": ") if isinstance(value, dict) else (",", ":")
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=separators)

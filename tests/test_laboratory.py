@@ -1,0 +1,421 @@
+"""A comparison that is cut off goes on where it was; a results file says the same as the evaluation it came from."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from instructrec import models
+from instructrec.datasets.readers import from_csv
+from instructrec.errors import InputError
+from instructrec.evaluation import evaluate, results
+from instructrec.evaluation.laboratory import Entry, run
+from instructrec.evaluation.results import Results
+from instructrec.models.base import Recommender
+from instructrec.models.most_popular import MostPopular
+from instructrec.split import SPLITS
+
+ENTRIES = (
+    Entry("guess", "random"),
+    Entry("popular", "most-popular"),
+    Entry("neighbours", "item-knn", {"k": 5}),
+)
+CANDIDATES = ("whole catalogue", "3 random negatives", "3 hard negatives by neighbours")
+PROTOCOLS = ("leave-last-out", "global-time")
+
+
+class Broken(MostPopular):
+    """A model that goes wrong in the way that it is told to."""
+
+    name = "broken"
+
+    def __init__(self, fault: str = "none") -> None:
+        super().__init__()
+        self.settings = {"fault": fault}
+
+    def _fit(self, dataset):
+        super()._fit(dataset)
+        if self.settings["fault"] == "fit":
+            raise ZeroDivisionError("nothing to divide by")
+
+    def _score(self, histories, instructions):
+        scores = np.array(super()._score(histories, instructions), dtype=np.float32)
+        match self.settings["fault"]:
+            case "nan":
+                scores[len(scores) // 2, 7] = np.nan
+            case "shape":
+                return scores[:, :-1]
+            case "infinity":
+                scores[0, 3] = np.inf
+            case "text":
+                return np.full(scores.shape, "high")
+        return scores
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    rows = [(user, 100 + int(item)) for user in range(1, 41) for item in rng.permutation(25)[:8]]
+    table = pd.DataFrame(rows, columns=["user_id", "item_id"]).assign(
+        rating=4.0, timestamp=rng.permutation(len(rows))
+    )
+    path = tmp_path_factory.mktemp("data") / "events.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(csv):
+    return from_csv(csv)
+
+
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    """A finished file and its results."""
+    path = tmp_path_factory.mktemp("whole") / "results.json"
+    return path, experiment(dataset, path)
+
+
+def experiment(dataset, path=None, entries=ENTRIES, **changes):
+    given = {"protocols": PROTOCOLS, "candidates": CANDIDATES, "seeds": (0, 1), "progress": False}
+    return run(entries, dataset, path, **(given | changes))
+
+
+def without_seconds(text):
+    return re.sub(r'"seconds": \{[^}]*\}', '"seconds": {}', text)
+
+
+def ranks(found):
+    return {(one.key, name): rank.to_lists() for one in found.runs for name, rank in one.ranks.items()}
+
+
+# -- what a file says ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_gives_the_figures_of_the_evaluation_that_it_came_from(dataset, whole):
+    found = Results.load(whole[0])
+    for protocol in PROTOCOLS:
+        split = SPLITS[protocol](dataset)
+        model = models.create("item-knn", k=5).fit(split.train)
+        for n, name in ((None, "whole catalogue"), (3, "3 random negatives")):
+            own = evaluate(model, split, ks=(1, 5), metrics=("HR", "NDCG", "MRR", "recall"), n_negatives=n)
+            again = found.evaluation(
+                "neighbours", protocol, name, ks=(1, 5), metrics=("HR", "NDCG", "MRR", "recall")
+            )
+            assert again.metrics == own.metrics
+            for metric in own.metrics:
+                assert again.per_user[metric].tolist() == own.per_user[metric].tolist(), (
+                    protocol,
+                    name,
+                    metric,
+                )
+            assert again.protocol == own.protocol
+
+
+def test_a_model_with_chance_runs_once_a_seed_and_any_other_once(whole):
+    found = whole[1]
+    assert found.seeds("guess", "leave-last-out") == [0, 1]
+    assert found.seeds("popular", "leave-last-out") == [None]
+    first, second = (found.evaluation("guess", "leave-last-out", seed=seed).per_user for seed in (0, 1))
+    assert not first.equals(second)
+    assert found.evaluation("popular", "leave-last-out", seed=1).per_user.equals(
+        found.evaluation("popular", "leave-last-out").per_user
+    )
+    assert found.run("guess", "leave-last-out", 0).lists is not None
+    assert found.run("guess", "leave-last-out", 1).lists is None
+    assert found.run("guess", "leave-last-out", 1).shares["coverage"] > 0
+
+
+def test_what_was_written_reads_back_the_same(whole, tmp_path):
+    path, found = whole
+    again = Results.load(path)
+    assert again.to_text() == path.read_text("utf-8")
+    assert ranks(again) == ranks(found)
+    assert again.save(tmp_path / "new" / "copy.json").read_bytes() == path.read_bytes()
+    assert found.protocols == list(PROTOCOLS)
+    assert found.labels() == found.labels("global-time") == [entry.label for entry in ENTRIES]
+    assert found.candidates("global-time") == list(CANDIDATES)
+
+
+def test_a_file_names_nobody_and_has_a_line_for_each_array(dataset, whole):
+    document = json.loads(whole[0].read_text("utf-8"))
+    assert document["format"] == 1
+    assert set(document["machine"]) == {"cores", "python"}
+    of_a_run = {
+        "label",
+        "model",
+        "settings",
+        "seed",
+        "protocol",
+        "part",
+        "seconds",
+        "parameters",
+        "candidates",
+    }
+    assert of_a_run | {"beyond", "lists"} == set(document["runs"][0])
+    assert set(document["runs"][0]["seconds"]) == {"fit", "score", "measure"}
+    columns = np.array(document["runs"][0]["lists"])
+    assert columns.shape == (40, 10)
+    assert columns.max() < dataset.n_items < dataset.items["item_id"].min()
+    lines = whole[0].read_text("utf-8").splitlines()
+    assert sum(
+        line.lstrip().startswith('"whole catalogue": {"ranks"') or '"ranks": [[' in line for line in lines
+    )
+    assert not [line for line in lines if line.strip(" ,]").isdigit()]
+
+
+def test_hard_negatives_are_the_best_unseen_items_of_their_model(dataset, whole):
+    found = whole[1]
+    columns = found.negatives[("leave-last-out", "test", CANDIDATES[2])]
+    split = SPLITS["leave-last-out"](dataset)
+    requests = split.requests("test")
+    scores = models.create("item-knn", k=5).fit(split.train).score(requests.histories)
+    for row, chosen in enumerate(columns):
+        taken = split.train.item_columns([*requests.histories[row], *requests.targets[row]])
+        scores[row, taken] = -np.inf
+        assert set(chosen) == set(np.argsort(-scores[row], kind="stable")[:3])
+    # each target competes with three: never beyond rank 4
+    for label in found.labels("leave-last-out"):
+        assert found.run(label, "leave-last-out").ranks[CANDIDATES[2]].ranks.max() <= 4
+    hard = found.evaluation("neighbours", "leave-last-out", CANDIDATES[2], metrics=("HR",), ks=(1,))
+    easy = found.evaluation("neighbours", "leave-last-out", CANDIDATES[1], metrics=("HR",), ks=(1,))
+    assert hard.per_user["HR@1"].mean() <= easy.per_user["HR@1"].mean()
+
+
+# -- interruptions -------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import sys, time
+from instructrec.datasets.readers import from_csv
+from instructrec.evaluation.laboratory import Entry, run
+from instructrec.models.random import Random
+from tests.test_laboratory import CANDIDATES, PROTOCOLS, ENTRIES
+class Slow(Random):
+    def _fit(self, dataset):
+        print("fitting", flush=True)
+        time.sleep(float(sys.argv[3]))
+run([ENTRIES[1], ENTRIES[2], Entry("guess", Slow)], from_csv(sys.argv[1]), sys.argv[2],
+    protocols=PROTOCOLS, candidates=CANDIDATES, seeds=(0, 1), progress=False)
+"""
+
+
+def test_killed_in_the_middle_and_resumed_it_is_the_same_file(csv, dataset, tmp_path):
+    entries = (ENTRIES[1], ENTRIES[2], Entry("guess", "random"))
+    straight = tmp_path / "straight.json"
+    experiment(dataset, straight, entries)
+    cut = tmp_path / "cut.json"
+    words = [sys.executable, "-c", SCRIPT, str(csv), str(cut)]
+    process = subprocess.Popen(
+        [*words, "600"], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "fitting\n"  # two models are done; the third is at work
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    kept = Results.load(cut)
+    assert [one.label for one in kept.runs] == ["popular", "neighbours"]
+    seconds = [one.seconds for one in kept.runs]
+    done = experiment(dataset, cut, entries)
+    assert [one.seconds for one in done.runs[:2]] == seconds  # not run again
+    assert without_seconds(cut.read_text("utf-8")) == without_seconds(straight.read_text("utf-8"))
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_finished_file_is_left_as_it_is(dataset, whole):
+    before = whole[0].read_bytes(), whole[0].stat().st_mtime_ns
+    experiment(dataset, whole[0])
+    assert (whole[0].read_bytes(), whole[0].stat().st_mtime_ns) == before
+
+
+def test_a_model_added_to_a_file_takes_its_place_in_the_order(dataset, tmp_path):
+    path = tmp_path / "results.json"
+    experiment(dataset, path, ENTRIES[::2], protocols=PROTOCOLS[:1])
+    experiment(dataset, path, ENTRIES, protocols=PROTOCOLS[:1])
+    assert Results.load(path).labels() == ["guess", "popular", "neighbours"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("nan", r"nan"),
+        ("shape", r"\(40, 24\).*\(40, 25\)"),
+        ("infinity", r"inf"),
+        ("fit", r"failed to fit: ZeroDivisionError: nothing to divide by"),
+        ("text", r"failed to score"),
+    ],
+)
+def test_a_faulty_model_is_named_and_what_was_finished_stays(dataset, tmp_path, fault, said):
+    path = tmp_path / "results.json"
+    entries = [ENTRIES[0], ENTRIES[1], Entry("faulty one", Broken, {"fault": fault}), ENTRIES[2]]
+    with pytest.raises(InputError) as caught:
+        experiment(dataset, path, entries, protocols=PROTOCOLS[:1], candidates=CANDIDATES[:2])
+    message = str(caught.value)
+    assert message.startswith("faulty one (leave-last-out)")
+    assert re.search(said, message, re.IGNORECASE), message
+    assert "3 of 5 runs" in message
+    assert "\n" not in message
+    kept = Results.load(path)
+    assert kept.labels() == ["guess", "popular"]
+    repaired = [*entries[:2], Entry("faulty one", Broken), ENTRIES[2]]
+    again = experiment(dataset, path, repaired, protocols=PROTOCOLS[:1], candidates=CANDIDATES[:2])
+    assert again.labels() == [entry.label for entry in entries]
+    assert {key: value for key, value in ranks(again).items() if key in ranks(kept)} == ranks(kept)
+
+
+def test_an_interruption_by_the_user_passes(dataset, tmp_path):
+    class Stopped(MostPopular):
+        def _fit(self, dataset):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        experiment(
+            dataset, tmp_path / "results.json", [ENTRIES[1], Entry("x", Stopped)], candidates=CANDIDATES[:1]
+        )
+    assert Results.load(tmp_path / "results.json").labels() == ["popular"]
+
+
+# -- files and arguments that are refused --------------------------------------------------------------------------
+
+
+def test_a_file_of_another_experiment_is_refused(dataset, whole, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_bytes(whole[0].read_bytes())
+    other = dataset.with_interactions(dataset.interactions.iloc[1:])
+    for said, change in {
+        "sha256": {"dataset": other},
+        '"k": 5': {"entries": [ENTRIES[0], Entry("neighbours", "item-knn", {"k": 6})]},
+        "as most-popular": {"entries": [Entry("popular", "random"), ENTRIES[2]]},
+        "ranked against": {"candidates": CANDIDATES[:2]},
+    }.items():
+        with pytest.raises(InputError, match=re.escape(said)) as caught:
+            experiment(change.pop("dataset", dataset), path, **change)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert path.read_bytes() == whole[0].read_bytes()
+
+
+DAMAGES = {
+    "not JSON": lambda text: text[:-40],
+    "a list": lambda text: "[]",
+    "no format": lambda text: text.replace('"format"', '"version"', 1),
+    "format of another": lambda text: text.replace('"format": 1', '"format": 2', 1),
+    "a run without seconds": lambda text: text.replace('"seconds"', '"minutes"', 1),
+    "a rank that is no number": lambda text: re.sub(r'"ranks": \[\[\d+\]', '"ranks": [["x"]', text, count=1),
+    "a negative rank": lambda text: re.sub(r'"ranks": \[\[\d+\]', '"ranks": [[-1]', text, count=1),
+    "one request less": lambda text: re.sub(r'"ranks": \[\[\d+\],', '"ranks": [', text, count=1),
+    "one target more": lambda text: re.sub(r'"ranks": \[\[\d+\]', '"ranks": [[20,21]', text, count=1),
+    "runs are text": lambda text: (
+        '{"format": 1, "data": "x", "data_sha256": "y", "machine": {}, "runs": "none"}'
+    ),
+    "a run twice": lambda text: text.replace('"seed": 1', '"seed": 0'),
+    "binary": lambda text: "\0\1\2",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_damaged_file_is_refused_in_one_line_and_left_alone(dataset, whole, tmp_path, damage):
+    path = tmp_path / "results.json"
+    path.write_text(damage(whole[0].read_text("utf-8")), "utf-8")
+    before = path.read_bytes()
+    assert before != whole[0].read_bytes()
+    for attempt in (lambda: Results.load(path), lambda: experiment(dataset, path)):
+        with pytest.raises(InputError, match=r"results\.json") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_none_is_refused(dataset, tmp_path):
+    for path in (tmp_path / "nowhere.json", tmp_path):
+        with pytest.raises(InputError, match="cannot read"):
+            Results.load(path)
+    with pytest.raises(InputError, match="cannot read"):
+        experiment(dataset, tmp_path)
+
+
+def test_two_runs_on_one_file_do_not_overwrite_each_other(dataset, tmp_path):
+    path = tmp_path / "results.json"
+
+    class Meddling(MostPopular):
+        def _fit(self, dataset):
+            super()._fit(dataset)
+            path.write_bytes(path.read_bytes() + b"\n")
+
+    with pytest.raises(InputError, match="changed by another run"):
+        experiment(dataset, path, [ENTRIES[1], Entry("meddler", Meddling)], candidates=CANDIDATES[:1])
+
+
+@pytest.mark.parametrize(
+    ("said", "change"),
+    [
+        ("did you mean leave-last-out", {"protocols": ("leave-last-one",)}),
+        ("unknown candidates", {"candidates": ("some",)}),
+        ("neighbour", {"candidates": ("3 hard negatives by neighbour",)}),
+        ("only 17 unseen|only 1. unseen", {"candidates": ("24 random negatives",)}),
+        ("entries is", {"entries": ()}),
+        ("twice", {"entries": (ENTRIES[0], ENTRIES[0])}),
+        ("twice", {"seeds": (1, 1)}),
+        ("seeds holds -1", {"seeds": (-1,)}),
+        ("seeds is", {"seeds": ()}),
+        ("part", {"part": "train"}),
+        ("protocols is 'leave", {"protocols": "leave-last-out"}),
+        ("a: unknown model", {"entries": (Entry("a", "nothing"),)}),
+        ("b: unknown setting", {"entries": (ENTRIES[0], Entry("b", "item-knn", {"kk": 1}))}),
+        ("b: k is 0", {"entries": (ENTRIES[0], Entry("b", "item-knn", {"k": 0}))}),
+        ("c: a seed stands", {"entries": (Entry("c", "random", {"seed": 3}),)}),
+        ("d: ", {"entries": (Entry("d", Broken, {"colour": 3}),)}),
+    ],
+)
+def test_wrong_arguments_are_refused_before_any_work(dataset, tmp_path, said, change):
+    with pytest.raises(InputError, match=said) as caught:
+        experiment(dataset, tmp_path / "results.json", **({"candidates": CANDIDATES[:1]} | change))
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("did you mean guess", {"label": "guesss"}),
+        ("protocol and part", {"protocol": "random-holdout"}),
+        ("candidates", {"candidates": "9 random negatives"}),
+        ("seed of guess", {"seed": 5}),
+        ("metric", {"metrics": ("NDCQ",)}),
+        ("at least one", {"ks": ()}),
+        ("k is 0", {"ks": (0,)}),
+    ],
+)
+def test_what_a_file_does_not_hold_is_named(whole, said, words):
+    with pytest.raises(InputError, match=said):
+        whole[1].evaluation(**({"label": "guess", "protocol": "leave-last-out"} | words))
+
+
+def test_the_digest_of_data_sees_order_and_values(dataset):
+    rows = dataset.interactions
+    shuffled = dataset.with_interactions(rows.iloc[::-1])
+    changed = dataset.with_interactions(rows.assign(rating=5.0))
+    digests = {results.data_digest(one) for one in (dataset, shuffled, changed)}
+    assert len(digests) == 3
+    assert results.data_digest(dataset.with_interactions(rows.copy())) in digests
+
+
+def test_progress_names_the_model_on_standard_error(dataset, capsys):
+    run(ENTRIES[1:2], dataset)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "popular (leave-last-out)" in err
+
+
+def test_a_model_of_ones_own_counts_what_it_has_learnt(dataset):
+    class Learnt(Broken):
+        def _arrays(self):
+            return {"weights": np.zeros((3, 4), dtype=np.float32), "names": np.arange(5)}
+
+    assert issubclass(Learnt, Recommender)
+    assert run([Entry("x", Learnt)], dataset, progress=False).runs[0].parameters == 12
