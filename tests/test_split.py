@@ -157,3 +157,37 @@ def test_impossible_shares_are_refused(split, shares):
 def test_unknown_part_is_refused():
     with pytest.raises(InputError, match="'train'.*valid, test"):
         leave_last_out(dataset([(1, 1, n) for n in range(10)])).requests("train")
+
+
+def renamed(data: Dataset, names: dict, order) -> Dataset:
+    """The same events with other item ids and another order of the catalogue."""
+    items = data.items.assign(item_id=data.items["item_id"].map(names)).iloc[order].reset_index(drop=True)
+    interactions = data.interactions.assign(item_id=data.interactions["item_id"].map(names))
+    return Dataset("renamed", data.users, items, interactions)
+
+
+@given(ROWS, st.sampled_from(sorted(SPLITS)), st.permutations(range(1, 9)), st.permutations(range(8)))
+@settings(max_examples=80, deadline=None)
+def test_neither_ids_nor_the_order_of_the_catalogue_decide_a_tie(rows, name, ids, order):
+    # Two or three moments in all, so that nearly every event is tied with others.
+    data = dataset([(user, item, time % 3) for user, item, time in rows])
+    other = renamed(data, dict(zip(range(1, 9), ids, strict=True)), list(order))
+    one, two = parts(SPLITS[name](data)), parts(SPLITS[name](other))
+    for first, second in zip(one, two, strict=True):
+        assert first["rating"].tolist() == second["rating"].tolist()
+
+
+@given(ROWS, st.sampled_from(sorted(SPLITS)))
+@settings(max_examples=80, deadline=None)
+def test_equal_times_keep_the_order_of_the_file_in_every_part(rows, name):
+    split = SPLITS[name](dataset([(user, item, time % 3) for user, item, time in rows]))
+    for part in (*parts(split), split.before_test):
+        places = list(
+            zip(part["timestamp"], part["rating"], strict=True)
+        )  # the rating is the row of the file
+        assert places == sorted(places)
+    if name == "leave-last-out":  # of tied events the last of the file is hidden, then the one before
+        both = split.valid.merge(split.test, on="user_id")
+        earlier = both["timestamp_x"] < both["timestamp_y"]
+        tied = both["timestamp_x"] == both["timestamp_y"]
+        assert (earlier | (tied & (both["rating_x"] < both["rating_y"]))).all()

@@ -216,7 +216,8 @@ def evaluate_scores(
     requests = _check(split, part, ks, metrics, (rule,))
     check_k(list_length)
     expected = f"one row for each of {len(requests)} requests and {split.train.n_items} items is accepted"
-    whole = isinstance(scores, np.ndarray | list | tuple) or hasattr(scores, "__array__")
+    rows = isinstance(scores, list | tuple) and all(np.ndim(row) == 1 for row in scores[:1])
+    whole = rows or hasattr(scores, "__array__")
     blocks = _in_blocks(as_scores(scores)) if whole else scores  # type: ignore[arg-type]
     tally = _Tally(rule, split, requests, list_length)
     start = 0
@@ -409,7 +410,10 @@ def _checked(
     given: ArrayLike, name: str, split: Split, requests: Requests, start: int, n_rows: int
 ) -> np.ndarray:
     """Return scores that can be ranked; refuse the others with the names of model, user and item."""
-    scores = as_scores(given)
+    try:
+        scores = as_scores(given)
+    except InputError as error:
+        raise InputError(f"model {name}: {error}") from None
     if scores.shape != (n_rows, split.train.n_items):
         raise InputError(
             f"model {name} returned scores of shape {scores.shape}, expected {(n_rows, split.train.n_items)} "
