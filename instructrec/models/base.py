@@ -285,7 +285,8 @@ def user_item_matrix(dataset: Dataset) -> sparse.csr_matrix:
     """Return the 0/1 matrix X of who met what, whatever the number of times.
 
     Returns:
-        Sparse matrix of shape (n users with interactions, n_items), float32; rows by ascending user id.
+        Sparse matrix of shape (n users with interactions, n_items), float32; rows by ascending user id, columns
+        ascending in each row.
     """
     from scipy import sparse
 
@@ -293,7 +294,9 @@ def user_item_matrix(dataset: Dataset) -> sparse.csr_matrix:
     rows = pairs["user_id"].astype("category").cat.codes.to_numpy()
     columns = dataset.item_columns(pairs["item_id"])
     shape = (int(rows.max()) + 1, dataset.n_items)
-    return sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
+    matrix = sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
+    matrix.sort_indices()
+    return matrix
 
 
 def history_matrix(
