@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from instructrec.evaluation.results import WHOLE, Key, Results, Run
 from instructrec.files import digest
 from instructrec.models import create, model_class
 from instructrec.models.base import Recommender
-from instructrec.split import SPLITS, Split
+from instructrec.split import SPLITS, Requests, Split
 
 LIST_LENGTH = 10  # of the lists that coverage, Gini, novelty and diversity are about
 _RANDOM = re.compile(r"(\d{1,9}) random negatives")
@@ -302,15 +302,13 @@ class _Given(Candidates):
 
     columns: np.ndarray | None = None
 
-    def blocks(self, split: Split, requests: Any, batch: int = 256) -> Iterator[np.ndarray]:
-        """Yield the mask of `batch` requests after another."""
+    def _mask(self, split: Split, requests: Requests, rows: slice, rng: np.random.Generator) -> np.ndarray:
         assert self.columns is not None
-        for start in range(0, len(requests), batch):
-            mask = np.zeros((len(requests.histories[start : start + batch]), split.train.n_items), dtype=bool)
-            np.put_along_axis(mask, self.columns[start : start + batch], True, axis=1)
-            wanted, starts = columns_of(split, requests.targets[start : start + batch])
-            mask[np.repeat(np.arange(len(mask)), np.diff(starts)), wanted] = True
-            yield mask
+        mask = np.zeros((len(requests.histories[rows]), split.train.n_items), dtype=bool)
+        np.put_along_axis(mask, self.columns[rows], True, axis=1)
+        wanted, starts = columns_of(split, requests.targets[rows])
+        mask[np.repeat(np.arange(len(mask)), np.diff(starts)), wanted] = True
+        return mask
 
 
 class _Bench:
@@ -357,7 +355,7 @@ class _Bench:
                 batch=self.batch,
                 label=job.entry.label,
             )
-        first = next(iter(found.values()))
+        measured = [one.seconds for one in found.values()]
         return Run(
             label=job.entry.label,
             model=model.name,
@@ -365,7 +363,11 @@ class _Bench:
             seed=job.seed,
             protocol=job.protocol,
             part=self.part,
-            seconds={"fit": fit, **(first.seconds or {})},
+            seconds={
+                "fit": fit,
+                "score": measured[0]["score"],
+                "measure": sum(seconds["measure"] for seconds in measured),
+            },
             parameters=_parameters(model),
             ranks={name: one.ranks for name, one in found.items() if one.ranks is not None},
             **self._shown(found.get(WHOLE), job.first),
