@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any
 
@@ -103,9 +104,10 @@ class ALS(Recommender):
         alpha, length = self.settings["alpha"], self.settings["length"]
         base = factors.T @ factors + self.settings["reg"] * np.eye(factors.shape[1])
         users = np.zeros((len(histories), factors.shape[1]))
-        for user, history in zip(users, histories, strict=True):
-            met = factors[_read(history, length)]
-            user[:] = np.linalg.solve(base + alpha * met.T @ met, (1 + alpha) * met.sum(axis=0))
+        with one_thread():
+            for user, history in zip(users, histories, strict=True):
+                met = factors[_read(history, length)]
+                user[:] = np.linalg.solve(base + alpha * met.T @ met, (1 + alpha) * met.sum(axis=0))
         return users @ factors.T
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -129,7 +131,7 @@ class BPR(Recommender):
         mean over i in H and j of -ln σ(x · (y_i - y_j) + b_i - b_j)  +  reg / 2 |x|²,
 
     found by Newton's method. The mean over j runs over 300 wrong items, drawn once after training as training draws
-    them and the same for all requests, without those of H. A request without history is ranked by the biases.
+    them and the same for all requests, without those of the history. A request without history is ranked by the biases.
 
     Source: Rendle, Freudenthaler, Gantner and Schmidt-Thieme, "BPR: Bayesian personalized ranking from implicit
     feedback", UAI 2009, arXiv:1205.2618. Derived in chapter `baselines`.
@@ -157,7 +159,8 @@ class BPR(Recommender):
             learning_rate: Step of the gradient descent, above 0.
             reg: Weight of the factors' squared size, above 0.
             epochs: Passes; each draws as many pairs as there are events.
-            length: Read the last `length` items of a history only, at least 1; the whole history by default.
+            length: Let the last `length` items of a history only win, at least 1; all of them by default. What was met
+                before is still not among the wrong items.
             seed: Of the factors before the first pass and of all draws.
 
         Raises:
@@ -197,15 +200,16 @@ class BPR(Recommender):
         factors, biases = self.item_factors.astype(np.float64), self.item_biases.astype(np.float64)
         length = self.settings["length"]
         users = np.zeros((len(histories), factors.shape[1]))
-        for user, history in zip(users, histories, strict=True):
-            right = _read(history, length)
-            free = ~np.isin(self.wrong_items, history)
-            if len(right) and free.any():
-                wrong = self.wrong_items[free]
-                user[:] = _pairwise_minimum(
-                    factors[right], factors[wrong], biases[right], biases[wrong],
-                    self.wrong_weights[free] / self.wrong_weights[free].sum(), self.settings["reg"],
-                )  # fmt: skip
+        with one_thread():
+            for user, history in zip(users, histories, strict=True):
+                right = _read(history, length)
+                free = ~np.isin(self.wrong_items, history)
+                if len(right) and free.any():
+                    wrong = self.wrong_items[free]
+                    user[:] = _pairwise_minimum(
+                        factors[right], factors[wrong], biases[right], biases[wrong],
+                        self.wrong_weights[free] / self.wrong_weights[free].sum(), self.settings["reg"],
+                    )  # fmt: skip
         return users @ factors.T + biases
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -219,6 +223,17 @@ class BPR(Recommender):
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
         self.item_factors, self.item_biases = arrays["item_factors"], arrays["item_biases"]
         self.wrong_items, self.wrong_weights = arrays["wrong_items"], arrays["wrong_weights"]
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Hold the linear algebra under NumPy to one thread for the length of a block.
+
+    Threads that wait for each other cost more than they give where the matrices are small, and the order in which they
+    add would change the last bits.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")
 
 
 def _read(history: np.ndarray, length: int | None) -> np.ndarray:
@@ -237,14 +252,13 @@ def _fit_by_implicit(module: str, kind: str, matrix: Any, model: Recommender, **
             warnings.simplefilter("ignore")  # tqdm's, about notebook widgets
             cpu = import_module(f"implicit.cpu.{module}")
             failed = import_module("implicit.recommender_base").ModelFitError
-            from threadpoolctl import threadpool_limits
     except ImportError as error:
         raise InputError(
             f"model {model.name} needs the library implicit ({error}); install it by: "
             "pip install 'instructrec[factors]'"
         ) from error
     try:
-        with threadpool_limits(1, "blas"):
+        with one_thread():
             fitted = getattr(cpu, kind)(num_threads=1, **settings)
             fitted.fit(matrix, show_progress=False)
     except failed as error:
