@@ -44,7 +44,7 @@ def model_class(name: str) -> type[Recommender]:
     if name in LATER:
         raise InputError(f"model {name!r} comes with a later edition; accepted: {', '.join(NAMES)}")
     if name not in _WHERE:
-        raise one_of("model", name, NAMES)
+        raise one_of("model", name, NAMES, most=len(NAMES))
     module, attribute = _WHERE[name]
     try:
         found: type[Recommender] = getattr(import_module(module), attribute)
