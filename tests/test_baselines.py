@@ -12,7 +12,7 @@ from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.models import matrix_factorisation
-from instructrec.models.base import history_matrix, user_item_matrix
+from instructrec.models.base import history_matrix, one_thread, user_item_matrix
 
 N_ITEMS = 24
 SMALL = {"factors": 4, "epochs": 30}
@@ -163,7 +163,7 @@ def test_als_folds_in_as_the_library_does(clubs):
     from implicit.cpu.als import AlternatingLeastSquares
 
     model = models.create("als", **SETTINGS["als"]).fit(clubs)
-    with matrix_factorisation.one_thread():
+    with one_thread():
         library = AlternatingLeastSquares(factors=4, regularization=0.5, num_threads=1)
     library.item_factors = model.item_factors
     histories = [[3], [10, 11, 12, 3], list(range(20))]
@@ -254,17 +254,23 @@ def test_bpr_ranks_a_newcomer_by_the_biases(fitted):
 FIT = """
 import hashlib, sys
 sys.path.insert(0, {root!r})
-from tests.test_baselines import SETTINGS, clubs
+import numpy as np
+from tests.test_baselines import SETTINGS, clubs, make
 from instructrec import models
 data = clubs.__wrapped__() if hasattr(clubs, "__wrapped__") else clubs._get_wrapped_function()()
 for name in ("als", "bpr"):
     factors = models.create(name, **SETTINGS[name], seed=3).fit(data).item_factors
     print(hashlib.sha256(factors.tobytes()).hexdigest())
+# EASE on 300 items, where the library under SciPy would use all threads
+rng = np.random.default_rng(0)
+events = [(u, int(i), 0) for u in range(200) for i in rng.choice(300, 30, replace=False)]
+weights = models.create("ease").fit(make(events, 300)).weights
+print(hashlib.sha256(weights.tobytes()).hexdigest())
 """
 
 
 def test_a_seed_gives_the_same_bits_whatever_the_threads(pytestconfig):
-    """Two processes, one and four threads: the factors are equal bit by bit."""
+    """Two processes, one and four threads: factors and weights are equal bit by bit."""
     import os
 
     printed = []
@@ -283,7 +289,7 @@ def test_a_seed_gives_the_same_bits_whatever_the_threads(pytestconfig):
         )
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.split())
-    assert len(printed[0]) == 2
+    assert len(printed[0]) == 3
     assert printed[0] == printed[1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -319,6 +320,17 @@ def history_matrix(
     columns = np.concatenate([*rows, np.empty(0, dtype=np.int64)]).astype(np.int64)
     ones = np.ones(len(columns), dtype=np.float32)
     return sparse.csr_matrix((ones, columns, starts), shape=(len(rows), n_items))
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Hold the linear algebra under NumPy to one thread for the length of a block.
+
+    Threads that wait for each other cost more than they give where the matrices are small or the machine is busy, and
+    the order in which they add changes the last bits. What is to be held must be imported before.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")
 
 
 def read_header(folder: Path) -> dict[str, Any]:

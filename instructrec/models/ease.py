@@ -12,6 +12,7 @@ from instructrec.models.base import (
     check_length,
     check_number,
     history_matrix,
+    one_thread,
     user_item_matrix,
 )
 
@@ -56,7 +57,8 @@ class EASE(Recommender):
         met = np.flatnonzero(np.diff(matrix.tocsc().indptr))
         gram = (matrix[:, met].T @ matrix[:, met]).toarray()
         gram[np.diag_indices_from(gram)] += self.settings["reg"]
-        inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
+        with one_thread():
+            inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
         weights = inverse / -np.diag(inverse)
         np.fill_diagonal(weights, 0.0)
         self.weights = np.zeros((dataset.n_items, dataset.n_items), dtype=np.float32)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any
 
@@ -23,6 +22,7 @@ from instructrec.models.base import (
     check_number,
     check_seed,
     check_whole,
+    one_thread,
     user_item_matrix,
 )
 
@@ -223,17 +223,6 @@ class BPR(Recommender):
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
         self.item_factors, self.item_biases = arrays["item_factors"], arrays["item_biases"]
         self.wrong_items, self.wrong_weights = arrays["wrong_items"], arrays["wrong_weights"]
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Hold the linear algebra under NumPy to one thread for the length of a block.
-
-    Threads that wait for each other cost more than they give where the matrices are small, and the order in which they
-    add would change the last bits.
-    """
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, "blas")
 
 
 def _read(history: np.ndarray, length: int | None) -> np.ndarray:
