@@ -189,7 +189,7 @@ def test_als_finds_the_minimum_of_its_criterion(clubs):
 
 
 def test_als_gives_nothing_to_an_item_that_nobody_met(clubs):
-    """After one round with many factors the library still holds a little of the random start."""
+    """Nothing of the random start is left, not even after one round with many factors."""
     model = models.create("als", factors=16, epochs=1).fit(clubs)
     assert model.item_factors[:20].any(axis=1).all()
     assert not model.score([[1, 2]])[0, 20:].any()

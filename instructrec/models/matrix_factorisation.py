@@ -84,7 +84,6 @@ class ALS(Recommender):
 
     def _fit(self, dataset: Dataset) -> None:
         matrix = user_item_matrix(dataset)
-        met = np.bincount(matrix.indices, minlength=dataset.n_items) > 0
         matrix.data[:] = 1 + self.settings["alpha"]
         fitted = _fit_by_implicit(
             "als",
@@ -96,8 +95,7 @@ class ALS(Recommender):
             iterations=self.settings["epochs"],
             random_state=self.settings["seed"],
         )
-        # Least squares gives 0 to an item that nobody met; conjugate gradients leave a little of the random start.
-        self.item_factors = np.where(met[:, None], fitted.item_factors, np.float32(0))
+        self.item_factors = fitted.item_factors  # zeros for an item that nobody met
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         factors = self.item_factors.astype(np.float64)
