@@ -1,4 +1,4 @@
-"""The command line: data, generate, train, evaluate, recommend.
+"""The command line: data, generate, train, evaluate, compare, report, recommend.
 
 Answers go to standard output, everything else to standard error. Bad input ends with exit status 2 and one line; an
 interruption with 130. Heavy modules are imported by the command that needs them.
@@ -22,6 +22,7 @@ from instructrec.errors import InputError, one_of
 
 if TYPE_CHECKING:
     from instructrec.datasets.dataset import Dataset
+    from instructrec.evaluation.report import Report
     from instructrec.instructions.teacher import Teacher
     from instructrec.models.base import Recommender
     from instructrec.split import Split
@@ -226,6 +227,66 @@ def _parser() -> argparse.ArgumentParser:
         help=f"length of the list (default: {USUAL_K['ranking']}, of ten candidates {USUAL_K['sampled']})",
     )
     evaluate.add_argument("--seed", type=_whole(0), default=0, help="seed of random candidates and intervals")
+
+    compare = command(
+        "compare",
+        _compare,
+        "Fit several models, measure them on the same requests, and test every pair; a cut-off run goes on.",
+    )
+    data_option(compare)
+    compare.add_argument("--models", required=True, metavar="NAME,…", help="models' names")
+    compare.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="results file (JSON), made, or gone on with where it exists",
+    )
+    compare.add_argument(
+        "--protocol",
+        action="append",
+        choices=[*PROTOCOLS, "all"],
+        help="how to split the data (repeatable; default: leave-last-out)",
+    )
+    compare.add_argument("--part", choices=["valid", "test"], default="test", help="(default: %(default)s)")
+    compare.add_argument(
+        "--seeds",
+        type=_whole(1),
+        default=1,
+        metavar="N",
+        help="train each model with chance N times, by seeds 0 to N - 1 (default: %(default)s)",
+    )
+    compare.add_argument(
+        "--negatives",
+        metavar="N,…",
+        help="rank against N random unseen items as well, such as 9,99 (the whole catalogue always is)",
+    )
+    compare.add_argument(
+        "--hard-negatives",
+        action="append",
+        default=[],
+        metavar="N:MODEL",
+        help="rank against the N unseen items that one of the models takes for the best (repeatable)",
+    )
+    compare.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="MODEL.NAME=VALUE",
+        help="a setting of a model, such as item-knn.k=50 (repeatable)",
+    )
+
+    report = command("report", _report, "Make the tables and figures of a results file.")
+    report.add_argument("results", metavar="RESULTS", help="a file that compare has written")
+    report.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for CSV, Markdown, PNG and SVG files"
+    )
+    report.add_argument(
+        "--metric",
+        default="NDCG",
+        metavar="NAME",
+        help="the measure that orders and tests the models, at 10 (default: %(default)s)",
+    )
+    report.add_argument("--part", choices=["valid", "test"], default="test", help="(default: %(default)s)")
 
     recommend = command(
         "recommend", _recommend, "Recommend items for a history, a user or a file of requests."
@@ -495,6 +556,91 @@ def _evaluate(options: argparse.Namespace) -> None:
         ),
     ]
     _print("\n".join(lines))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from instructrec import datasets
+    from instructrec.evaluation import laboratory
+    from instructrec.evaluation.report import report
+
+    names = [name.strip() for name in options.models.split(",") if name.strip()]
+    settings: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for pair in options.set:
+        name, dot, rest = pair.partition(".")
+        if not dot or "=" not in rest:
+            raise InputError(
+                f"argument --set: {pair!r} given; MODEL.NAME=VALUE such as item-knn.k=50 is accepted"
+            )
+        if name not in settings:
+            raise one_of("model in --set", name, names or ["none, since --models is empty"])
+        settings[name].update(_settings([rest]))
+    candidates = ["whole catalogue", *_negatives(options)]
+    protocols = list(dict.fromkeys(options.protocol or PROTOCOLS[:1]))
+    try:
+        results = laboratory.run(
+            [laboratory.Entry(name, name, settings[name]) for name in names],
+            datasets.load(options.data),
+            options.out,
+            protocols=PROTOCOLS if "all" in protocols else protocols,
+            candidates=candidates,
+            seeds=range(options.seeds),
+            part=options.part,
+        )
+    except KeyboardInterrupt:
+        _say(f"the same command goes on with what is finished in {options.out}")
+        raise
+    made = report(results, part=options.part, figures=False)
+    if options.json:
+        _print_json(
+            {"data": results.data, "runs": len(results.runs), "out": options.out, "tables": _records(made)}
+        )
+        return
+    _print(
+        "\n\n".join(_as_plain(made, name) for name in made.tables if name.startswith(("accuracy", "pairs")))
+    )
+    _say(
+        f"wrote {options.out}; all tables and figures: "
+        f"python -m instructrec report {shlex.quote(options.out)} --out DIR"
+    )
+
+
+def _negatives(options: argparse.Namespace) -> list[str]:
+    """Return the names of the samples of candidates that were asked for."""
+    listed = [word.strip() for word in (options.negatives or "").split(",") if word.strip()]
+    for word in listed:
+        if re.fullmatch(r"[1-9]\d{0,8}", word) is None:
+            raise InputError(f"argument --negatives: {word!r} given; whole numbers such as 9,99 are accepted")
+    hard = [word.partition(":") for word in options.hard_negatives]
+    for number, colon, name in hard:
+        if re.fullmatch(r"[1-9]\d{0,8}", number) is None or not name:
+            raise InputError(
+                f"argument --hard-negatives: {number + colon + name!r} given; N:MODEL such as 9:item-knn is accepted"
+            )
+    return [f"{word} random negatives" for word in listed] + [
+        f"{n} hard negatives by {name}" for n, _, name in hard
+    ]
+
+
+def _report(options: argparse.Namespace) -> None:
+    from instructrec.evaluation.report import SUMMARY, report
+
+    made = report(options.results, options.out, metric=options.metric, part=options.part)
+    written = [str(path) for path in sorted(Path(options.out).iterdir())]
+    if options.json:
+        _print_json({"title": made.title, "tables": _records(made), "written": written})
+        return
+    _print("\n\n".join(_as_plain(made, name) for name in made.tables if name.startswith("accuracy")))
+    _say(f"wrote {len(made.tables)} tables and {len(made.figures)} figures: {Path(options.out) / SUMMARY}")
+
+
+def _records(made: Report) -> dict[str, list[dict[Hashable, Any]]]:
+    """Return a report's tables, a dictionary a row."""
+    return {name: table.reset_index().to_dict("records") for name, table in made.numbers.items()}
+
+
+def _as_plain(made: Report, name: str) -> str:
+    table = made.tables[name].reset_index()
+    return f"{made.captions[name]}\n\n{table.to_string(index=False)}"
 
 
 def _yes_no(

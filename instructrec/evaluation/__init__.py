@@ -31,6 +31,8 @@ from instructrec.evaluation.intervals import (
     seeds_difference,
     seeds_interval,
 )
+from instructrec.evaluation.laboratory import Entry
+from instructrec.evaluation.paper import chance, paper_figures, paper_metrics, paper_tasks
 from instructrec.evaluation.protocol import Evaluation, evaluate, evaluate_lists, evaluate_scores, measure
 from instructrec.evaluation.ranking import (
     METRICS,
@@ -42,6 +44,8 @@ from instructrec.evaluation.ranking import (
     recall_at_k,
 )
 from instructrec.evaluation.ranks import TargetRanks, rank_blocks, target_ranks, top_columns
+from instructrec.evaluation.report import Report, report
+from instructrec.evaluation.results import Results, Run
 from instructrec.evaluation.significance import holm, randomisation_test
 from instructrec.evaluation.tables import (
     Pair,
@@ -59,10 +63,14 @@ __all__ = [
     "METRICS",
     "Answers",
     "Candidates",
+    "Entry",
     "Evaluation",
     "Following",
     "Interval",
     "Pair",
+    "Report",
+    "Results",
+    "Run",
     "TargetRanks",
     "accuracy",
     "all_pairs",
@@ -73,6 +81,7 @@ __all__ = [
     "calibrate",
     "calibration",
     "category_vectors",
+    "chance",
     "compare",
     "compare_all",
     "compare_following",
@@ -99,6 +108,9 @@ __all__ = [
     "novelty",
     "over_seeds",
     "paired_difference",
+    "paper_figures",
+    "paper_metrics",
+    "paper_tasks",
     "precision",
     "precision_at_k",
     "random_negatives",
@@ -106,6 +118,7 @@ __all__ = [
     "rank_blocks",
     "recall",
     "recall_at_k",
+    "report",
     "roc_auc",
     "roc_curve",
     "seed_mean",

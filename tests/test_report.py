@@ -1,0 +1,389 @@
+"""Tables and figures of a results file: right numbers, no difference without its interval, files that are whole."""
+
+import json
+import re
+import tomllib
+from importlib.resources import files
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+from scipy.stats import kendalltau
+
+from instructrec import cli, plotting
+from instructrec.datasets.readers import from_csv
+from instructrec.errors import InputError
+from instructrec.evaluation import bare_differences, bootstrap_interval, evaluate
+from instructrec.evaluation.laboratory import Entry, run
+from instructrec.evaluation.paper import chance, paper_figures, paper_metrics, paper_tasks
+from instructrec.evaluation.report import kendall_tau, markdown, report
+from instructrec.evaluation.results import Results
+from instructrec.models import create
+from instructrec.split import leave_last_out
+
+SETS = ("whole catalogue", "9 random negatives", "9 hard negatives by popular")
+CELL = re.compile(r"-?\d+\.\d{3} \[-?\d+\.\d{3}, -?\d+\.\d{3}\]")
+TABLES = {"accuracy", "beyond-accuracy", "cost", "pairs", "seeds", "samples", "reordered"}
+PAPER = {"as-in-the-paper-random-10", "as-in-the-paper-hard-10-popular"}
+FIGURES = {"critical-difference", "intervals", "by-k", "accuracy-against-cost", "order"}
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    rng = np.random.default_rng(1)
+    weights = 1 / np.arange(1, 41)
+    rows = [
+        (user, 100 + int(item))
+        for user in range(1, 61)
+        for item in rng.choice(40, 9, replace=False, p=weights / weights.sum())
+    ]
+    table = pd.DataFrame(rows, columns=["user_id", "item_id"]).assign(
+        rating=4.0, timestamp=rng.permutation(len(rows))
+    )
+    path = tmp_path_factory.mktemp("data") / "events.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(csv, tmp_path_factory):
+    path = tmp_path_factory.mktemp("results") / "results.json"
+    entries = [
+        Entry("guess", "random"),
+        Entry("popular", "most-popular"),
+        Entry("neighbours", "item-knn", {"k": 5}),
+    ]
+    protocols = ("leave-last-out", "global-time")
+    run(entries, from_csv(csv), path, protocols, SETS, seeds=(0, 1, 2), progress=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(results):
+    return report(results)
+
+
+# -- tables --------------------------------------------------------------------------------------------------------
+
+
+def test_every_table_and_figure_of_every_protocol_is_there(made):
+    expected = {f"{name}-leave-last-out" for name in TABLES | PAPER} | {
+        f"{name}-global-time" for name in TABLES
+    }
+    assert set(made.tables) == set(made.numbers) == expected
+    assert set(made.figures) == {
+        f"{name}-{split}" for name in FIGURES for split in ("leave-last-out", "global-time")
+    }
+    assert set(made.captions) == set(made.tables) | set(made.figures)
+    assert not set(made.tables) & set(made.figures)
+    assert all("events" in caption or "paper" in caption for caption in made.captions.values())
+
+
+def test_no_table_shows_a_difference_or_a_mean_without_its_interval(made):
+    for name, table in made.tables.items():
+        assert bare_differences(table) == [], name
+    for name in ("accuracy-leave-last-out", "accuracy-global-time"):
+        assert all(CELL.fullmatch(cell) for cell in made.tables[name].to_numpy().ravel()), made.tables[name]
+    assert bare_differences(pd.DataFrame({"difference": ["0.1"]})) == ["difference"]
+
+
+def test_figures_of_accuracy_are_those_of_the_evaluation(csv, made):
+    split = leave_last_out(from_csv(csv))
+    found = evaluate(create("item-knn", k=5).fit(split.train), split)
+    numbers = made.numbers["accuracy-leave-last-out"].loc["neighbours"]
+    for metric in ("HR@10", "NDCG@10", "MRR@10"):
+        interval = bootstrap_interval(found.per_user[metric])
+        assert (numbers[metric], numbers[f"{metric} low"], numbers[f"{metric} high"]) == interval
+        assert made.tables["accuracy-leave-last-out"].loc["neighbours", metric] == str(interval)
+    assert "recall@10" not in made.tables["accuracy-leave-last-out"]
+    assert "recall@10" in made.tables["accuracy-global-time"]  # where a request has several targets
+
+
+def test_models_stand_in_falling_order_and_places_agree(made):
+    for protocol in ("leave-last-out", "global-time"):
+        means = made.numbers[f"accuracy-{protocol}"]["NDCG@10"]
+        assert means.is_monotonic_decreasing
+        samples = made.numbers[f"samples-{protocol}"]
+        assert samples["place, whole catalogue"].tolist() == [1, 2, 3]
+        for name, short in zip(SETS, ("whole catalogue", "9 random", "9 hard by popular"), strict=True):
+            places = samples[name].rank(ascending=False, method="min").astype(int)
+            assert samples[f"place, {short}"].tolist() == places.tolist()
+
+
+def test_a_model_of_several_seeds_counts_with_their_mean(results, made):
+    found = Results.load(results)
+    means = [
+        found.evaluation("guess", "leave-last-out", seed=seed).per_user["NDCG@10"].mean()
+        for seed in (0, 1, 2)
+    ]
+    row = made.numbers["seeds-leave-last-out"].loc["guess"]
+    assert row["NDCG@10"] == pytest.approx(np.mean(means))
+    assert row["sd over seeds"] == pytest.approx(np.std(means, ddof=1))
+    assert (row["lowest"], row["highest"]) == (min(means), max(means))
+    assert list(made.tables["seeds-leave-last-out"].index) == ["guess"]
+    both = row["NDCG@10 high"] - row["NDCG@10 low"]
+    assert both > row["of users alone high"] - row["of users alone low"]
+
+
+def test_figures_beyond_accuracy_come_from_the_lists(results, made):
+    lists = Results.load(results).run("popular", "leave-last-out").lists
+    row = made.numbers["beyond-accuracy-leave-last-out"].loc["popular"]
+    assert row["coverage"] == pytest.approx(len(np.unique(lists[lists >= 0])) / 40)
+    assert 0 < row["Gini of exposure"] < 1
+    assert row["novelty (bits) low"] < row["novelty (bits)"] < row["novelty (bits) high"]
+
+
+def test_kendalls_tau_against_scipy():
+    rng = np.random.default_rng(0)
+    first, second = rng.random((50, 7)), rng.random((50, 7))
+    expected = [kendalltau(a, b).statistic for a, b in zip(first, second, strict=True)]
+    np.testing.assert_allclose(kendall_tau(first, second), expected, atol=1e-12)
+    assert kendall_tau(first[0], first[0]) == 1
+    assert kendall_tau(first[0], -first[0]) == -1
+
+
+def test_a_sample_that_reverses_the_order_is_told(made):
+    row = made.numbers["reordered-leave-last-out"].loc["9 hard negatives by popular"]
+    whole = made.numbers["samples-leave-last-out"]
+    expected = kendalltau(whole["whole catalogue"], whole["9 hard negatives by popular"]).statistic
+    assert row["Kendall's tau"] == pytest.approx(expected)
+    assert row["turned round"] == round((1 - expected) / 2 * 3)
+    assert row["for certain"] <= row["turned round"] <= row["pairs"] == 3
+    assert row["turned round"] > 0  # popular's own negatives are hard on popular first
+
+
+# -- the paper -----------------------------------------------------------------------------------------------------
+
+
+def test_the_papers_rows_stand_beside_and_are_named_as_such(made):
+    for name in PAPER:
+        table = made.tables[f"{name}-leave-last-out"]
+        assert set(table.index.get_level_values("from")) == {"here", "paper"}
+        assert ("InstructRec", "paper") in table.index
+        assert list(table.columns) == list(paper_metrics())
+        assert "never a row here with a row there" in made.captions[f"{name}-leave-last-out"]
+    assert (
+        made.numbers["as-in-the-paper-random-10-leave-last-out"].loc[("InstructRec", "paper"), "HR@1"]
+        == 0.6947
+    )
+    assert ("chance", "here") in made.tables["as-in-the-paper-random-10-leave-last-out"].index
+    assert ("chance", "here") not in made.tables["as-in-the-paper-hard-10-popular-leave-last-out"].index
+
+
+def test_the_papers_figures_are_whole_and_of_one_kind():
+    table = paper_figures()
+    assert len(table) == len(table.drop_duplicates(["task", "model"])) == 24
+    assert set(table["task"]) == set(paper_tasks())
+    values = table[list(paper_metrics())]
+    assert values.notna().all(axis=None)
+    assert ((values > 0) & (values < 1)).all(axis=None)
+    # a hit counts for more the longer the list, and NDCG never more than the hit
+    assert (table["HR@1"] <= table["HR@3"]).all()
+    assert (table["HR@3"] <= table["HR@5"]).all()
+    assert (table["NDCG@3"] <= table["HR@3"]).all()
+    assert (table["HR@1"] <= table["NDCG@3"]).all()
+    assert (table["NDCG@3"] <= table["NDCG@5"]).all()
+    raw = tomllib.loads(files("instructrec.evaluation").joinpath("paper.toml").read_text("utf-8"))
+    assert raw["citation"] == "zhang2023instructrec"
+    with pytest.raises(InputError, match="did you mean sequential"):
+        paper_figures("sequental")
+
+
+def test_chance_is_what_the_paper_says_and_what_guesses_earn():
+    assert [round(chance(metric, 10), 3) for metric in paper_metrics()] == [0.1, 0.3, 0.5, 0.213, 0.295]
+    ranks = np.random.default_rng(0).integers(1, 8, 200_000)
+    assert chance("NDCG@5", 7) == pytest.approx(
+        np.where(ranks <= 5, 1 / np.log2(ranks + 1), 0).mean(), abs=0.005
+    )
+    assert chance("HR@20", 10) == 1
+    for wrong in ("MRR@3", "HR", "HR@0"):
+        with pytest.raises(InputError, match="HR@k or NDCG@k"):
+            chance(wrong, 10)
+    with pytest.raises(InputError, match="n_candidates"):
+        chance("HR@1", 0)
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_everything_is_written_and_read_back(results, made, tmp_path):
+    out = tmp_path / "report"
+    again = report(results, out)
+    names = {path.name for path in out.iterdir()}
+    expected = {f"{name}.{ending}" for name in made.tables for ending in ("csv", "md")}
+    expected |= {f"{name}.{ending}" for name in made.figures for ending in ("png", "svg")}
+    assert names == expected | {"report.md"}
+    read = pd.read_csv(out / "accuracy-leave-last-out.csv", index_col=0)
+    pd.testing.assert_frame_equal(read, made.numbers["accuracy-leave-last-out"], check_dtype=False)
+    text = (out / "report.md").read_text("utf-8")
+    for name in made.captions:
+        assert made.captions[name] in text
+    assert set(re.findall(r"\]\((.+?)\.png\)", text)) == set(made.figures)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    again.save(out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert [path for path in tmp_path.iterdir() if path != out] == []
+
+
+def test_a_folder_of_other_files_and_a_bad_results_file_leave_no_trace(results, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious.txt").write_text("mine")
+    bad = tmp_path / "bad.json"
+    bad.write_text(results.read_text("utf-8")[:-100])
+    for source, out, said in (
+        (results, tmp_path / "mine", "other files"),
+        (results, bad, "is a file"),
+        (bad, tmp_path / "out", "bad.json"),
+        (tmp_path / "none.json", tmp_path / "out", "none.json"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            report(source, out)
+        assert "\n" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "bad.json"}
+    with pytest.raises(InputError, match="did you mean NDCG"):
+        report(results, metric="NDGC")
+    with pytest.raises(InputError, match="no run on part 'valid'"):
+        report(results, part="valid")
+
+
+def test_figures_leave_the_style_and_the_notebook_alone(results):
+    before, style = plt.get_fignums(), dict(mpl.rcParams)
+    report(results)
+    assert plt.get_fignums() == before
+    assert dict(mpl.rcParams) == style
+
+
+def test_one_model_alone_has_no_pairs_and_still_a_report(csv, tmp_path):
+    found = run([Entry("popular", "most-popular")], from_csv(csv), progress=False)
+    made = report(found, tmp_path / "out")
+    assert set(made.tables) == {f"{name}-leave-last-out" for name in ("accuracy", "beyond-accuracy", "cost")}
+    assert (tmp_path / "out" / "intervals-leave-last-out.png").stat().st_size > 0
+
+
+def test_markdown_keeps_cells_apart():
+    table = pd.DataFrame(
+        {"a|b": ["x | y", "z"], "n": ["0.1", "< 0.001"]}, index=pd.Index(["p", "q"], name="model")
+    )
+    lines = markdown(table).splitlines()
+    assert lines[1] == "|---|---|---:|"
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 4 for line in lines)
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+MEANS = {"a": 0.5, "b": 0.4, "c": 0.3, "d": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("not_apart", "expected"),
+    [
+        ([], []),
+        ([("a", "b")], [["a", "b"]]),
+        ([("b", "a"), ("c", "b")], [["a", "b"], ["b", "c"]]),
+        ([("a", "b"), ("b", "c"), ("a", "c")], [["a", "b", "c"]]),
+        ([("a", "c")], []),  # what stands between is told apart from both
+        ([("a", "b"), ("b", "c"), ("c", "d"), ("b", "d"), ("a", "c")], [["a", "b", "c"], ["b", "c", "d"]]),
+    ],
+)
+def test_bars_join_models_of_which_no_two_are_told_apart(not_apart, expected):
+    assert plotting.indifferent_groups(list(MEANS), not_apart) == expected
+    ax = plotting.critical_difference(MEANS, not_apart, "NDCG@10")
+    bars = [line for line in ax.lines if line.get_linewidth() == 4]
+    assert len(bars) == len(expected)
+    for bar, group in zip(bars, expected, strict=True):
+        low, high = min(bar.get_xdata()), max(bar.get_xdata())
+        assert {name for name, mean in MEANS.items() if low <= mean <= high} == set(group)
+    assert {text.get_text() for text in ax.texts} >= set(MEANS)
+    plt.close("all")
+
+
+def test_names_beside_lines_and_points_are_all_there_and_apart():
+    plotting.use_book_style()
+    names = [f"model {number}" for number in range(12)]
+    values = np.linspace(0.1, 0.12, 12)
+    curve = pd.DataFrame({name: np.linspace(0, value, 5) for name, value in zip(names, values, strict=True)})
+    table = pd.DataFrame(
+        {"mean": values, "low": values - 0.01, "high": values + 0.01, "cost": 1.0}, index=names
+    )
+    for ax in (
+        plotting.metric_by_k(curve.set_axis([1, 2, 5, 10, 20]), "NDCG@k"),
+        plotting.rank_changes(pd.DataFrame({"all": values, "few": values[::-1]}, index=names)),
+    ):
+        ax.figure.canvas.draw()
+        boxes = [Text.get_window_extent(text) for text in ax.texts if text.get_text().startswith("model")]
+        assert {text.get_text() for text in ax.texts} >= set(names)
+        for number, one in enumerate(boxes):
+            assert not any(one.overlaps(other) for other in boxes[:number])
+    ax = plotting.accuracy_cost(table, "NDCG@10", "seconds")
+    assert sorted(text.get_text() for text in ax.texts) == sorted(names)
+    plt.close("all")
+
+
+# -- the command line ----------------------------------------------------------------------------------------------
+
+
+def test_compare_and_report_on_the_command_line(csv, tmp_path, capsys):
+    out = tmp_path / "results.json"
+    words = ["compare", "--models", "random, most-popular,item-knn", "--data", str(csv), "--out", str(out)]
+    words += ["--set", "item-knn.k=5", "--seeds", "2", "--negatives", "3,9", "--hard-negatives", "3:item-knn"]
+    assert cli.main(words) == 0
+    shown, progress = capsys.readouterr()
+    assert "item-knn" in shown
+    assert "told apart" in shown
+    assert "item-knn (leave-last-out)" in progress
+    assert "instructrec report" in progress
+    found = Results.load(out)
+    assert found.labels() == ["random", "most-popular", "item-knn"]
+    assert found.run("item-knn", "leave-last-out").settings["k"] == 5
+    assert found.seeds("random", "leave-last-out") == [0, 1]
+    sets = ["whole catalogue", "3 random negatives", "9 random negatives", "3 hard negatives by item-knn"]
+    assert found.candidates("leave-last-out") == sets
+    before = out.read_bytes()
+    assert cli.main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert out.read_bytes() == before
+    assert document["runs"] == 4
+    assert {row["model"] for row in document["tables"]["accuracy-leave-last-out"]} == set(found.labels())
+    assert cli.main(["report", str(out), "--out", str(tmp_path / "report"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["written"]) == len(list((tmp_path / "report").iterdir()))
+    assert cli.main(["report", str(out), "--out", str(tmp_path / "report")]) == 0
+    assert "item-knn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--models most-popularr", "did you mean most-popular"),
+        ("--models ,", "entries is"),
+        ("--models random,random", "twice"),
+        ("--models random --set item-knn.k=5", "model in --set"),
+        ("--models item-knn --set k=5", "item-knn.k=50"),
+        ("--models item-knn --set item-knn.kk=5", "setting of item-knn"),
+        ("--models random --negatives 9,many", "many"),
+        ("--models random --negatives 0", "'0'"),
+        ("--models random --negatives 9,9", "twice"),
+        ("--models random --negatives 999", "unseen"),
+        ("--models random --hard-negatives 9", "9:item-knn"),
+        ("--models random --hard-negatives 9:item-knn", "accepted: random"),
+        ("--models random --protocol future", "future"),
+        ("--models random --seeds 0", "at least 1"),
+        ("--models random --set random.seed=1", "seed stands"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(csv, tmp_path, capsys, words, said):
+    out = tmp_path / "results.json"
+    assert cli.main(["compare", "--data", str(csv), "--out", str(out), *words.split()]) == 2
+    shown, told = capsys.readouterr()
+    assert shown == ""
+    last = told.splitlines()[-1]
+    assert last.startswith("instructrec: error: ")
+    assert said in last
+    assert "Traceback" not in told
+    assert not out.exists()
