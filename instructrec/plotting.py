@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -267,7 +267,7 @@ def rank_changes(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         )
         for side, step in (("right", steps[0]), ("left", steps[-1])):
             place = places.loc[name].iloc[step]
-            for text, away in ((str(place), 7), (_wrap(str(name), 16), 22)):
+            for text, away in ((str(place), 7), (_wrap(str(name), 16), 26)):
                 ax.annotate(
                     text,
                     (step, place),
@@ -370,7 +370,6 @@ def _name_points(
 ) -> None:
     """Write each point's name beside it, where it meets the fewest names, points and intervals."""
     from matplotlib.patheffects import withStroke
-    from matplotlib.text import Text
 
     figure = ax.figure
     figure.canvas.draw()
@@ -389,37 +388,43 @@ def _name_points(
         for dx, dy in ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1.5), (0, -1.5))
     ]
     for number in np.argsort(-y, kind="stable"):
-        best: tuple[float, Any, Any] | None = None
-        for rank, (dx, dy) in enumerate(offsets):
-            text = ax.annotate(
-                names[number],
-                (x[number], y[number]),
-                xytext=(dx, dy),
-                textcoords="offset points",
-                ha="left" if dx > 0 else "right" if dx < 0 else "center",
-                va="center",
-                annotation_clip=False,
-                path_effects=[withStroke(linewidth=2.5, foreground="white")],
-                arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
-                if abs(dy) or abs(dx) > 6
-                else None,
-            )
-            text.get_window_extent()  # moves the text to its place; the extent holds its line as well
-            extent = Text.get_window_extent(text)
-            box = (extent.x0 - pixels, extent.y0, extent.x1 + pixels, extent.y1)
-            overlap = sum(_overlap(box, other) for other in taken)
-            overlap += 20 * max(
-                0.0, inside.x0 - box[0], box[2] - inside.x1, inside.y0 - box[1], box[3] - inside.y1
-            )
-            score = overlap + 0.1 * rank
-            if best is None or score < best[0]:
-                if best is not None:
-                    best[1].remove()
-                best = (score, text, box)
-            else:
-                text.remove()
-        assert best is not None
-        taken.append(best[2])
+        text = ax.annotate(
+            names[number],
+            (x[number], y[number]),
+            xytext=(0, 0),
+            textcoords="offset points",
+            va="center",
+            annotation_clip=False,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
+        extent = text.get_window_extent()
+        boxes = []
+        for dx, dy in offsets:
+            left = points[number][0] + dx * pixels - extent.width * (0 if dx > 0 else 1 if dx < 0 else 0.5)
+            middle = points[number][1] + dy * pixels
+            boxes.append((left, middle - extent.height / 2, left + extent.width, middle + extent.height / 2))
+        costs = [
+            sum(_overlap(box, other) for other in taken)
+            + 20 * max(0.0, inside.x0 - box[0], box[2] - inside.x1, inside.y0 - box[1], box[3] - inside.y1)
+            for box in boxes
+        ]
+        best = int(np.argmin([cost + 0.1 * rank for rank, cost in enumerate(costs)]))
+        dx, dy = offsets[best]
+        text.remove()
+        ax.annotate(
+            names[number],
+            (x[number], y[number]),
+            xytext=(dx, dy),
+            textcoords="offset points",
+            ha="left" if dx > 0 else "right" if dx < 0 else "center",
+            va="center",
+            annotation_clip=False,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+            if max(abs(dx), abs(dy)) > 9
+            else None,
+        )
+        taken.append(boxes[best])
 
 
 def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:

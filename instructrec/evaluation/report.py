@@ -217,6 +217,7 @@ class _Bench:
             )
         self.main = WHOLE if WHOLE in self.candidates else self.candidates[0]
         self._kept: dict[tuple[str, str, str], np.ndarray] = {}
+        self._intervals: dict[tuple[str, str, str], Interval] = {}
         self._tested: dict[str, list[Pair]] = {}
         labels = results.labels(protocol, part)
         self.labels = sorted(labels, key=lambda label: -self.values(label, self.metric).mean())
@@ -235,7 +236,11 @@ class _Bench:
         return self._kept[key]
 
     def interval(self, label: str, metric: str, candidates: str | None = None) -> Interval:
-        return seeds_interval(self.values(label, metric, candidates), seed=self.seed)
+        """Return the mean of a measure over users and seeds, with its interval."""
+        key = (label, metric, candidates or self.main)
+        if key not in self._intervals:
+            self._intervals[key] = seeds_interval(self.values(*key), seed=self.seed)
+        return self._intervals[key]
 
     def evaluations(self, against: str) -> list[Evaluation]:
         """Return the models' evaluations, each the mean over its seeds."""
