@@ -364,7 +364,8 @@ def _pairs(bench: _Bench) -> Table | None:
     return (
         "pairs",
         f"Every pair of models on {bench.where}: paired difference [95% interval over users], p of the paired "
-        "randomisation test, and p after Holm's correction for all pairs; told apart where that is below 0.05.",
+        "randomisation test, and p after Holm's correction for all pairs; told apart where that is below 0.05. A model "
+        "of several seeds counts with each user's mean over them.",
         table,
     )
 
