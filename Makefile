@@ -56,6 +56,14 @@ peers: setup  ## measure against RecBole, RecTools, ranx and LensKit, in environ
 	@$(RUN) -m benchmarks.ranking_speed
 	@$(RUN) -m benchmarks.parity
 
+.PHONY: tune
+tune: setup  ## search the settings of every baseline, 12 trials each (MODELS="ease als" for some); goes on where cut off
+	@$(RUN) -m benchmarks.tuning $(if $(MODELS),--models $(MODELS))
+
+.PHONY: baselines
+baselines: setup  ## measure every baseline on MovieLens-100K; tables and figures under _build/report
+	@$(RUN) -m benchmarks.baselines $(ARGS)
+
 .PHONY: lint
 lint: setup  ## ruff: rules and format, notebooks too
 	@echo "== ruff =="

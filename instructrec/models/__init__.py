@@ -1,11 +1,13 @@
 """Recommenders by name; each is imported when it is asked for, so that a light one starts fast.
 
-`create("item-knn", k=50)` makes one to fit, `load(folder)` reads one that `save` wrote.
+`create("item-knn", k=50)` makes one to fit, `tuned("item-knn")` one with the settings that won a search on validation,
+`load(folder)` reads one that `save` wrote.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import zipfile
 from importlib import import_module
 from pathlib import Path
@@ -28,8 +30,9 @@ _WHERE = {
 }
 NAMES: tuple[str, ...] = tuple(_WHERE)
 LATER: tuple[str, ...] = ("mini", "smollm2")
+TUNED = Path(__file__).with_name("tuned.json")  # the winners of `python -m benchmarks.tuning`
 
-__all__ = ["LATER", "NAMES", "Recommender", "create", "load", "model_class"]
+__all__ = ["LATER", "NAMES", "Recommender", "create", "load", "model_class", "tuned", "tuned_settings"]
 
 
 def model_class(name: str) -> type[Recommender]:
@@ -73,6 +76,38 @@ def create(name: str, **settings: Any) -> Recommender:
         if setting not in accepted:
             raise one_of(f"setting of {name}", setting, accepted or ["none"])
     return kind(**settings)
+
+
+def tuned(name: str, data: str = "movielens-100k", **settings: Any) -> Recommender:
+    """Return a recommender that is yet to be fitted, with the settings that won the recorded search on a data set.
+
+    Args:
+        name: One of `NAMES` that was tuned.
+        data: Name of the data set that it was tuned on.
+        **settings: Settings beside those, or in their place, such as `seed=1`.
+
+    Raises:
+        InputError: An unknown name or setting, or a model that was not tuned on that data set.
+    """
+    return create(name, **{**tuned_settings(name, data), **settings})
+
+
+def tuned_settings(name: str, data: str = "movielens-100k") -> dict[str, Any]:
+    """Return the settings that won the recorded search of a model; those not searched are left out.
+
+    Args:
+        name: One of `NAMES` that was tuned.
+        data: Name of the data set that it was tuned on.
+
+    Raises:
+        InputError: A model that was not tuned on that data set.
+    """
+    winners: dict[str, dict[str, dict[str, Any]]] = json.loads(TUNED.read_text("utf-8"))
+    if data not in winners:
+        raise one_of("data set of tuned models", data, winners)
+    if name not in winners[data]:
+        raise one_of("tuned model", name, winners[data], most=len(NAMES))
+    return dict(winners[data][name])
 
 
 def load(path: str | Path) -> Recommender:
