@@ -318,3 +318,31 @@ def test_a_model_that_was_not_tuned_is_refused():
         models.tuned("random")
     with pytest.raises(InputError, match="unknown data set of tuned models 'shop'"):
         models.tuned("ease", data="shop")
+
+
+def test_the_table_of_baselines_takes_the_winners_and_adds_up_its_seconds(tmp_path):
+    from benchmarks import baselines
+    from instructrec.evaluation.laboratory import run
+    from instructrec.evaluation.results import Results
+
+    some = baselines.chosen(["als", "ease tuned", "ease", "random"])
+    assert [one.label for one in some] == ["random", "item-knn", "ease", "ease tuned", "als"]
+    assert some[3].settings == models.tuned_settings("ease")
+    assert some[2].settings == some[1].settings == {}
+    with pytest.raises(InputError, match="unknown model 'easy': did you mean ease"):
+        baselines.chosen(["easy"])
+    rows = [(user, item, 4.0, 10 * user + item) for user in range(9) for item in range(user % 3, 8)]
+    table = pd.DataFrame(rows, columns=["user_id", "item_id", "rating", "timestamp"])
+    table.to_csv(tmp_path / "events.csv", index=False)
+    data = from_csv(tmp_path / "events.csv")
+    protocols = ("leave-last-out", "random-holdout")
+    found = run(some[:2], data, None, protocols, seeds=(3, 4), progress=False)
+    assert isinstance(found, Results)
+    counted = [
+        one
+        for one in found.runs
+        if one.protocol == "leave-last-out" and one.label == "random" and one.seed == 3
+    ]
+    assert len(counted) == 1
+    assert baselines.seconds_of_table(found, {"random"}, 3) == sum(counted[0].seconds.values())
+    assert baselines.seconds_of_table(found, {"random", "item-knn"}, 3) > sum(counted[0].seconds.values())
