@@ -57,7 +57,7 @@ class TwoTower(Recommender):
         pooling: str = "weighted",
         rivals: str = "unmet",
         temperature: float | None = 0.1,
-        epochs: int = 15,
+        epochs: int = 8,
         batch_size: int = 512,
         learning_rate: float = 0.003,
         weight_decay: float = 0.01,
