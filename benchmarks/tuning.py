@@ -32,9 +32,9 @@ TRIALS = 12
 LENGTHS = [None, 10, 3]
 
 SASREC: dict[str, list[Any]] = {
-    "dropout": [0.2, 0.35, 0.5],
-    "learning_rate": [0.001, 0.003],
-    "n_blocks": [1, 2],
+    "dropout": [0.2, 0.3, 0.4],
+    "learning_rate": [0.001, 0.002],
+    "epochs": [15, 25],
 }
 TWO_TOWER: dict[str, list[Any]] = {
     "dropout": [0.0, 0.2, 0.4],
@@ -48,7 +48,12 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "ease": {"reg": [600, 1500, 4000, 10000], "length": LENGTHS},
     "als": {"factors": [8, 16, 32, 64], "length": LENGTHS},
     "bpr": {"epochs": [200, 400], "length": [None, 10, 5, 3, 2, 1]},
-    "three-tower": {"interaction": ["mlp", "dot"], "learning_rate": [0.003, 0.01], "epochs": [1, 2, 3]},
+    "three-tower": {
+        "interaction": ["mlp"],
+        "length": [10],
+        "learning_rate": [0.005, 0.01, 0.02],
+        "epochs": [2, 3, 4, 6],
+    },
     "two-tower": TWO_TOWER,
     "sasrec": SASREC,
 }
