@@ -355,14 +355,14 @@ def _target_ranks(
 ) -> TargetRanks:
     mask = _as_mask(allowed, scores.shape)
     columns, starts = flatten(targets, scores.shape)
-    check_scores(scores, first_row) if scores.size else None
     rows = np.repeat(np.arange(len(scores)), np.diff(starts))
     values = scores[rows, columns]
+    at_least = _count(scores, mask, values, starts, first_row)
     ranked = values > -np.inf
     if mask is not None:
         ranked &= mask[rows, columns]
     ranks = np.zeros(len(columns), dtype=np.int64)
-    _count(scores, mask, values, ranked, starts, ranks)
+    ranks[ranked] = _ranks(values[ranked], rows[ranked], at_least[ranked])
     n_candidates = (
         np.full(len(scores), scores.shape[1])
         if mask is None
@@ -372,41 +372,69 @@ def _target_ranks(
 
 
 def _count(
-    scores: np.ndarray,
-    mask: np.ndarray | None,
-    values: np.ndarray,
-    ranked: np.ndarray,
-    starts: np.ndarray,
-    ranks: np.ndarray,
-) -> None:
-    """Fill `ranks`: at target t of a request, the candidates that score at least as much, less the tied targets."""
-    at_least = np.empty(scores.shape[1], dtype=bool)
+    scores: np.ndarray, mask: np.ndarray | None, values: np.ndarray, starts: np.ndarray, first_row: int
+) -> np.ndarray:
+    """Return for each target how many candidates score at least as much, shape (n_targets,), int64.
+
+    Works on as many rows at a time as lie in the cache: all their first targets by one comparison, then all their
+    second ones. Refuses what `check_scores` refuses on the way.
+    """
+    counts = np.zeros(len(values), dtype=np.int64)
+    if scores.size == 0:
+        return counts
+    step = _rows_at_a_time(scores)
+    buffer = np.empty((step, scores.shape[1]), dtype=bool)
+    n_targets = np.diff(starts)
     bounds = starts.tolist()
-    for row, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        if high == low + 1:
-            if ranked[low]:
-                np.greater_equal(scores[row], values[low:high], out=at_least)
+    every = int(n_targets[0]) if len(n_targets) and (n_targets == n_targets[0]).all() else _FEW + 1
+    for low in range(0, len(scores), step):
+        chunk = scores[low : low + step]
+        check_scores(chunk, first_row + low)
+        high = low + len(chunk)
+        if (
+            every <= _FEW
+        ):  # as many targets in each request: all first ones by one comparison, then all second ones
+            at_least = buffer[: len(chunk)]
+            wanted = values[bounds[low] : bounds[high]].reshape(len(chunk), every)
+            found = counts[bounds[low] : bounds[high]].reshape(len(chunk), every)
+            for number in range(every):
+                np.greater_equal(chunk, wanted[:, number, None], out=at_least)
                 if mask is not None:
-                    np.logical_and(at_least, mask[row], out=at_least)
-                ranks[low] = np.count_nonzero(at_least)
+                    np.logical_and(at_least, mask[low:high], out=at_least)
+                found[:, number] = [np.count_nonzero(line) for line in at_least]
             continue
-        places = low + np.flatnonzero(ranked[low:high])
-        if len(places) == 0:
-            continue
-        places = places[np.argsort(-values[places], kind="stable")]
-        wanted = values[places]
-        if len(places) <= _FEW:
-            counts = np.empty(len(places), dtype=np.int64)
-            for number in range(len(places)):
-                np.greater_equal(scores[row], wanted[number : number + 1], out=at_least)
-                if mask is not None:
-                    np.logical_and(at_least, mask[row], out=at_least)
-                counts[number] = np.count_nonzero(at_least)
-        else:
-            line = np.sort(scores[row] if mask is None else scores[row][mask[row]])
-            counts = len(line) - np.searchsorted(line, wanted, side="left")
-        right = len(wanted) - np.searchsorted(wanted[::-1], wanted, side="left")
-        ranks[places] = counts - right + np.arange(1, len(places) + 1)
+        line_buffer = buffer[0]
+        for row in range(low, high):
+            start, stop = bounds[row], bounds[row + 1]
+            line = scores[row]
+            if stop - start <= _FEW:
+                for place in range(start, stop):
+                    np.greater_equal(line, values[place], out=line_buffer)
+                    if mask is not None:
+                        np.logical_and(line_buffer, mask[row], out=line_buffer)
+                    counts[place] = np.count_nonzero(line_buffer)
+            else:
+                line = np.sort(line if mask is None else line[mask[row]])
+                counts[start:stop] = len(line) - np.searchsorted(line, values[start:stop], side="left")
+    return counts
+
+
+def _ranks(values: np.ndarray, requests: np.ndarray, at_least: np.ndarray) -> np.ndarray:
+    """Return the ranks of targets: those at least as good, without the targets among them, plus the better targets."""
+    order = np.lexsort((-values, requests))
+    ordered, of = values[order], requests[order]
+    number = np.arange(len(order))
+    new_request = np.ones(len(order), dtype=bool)
+    new_request[1:] = of[1:] != of[:-1]
+    last_of_tie = np.ones(len(order), dtype=bool)
+    last_of_tie[:-1] = new_request[1:] | (ordered[1:] != ordered[:-1])
+    # of the targets of one request: which is this one, and how many are at least as good
+    first = np.maximum.accumulate(np.where(new_request, number, 0))
+    ends = np.flatnonzero(last_of_tie)
+    tied_until = ends[np.searchsorted(ends, number)]
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = at_least[order] - (tied_until - first + 1) + (number - first + 1)
+    return ranks
 
 
 def flatten(
