@@ -839,7 +839,8 @@ def _find_model(name: str) -> tuple[Recommender, Path | None]:
         return models.create(name), None
     if Path(name).exists() or os.sep in name:
         return models.load(name), Path(name)
-    raise one_of("model", name, [*models.NAMES, "the folder of a saved model"])
+    accepted = [*models.NAMES, "the folder of a saved model"]
+    raise one_of("model", name, accepted, most=len(accepted))
 
 
 def _fit(model: Recommender, dataset: Dataset) -> None:

@@ -134,6 +134,38 @@ def number_grid(table: pd.DataFrame, label: str, ax: Axes | None = None, decimal
     return ax
 
 
+def reliability_diagram(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Draw the observed share of yes against the predicted probability, a line a table; calibrated is the diagonal.
+
+    Args:
+        tables: Tables of `evaluation.calibration` by name; empty bins are left out.
+        ax: Where to draw; a new figure by default.
+    """
+    ax = _axes(ax, height=4.2)
+    filled = {name: table[table["n"] > 0] for name, table in tables.items()}
+    most = max(float(table[["high", "mean_predicted"]].max().max()) for table in filled.values())
+    most = min(1.0, 1.05 * most)
+    ax.plot([0, most], [0, most], color=GREY, linestyle="--", linewidth=1, label="calibrated")
+    for number, (name, table) in enumerate(filled.items()):
+        share = table["share_of_yes"]
+        ax.errorbar(
+            table["mean_predicted"],
+            share,
+            yerr=[(share - table["low"]).clip(lower=0), (table["high"] - share).clip(lower=0)],
+            color=COLOURS[number % len(COLOURS)],
+            marker="osD^v"[number % 5],
+            markersize=5,
+            capsize=3,
+            label=name,
+        )
+    ax.set(
+        xlim=(0, most), ylim=(0, most), xlabel="predicted probability of yes", ylabel="observed share of yes"
+    )
+    ax.set_aspect("equal")
+    ax.legend()
+    return ax
+
+
 def critical_difference(
     means: Mapping[str, float] | pd.Series,
     not_apart: Iterable[tuple[str, str]],

@@ -83,3 +83,25 @@ def test_a_curve_has_a_line_a_series():
     assert len(ax.lines) == 2
     assert ax.get_xlabel() == "epoch"
     plt.close("all")
+
+
+def test_a_reliability_diagram_shows_filled_bins_their_intervals_and_the_diagonal():
+    table = pd.DataFrame(
+        {
+            "mean_predicted": [0.1, float("nan"), 0.4],
+            "share_of_yes": [0.2, float("nan"), 0.3],
+            "low": [0.1, float("nan"), 0.25],
+            "high": [0.3, float("nan"), 0.35],
+            "n": [10, 0, 20],
+        }
+    )
+    ax = plotting.reliability_diagram({"one": table, "two": table[:1]})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["calibrated", "one", "two"]
+    diagonal, *_ = ax.lines
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+    line, _, [bars] = ax.containers[0]
+    assert line.get_xydata().tolist() == [[0.1, 0.2], [0.4, 0.3]]
+    ends = [segment[:, 1].round(9).tolist() for segment in bars.get_segments()]
+    assert ends == [[0.1, 0.3], [0.25, 0.35]]
+    assert 0.4 < ax.get_xlim()[1] == ax.get_ylim()[1] < 0.5
+    plt.close("all")
