@@ -51,8 +51,8 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "three-tower": {
         "interaction": ["mlp"],
         "length": [10],
-        "learning_rate": [0.005, 0.01, 0.02],
-        "epochs": [2, 3, 4, 6],
+        "learning_rate": [0.003, 0.005, 0.01],
+        "epochs": [4, 6, 8, 10],
     },
     "two-tower": TWO_TOWER,
     "sasrec": SASREC,
