@@ -10,11 +10,11 @@ by `evaluate_scores` and `evaluate_lists`. Every model trains on the training pa
   share a time, is run too. RecBole scores from the training history alone and leaves out
   what stands in training and validation; ours is measured so too ("same input"), and as the book does it, with the
   validation item in the history.
-- SASRec against RecTools, at the same width, blocks and length (ours reads better at a shorter one), RecTools's other
-  settings being its defaults and ours those of the recorded search; what is known at the request including the validation
-  item. Both train in a process of their own that does nothing else; seconds count training alone, not imports, and for
-  ours not the measuring after each epoch. From that comes when ours first reaches RecTools's last figure, by the clock
-  and in seconds of processors, which a busy machine changes less.
+- SASRec against RecTools, at the same width, blocks and length (ours reads better at a shorter one). RecTools keeps its
+  defaults, ours the recorded search's best settings at this length; the validation item is known at the request. Both
+  train in a process of their own that does nothing else; seconds count training alone, not imports, and for ours not
+  the measuring after each epoch. From that comes when ours first reaches RecTools's last figure, by the clock and in
+  seconds of processors, which a busy machine changes less.
 
 RecTools's 100 epochs take about seven minutes on two idle cores. Prints tables, writes benchmarks/results/parity.json.
 Exit status 1 if a limit is missed: 2% for EASE and ItemKNN, 1.05 times and half the time for SASRec.
