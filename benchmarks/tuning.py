@@ -32,15 +32,12 @@ TRIALS = 12
 LENGTHS = [None, 10, 3]
 
 SASREC: dict[str, list[Any]] = {
-    "dropout": [0.2, 0.3, 0.4],
-    "learning_rate": [0.001, 0.002],
-    "epochs": [15, 25],
+    "length": [20, 100],
+    "dropout": [0.1, 0.2, 0.3],
+    "learning_rate": [0.002, 0.004],
+    "epochs": [15],
 }
-TWO_TOWER: dict[str, list[Any]] = {
-    "dropout": [0.0, 0.2, 0.4],
-    "learning_rate": [0.001, 0.003],
-    "embedding_size": [32, 64],
-}
+TWO_TOWER: dict[str, list[Any]] = {"length": [3, 5, 10, 20], "temperature": [0.07, 0.1, 0.14]}
 
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "recently-popular": {"days": [7, 14, 21, 30, 45, 60, 75, 90, 105, 120, 150, 180]},
