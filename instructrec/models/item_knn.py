@@ -22,7 +22,7 @@ class ItemKNN(Recommender):
     where `length` may limit the history to its last items: what somebody met long ago says less about the next step.
 
     Source: Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation algorithms", WWW
-    2001; shrinkage after Bell and Koren, KDD Cup 2007. Derived in chapter `keras-implementation`.
+    2001; shrinkage after Bell and Koren, KDD Cup 2007. Derived in chapter `baselines`.
     """
 
     name = "item-knn"
