@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pytest
 from hypothesis import settings
 
 # TensorFlow reads these once, when it is imported: the numbers of a test must not depend on the processor's extras.
@@ -15,3 +19,16 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("thorough", derandomize=True, deadline=None, max_examples=10_000)
 settings.register_profile("search", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture(scope="session")
+def events_csv(tmp_path_factory) -> Path:
+    """A file of 40 users with 8 events each among 25 items, at distinct times."""
+    rng = np.random.default_rng(0)
+    rows = [(user, 100 + int(item)) for user in range(1, 41) for item in rng.permutation(25)[:8]]
+    table = pd.DataFrame(rows, columns=["user_id", "item_id"]).assign(
+        rating=4.0, timestamp=rng.permutation(len(rows))
+    )
+    path = tmp_path_factory.mktemp("data") / "events.csv"
+    table.to_csv(path, index=False)
+    return path

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from instructrec import models
@@ -59,15 +58,8 @@ class Broken(MostPopular):
 
 
 @pytest.fixture(scope="module")
-def csv(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    rows = [(user, 100 + int(item)) for user in range(1, 41) for item in rng.permutation(25)[:8]]
-    table = pd.DataFrame(rows, columns=["user_id", "item_id"]).assign(
-        rating=4.0, timestamp=rng.permutation(len(rows))
-    )
-    path = tmp_path_factory.mktemp("data") / "events.csv"
-    table.to_csv(path, index=False)
-    return path
+def csv(events_csv):
+    return events_csv
 
 
 @pytest.fixture(scope="module")

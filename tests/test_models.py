@@ -111,8 +111,10 @@ def test_light_models_import_nothing_heavy():
     code = (
         "import sys, instructrec, instructrec.datasets\n"
         "from instructrec import models\n"
-        "for name in ('random', 'most-popular', 'item-knn'): models.create(name)\n"
-        "print(sorted({'tensorflow', 'keras', 'matplotlib', 'pyarrow.dataset', 'pandera'} & set(sys.modules)))"
+        "light = ('random', 'most-popular', 'recently-popular', 'item-knn', 'ease', 'als', 'bpr')\n"
+        "for name in light: models.create(name)\n"
+        "heavy = {'tensorflow', 'keras', 'implicit', 'scipy.sparse', 'matplotlib', 'pyarrow.dataset', 'pandera'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

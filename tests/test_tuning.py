@@ -56,15 +56,8 @@ class Learner(Recommender):
 
 
 @pytest.fixture(scope="module")
-def split(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    rows = [(user, 100 + int(item)) for user in range(1, 41) for item in rng.permutation(25)[:8]]
-    table = pd.DataFrame(rows, columns=["user_id", "item_id"]).assign(
-        rating=4.0, timestamp=rng.permutation(len(rows))
-    )
-    path = tmp_path_factory.mktemp("data") / "events.csv"
-    table.to_csv(path, index=False)
-    return leave_last_out(from_csv(path))
+def split(events_csv):
+    return leave_last_out(from_csv(events_csv))
 
 
 @pytest.fixture(autouse=True)

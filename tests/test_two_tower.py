@@ -194,7 +194,7 @@ class TestBatches:
         ("temperature", float("nan"), "a number above 0"),
         ("learning_rate", 0.0, "a number above 0"),
         ("learning_rate", float("inf"), "a number above 0"),
-        ("weight_decay", -0.1, "a number at least 0"),
+        ("weight_decay", -0.1, "a number of at least 0"),
         ("dropout", 1.0, r"a number in \[0, 1\)"),
         ("dropout", True, r"a number in \[0, 1\)"),
         ("seed", -1, r"a whole number from 0 to 2\*\*32 - 1"),

@@ -258,8 +258,18 @@ def check_number(name: str, value: object, above: float | None = None) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not (low < value if above is not None else low <= value) or value == float("inf"):  # type: ignore[operator]
         raise InputError(
-            f"{name} is {value!r}; a number {'at least' if above is None else 'above'} {low} is accepted"
+            f"{name} is {value!r}; a number {'of at least' if above is None else 'above'} {low} is accepted"
         )
+
+
+def check_share(name: str, value: object) -> None:
+    """Refuse a setting that is no number in [0, 1).
+
+    Raises:
+        InputError: It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise InputError(f"{name} is {value!r}; a number in [0, 1) is accepted")
 
 
 def check_length(value: object) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.errors import InputError
-from instructrec.models.base import Recommender, check_length, user_item_matrix
+from instructrec.models.base import Recommender, check_length, check_number, check_whole, user_item_matrix
 
 
 class ItemKNN(Recommender):
@@ -41,10 +40,8 @@ class ItemKNN(Recommender):
         Raises:
             InputError: A setting out of its range.
         """
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise InputError(f"k is {k!r}; a whole number of at least 1 is accepted")
-        if not isinstance(shrink, int | float) or not 0 <= shrink < float("inf"):
-            raise InputError(f"shrink is {shrink!r}; a number of at least 0 is accepted")
+        check_whole("k", k)
+        check_number("shrink", shrink)
         check_length(length)
         super().__init__(k=k, shrink=shrink, length=length)
 

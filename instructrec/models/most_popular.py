@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.models.base import Recommender
@@ -24,7 +25,10 @@ class MostPopular(Recommender):
         super().__init__()
 
     def _fit(self, dataset: Dataset) -> None:
-        pairs = dataset.interactions[["user_id", "item_id"]].drop_duplicates()
+        self._count(dataset, dataset.interactions)
+
+    def _count(self, dataset: Dataset, events: pd.DataFrame) -> None:
+        pairs = events[["user_id", "item_id"]].drop_duplicates()
         columns = dataset.item_columns(pairs["item_id"])
         self.counts = np.bincount(columns, minlength=dataset.n_items).astype(np.float32)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from instructrec.datasets.dataset import Dataset
-from instructrec.models.base import Recommender, check_number
+from instructrec.models.base import check_number
+from instructrec.models.most_popular import MostPopular
 
 SECONDS_PER_DAY = 86_400
 
 
-class RecentlyPopular(Recommender):
+class RecentlyPopular(MostPopular):
     """Score an item by how many users met it in the last days of training.
 
     With t_end the time of the last event that was learnt from,
@@ -27,7 +24,6 @@ class RecentlyPopular(Recommender):
     """
 
     name = "recently-popular"
-    counts: np.ndarray
 
     def __init__(self, days: float = 30.0) -> None:
         """Make a list of what was popular lately.
@@ -39,20 +35,10 @@ class RecentlyPopular(Recommender):
             InputError: A setting out of its range.
         """
         check_number("days", days, above=0)
-        super().__init__(days=days)
+        super().__init__()
+        self.settings["days"] = days
 
     def _fit(self, dataset: Dataset) -> None:
         events = dataset.interactions
         age = events["timestamp"].max() - events["timestamp"]
-        recent = events.loc[age < self.settings["days"] * SECONDS_PER_DAY, ["user_id", "item_id"]]
-        columns = dataset.item_columns(recent.drop_duplicates()["item_id"])
-        self.counts = np.bincount(columns, minlength=dataset.n_items).astype(np.float32)
-
-    def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
-        return np.tile(self.counts, (len(histories), 1))
-
-    def _arrays(self) -> dict[str, np.ndarray]:
-        return {"counts": self.counts}
-
-    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        self.counts = arrays["counts"]
+        self._count(dataset, events.loc[age < self.settings["days"] * SECONDS_PER_DAY])

@@ -5,14 +5,15 @@ Keras trains it and scores with it. Derived in chapter `baselines`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
-from instructrec.models.base import Recommender
+from instructrec.models.base import check_number, check_seed, check_share, check_whole
+from instructrec.models.training import NextItemModel, seeded_keras
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +22,7 @@ STARTS = ("svd", "random")
 SHRINK = 10.0
 
 
-class SASRec(Recommender):
+class SASRec(NextItemModel):
     """Score an item by its likeness to what causal self-attention makes of the history.
 
     With e_i an item's embedding and p_t a place's, h_t = e_{i_t} + p_t goes through blocks of causal multi-head
@@ -47,7 +48,6 @@ class SASRec(Recommender):
 
     name = "sasrec"
     weights: list[np.ndarray]
-    history: dict[str, list[float]]
 
     def __init__(
         self,
@@ -92,20 +92,15 @@ class SASRec(Recommender):
             "batch_size": batch_size,
         }
         for setting, value in counts.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{setting} is {value!r}; a whole number of at least 1 is accepted")
+            check_whole(setting, value)
         if embedding_size % n_heads:
             raise InputError(
                 f"embedding_size is {embedding_size} and n_heads {n_heads}; the first must be a multiple of the second"
             )
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise InputError(f"seed is {seed!r}; a whole number from 0 to 2**32 - 1 is accepted")
-        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise InputError(f"dropout is {dropout!r}; a number in [0, 1) is accepted")
-        if not isinstance(learning_rate, int | float) or not 0 < learning_rate < float("inf"):
-            raise InputError(f"learning_rate is {learning_rate!r}; a number above 0 is accepted")
-        if not isinstance(weight_decay, int | float) or not 0 <= weight_decay < float("inf"):
-            raise InputError(f"weight_decay is {weight_decay!r}; a number of at least 0 is accepted")
+        check_seed(seed)
+        check_share("dropout", dropout)
+        check_number("learning_rate", learning_rate, above=0)
+        check_number("weight_decay", weight_decay)
         if not isinstance(exclude_seen, bool):
             raise InputError(f"exclude_seen is {exclude_seen!r}; True or False is accepted")
         if start not in STARTS:
@@ -120,32 +115,10 @@ class SASRec(Recommender):
             seed=seed,
         )
         self._encoder: keras.Model | None = None
-        self._fit_options: tuple[Callable[[int, SASRec], None] | None, int] = (None, 0)
 
     # -- training ----------------------------------------------------------------------------------------------
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        on_epoch: Callable[[int, SASRec], None] | None = None,
-        verbose: int = 0,
-    ) -> Self:
-        """Train on a data set and return the model itself; `history` then holds Keras's figures by epoch.
-
-        Args:
-            dataset: Users, items and at least one user with two events.
-            on_epoch: Called after each epoch with its number, from 1, and the model, which can score by then.
-            verbose: Keras's 0 (nothing), 1 (a bar) or 2 (a line an epoch).
-
-        Raises:
-            InputError: No user has two events, so that there is no next item to learn from.
-        """
-        self._fit_options = (on_epoch, verbose)
-        return super().fit(dataset)
-
     def _fit(self, dataset: Dataset) -> None:
-        on_epoch, verbose = self._fit_options
         settings = self.settings
         sequences = [
             dataset.item_columns(items).astype(np.int32) + 1
@@ -156,45 +129,17 @@ class SASRec(Recommender):
             raise InputError(
                 f"data set {dataset.name!r} holds no user with two events; {self.name} learns from the next one"
             )
-        from instructrec.backend import quiet_keras
-
-        keras = quiet_keras()
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-        keras.utils.set_random_seed(settings["seed"])
+        keras = seeded_keras(settings["seed"])
         self._encoder = build_encoder(dataset.n_items, settings)
         if settings["start"] == "svd":
             self._encoder.get_layer("item_embedding").embeddings.assign(
                 cosine_factors(sequences, dataset.n_items + 1, settings["embedding_size"])
             )
-        trainer = build_trainer(self._encoder)
         rows = packed_rows(keras.utils.PyDataset)(sequences, dataset.n_items, settings)
-        steps = len(rows) * settings["epochs"]
-        warm = max(1, steps // 20)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, steps - warm), warmup_target=settings["learning_rate"], warmup_steps=warm
-        )
-        trainer.compile(
-            optimizer=keras.optimizers.AdamW(rate, weight_decay=settings["weight_decay"]),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=False,
-        )
+        self._train(build_trainer(self._encoder), rows, warm_share=1 / 20)
 
-        def after(epoch: int, logs: object = None) -> None:
-            if on_epoch is not None:
-                self.weights = self._encoder.get_weights()  # type: ignore[union-attr]
-                on_epoch(epoch + 1, self)
-
-        record = trainer.fit(
-            rows,
-            epochs=settings["epochs"],
-            verbose=verbose,
-            shuffle=False,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=after)],
-        )
-        self.history = {name: [float(value) for value in values] for name, values in record.history.items()}
-        self.weights = self._encoder.get_weights()
+    def _keep_weights(self) -> None:
+        self.weights = self._encoder.get_weights()  # type: ignore[union-attr]
 
     # -- scoring -----------------------------------------------------------------------------------------------
 

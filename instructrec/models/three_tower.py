@@ -15,7 +15,14 @@ import numpy as np
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
-from instructrec.models.base import Recommender
+from instructrec.models.base import Recommender, check_number, check_seed, check_share, check_whole
+from instructrec.models.training import (
+    figures_by_epoch,
+    last_items,
+    named_weights,
+    seeded_keras,
+    set_named_weights,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -111,16 +118,12 @@ class ThreeTower(Recommender):
             "batch_size": batch_size,
         }
         for setting, value in counts.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{setting} is {value!r}; a whole number of at least 1 is accepted")
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise InputError(f"seed is {seed!r}; a whole number from 0 to 2**32 - 1 is accepted")
+            check_whole(setting, value)
+        check_seed(seed)
         if not isinstance(instruction_share, int | float) or not 0 <= instruction_share <= 1:
             raise InputError(f"instruction_share is {instruction_share!r}; a number in [0, 1] is accepted")
-        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise InputError(f"dropout is {dropout!r}; a number in [0, 1) is accepted")
-        if not isinstance(learning_rate, int | float) or not 0 < learning_rate < float("inf"):
-            raise InputError(f"learning_rate is {learning_rate!r}; a number above 0 is accepted")
+        check_share("dropout", dropout)
+        check_number("learning_rate", learning_rate, above=0)
         super().__init__(
             interaction=interaction,
             **counts,
@@ -156,8 +159,7 @@ class ThreeTower(Recommender):
         Raises:
             InputError: No interaction, a catalogue of one item, or texts that do not match the interactions.
         """
-        if not 0 <= validation < 1:
-            raise InputError(f"validation is {validation!r}; a number in [0, 1) is accepted")
+        check_share("validation", validation)
         self._fit_options = (
             instructions,
             self.settings["epochs"] if epochs is None else epochs,
@@ -176,13 +178,7 @@ class ThreeTower(Recommender):
         texts = training_instructions(dataset, instructions, self.settings["instruction_share"], rng)
         self.vocabulary = vocabulary_of([*texts, *chain(*wordings(dataset).values())])
         examples = self._examples(dataset, texts)
-        from instructrec.backend import quiet_keras
-
-        keras = quiet_keras()
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-        keras.utils.set_random_seed(self.settings["seed"])
+        keras = seeded_keras(self.settings["seed"])
         network = build_network(category_matrix(dataset), len(self.vocabulary) + 2, self.settings)
         network.compile(
             optimizer=keras.optimizers.Adam(self.settings["learning_rate"]),
@@ -200,13 +196,9 @@ class ThreeTower(Recommender):
         record = network.fit(
             train, validation_data=valid if kept else None, epochs=epochs, verbose=verbose, shuffle=False
         )
-        self.history = {name: [float(value) for value in values] for name, values in record.history.items()}
+        self.history = figures_by_epoch(record)
         self._network = network
-        self.weights = {
-            f"{layer.name}/{number}": value
-            for layer in network.layers
-            for number, value in enumerate(layer.get_weights())
-        }
+        self.weights = named_weights(network)
 
     def _examples(
         self, dataset: Dataset, texts: list[str | None]
@@ -234,8 +226,7 @@ class ThreeTower(Recommender):
             self._network = build_network(
                 category_matrix(self.dataset), len(self.vocabulary) + 2, self.settings
             )
-            for layer in self._network.layers:
-                layer.set_weights([self.weights[f"{layer.name}/{n}"] for n in range(len(layer.weights))])
+            set_named_weights(self.weights, self._network)
         return self._network
 
     def inputs(
@@ -253,7 +244,7 @@ class ThreeTower(Recommender):
             ids are columns plus 1, since 0 is padding.
         """
         return {
-            "history": self._history_ids(histories),
+            "history": last_items(histories, self.settings["length"]),
             "candidates": np.asarray(candidates, dtype=np.int32) + 1,
             "instruction": self._instruction_ids(instructions),
         }
@@ -261,7 +252,7 @@ class ThreeTower(Recommender):
     # -- scoring: NumPy ----------------------------------------------------------------------------------------
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
-        u = self._tower("history", self._history_ids(histories))
+        u = self._tower("history", last_items(histories, self.settings["length"]))
         distinct = {text: number for number, text in enumerate(dict.fromkeys(instructions))}
         x = self._tower("instruction", self._instruction_ids(list(distinct)))[
             [distinct[text] for text in instructions]
@@ -289,14 +280,6 @@ class ThreeTower(Recommender):
         embedded = self.weights[f"{name}_embedding/0"]
         kernels = [self.weights[f"{name}_tower/{number}"] for number in range(3)]
         return lstm(embedded[ids], ids != PADDING, *kernels)
-
-    def _history_ids(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        ids = np.zeros((len(histories), self.settings["length"]), dtype=np.int32)
-        for row, history in zip(ids, histories, strict=True):
-            last = np.asarray(history)[-len(row) :]
-            if len(last):
-                row[-len(last) :] = last + 1
-        return ids
 
     def _instruction_ids(self, texts: Sequence[str | None]) -> np.ndarray:
         numbers = {token: number for number, token in enumerate(self.vocabulary, start=2)}

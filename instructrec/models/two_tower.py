@@ -5,15 +5,22 @@ Keras trains it; NumPy scores with what Keras learnt. Derived in chapter `baseli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.errors import InputError, one_of
-from instructrec.models.base import Recommender, check_number, check_seed, check_whole
+from instructrec.errors import one_of
+from instructrec.models.base import check_number, check_seed, check_share, check_whole
 from instructrec.models.three_tower import PADDING, category_matrix
+from instructrec.models.training import (
+    NextItemModel,
+    last_items,
+    named_weights,
+    seeded_keras,
+    set_named_weights,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -22,7 +29,7 @@ POOLINGS = ("mean", "weighted")
 RIVALS = ("all", "unseen", "unmet")
 
 
-class TwoTower(Recommender):
+class TwoTower(NextItemModel):
     """Score an item by the dot product of the item's vector and the user's, each made without sight of the other.
 
     With e_i an item's embedding and its categories side by side, the towers are
@@ -47,7 +54,6 @@ class TwoTower(Recommender):
 
     name = "two-tower"
     weights: dict[str, np.ndarray]
-    history: dict[str, list[float]]
 
     def __init__(
         self,
@@ -101,8 +107,7 @@ class TwoTower(Recommender):
             check_number("temperature", temperature, above=0)
         check_number("learning_rate", learning_rate, above=0)
         check_number("weight_decay", weight_decay)
-        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise InputError(f"dropout is {dropout!r}; a number in [0, 1) is accepted")
+        check_share("dropout", dropout)
         check_seed(seed)
         super().__init__(
             **counts,
@@ -115,74 +120,18 @@ class TwoTower(Recommender):
             seed=seed,
         )
         self._towers: tuple[keras.Model, keras.Model] | None = None
-        self._fit_options: tuple[Callable[[int, TwoTower], None] | None, int] = (None, 0)
 
     # -- training: Keras ---------------------------------------------------------------------------------------
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        on_epoch: Callable[[int, TwoTower], None] | None = None,
-        verbose: int = 0,
-    ) -> Self:
-        """Train on a data set and return the model itself; `history` then holds Keras's figures by epoch.
-
-        Args:
-            dataset: Users, items and at least one event.
-            on_epoch: Called after each epoch with its number, from 1, and the model, which can score by then.
-            verbose: Keras's 0 (nothing), 1 (a bar) or 2 (a line an epoch).
-
-        Raises:
-            InputError: There is nothing to learn from.
-        """
-        self._fit_options = (on_epoch, verbose)
-        return super().fit(dataset)
-
     def _fit(self, dataset: Dataset) -> None:
-        on_epoch, verbose = self._fit_options
         settings = self.settings
-        from instructrec.backend import quiet_keras
-
-        keras = quiet_keras()
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-        keras.utils.set_random_seed(settings["seed"])
+        keras = seeded_keras(settings["seed"])
         self._towers = build_towers(category_matrix(dataset), settings)
         trainer = build_trainer(*self._towers, dataset.n_items, settings["temperature"])
-        batches = event_batches(keras.utils.PyDataset)(dataset, settings)
-        rate = keras.optimizers.schedules.CosineDecay(
-            settings["learning_rate"], len(batches) * settings["epochs"]
-        )
-        trainer.compile(
-            optimizer=keras.optimizers.AdamW(rate, weight_decay=settings["weight_decay"]),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=False,
-        )
-
-        def after(epoch: int, logs: object = None) -> None:
-            if on_epoch is not None:
-                self._keep_weights()
-                on_epoch(epoch + 1, self)
-
-        record = trainer.fit(
-            batches,
-            epochs=settings["epochs"],
-            verbose=verbose,
-            shuffle=False,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=after)],
-        )
-        self.history = {name: [float(value) for value in values] for name, values in record.history.items()}
-        self._keep_weights()
+        self._train(trainer, event_batches(keras.utils.PyDataset)(dataset, settings))
 
     def _keep_weights(self) -> None:
-        self.weights = {
-            f"{layer.name}/{number}": weight
-            for tower in self._towers or ()
-            for layer in tower.layers
-            for number, weight in enumerate(layer.get_weights())
-        }
+        self.weights = named_weights(*(self._towers or ()))
 
     @property
     def towers(self) -> tuple[keras.Model, keras.Model]:
@@ -193,8 +142,7 @@ class TwoTower(Recommender):
 
             quiet_keras()
             self._towers = build_towers(category_matrix(self.dataset), self.settings)
-            for layer in {layer.name: layer for tower in self._towers for layer in tower.layers}.values():
-                layer.set_weights([self.weights[f"{layer.name}/{n}"] for n in range(len(layer.weights))])
+            set_named_weights(self.weights, *self._towers)
         return self._towers
 
     @property
@@ -223,11 +171,7 @@ class TwoTower(Recommender):
             Array of shape (n, embedding_size), float32.
         """
         w, length = self.weights, self.settings["length"]
-        ids = np.zeros((len(histories), length), dtype=np.int32)
-        for row, history in zip(ids, histories, strict=True):
-            last = np.asarray(history)[-length:]
-            if len(last):
-                row[-len(last) :] = last + 1
+        ids = last_items(histories, length)
         weight = (ids != PADDING).astype(np.float32)
         if self.settings["pooling"] == "weighted":
             weight *= np.exp(w["place_weight/0"][:, 0])
