@@ -32,12 +32,12 @@ TRIALS = 12
 LENGTHS = [None, 10, 3]
 
 SASREC: dict[str, list[Any]] = {
-    "length": [20, 100],
-    "dropout": [0.1, 0.2, 0.3],
-    "learning_rate": [0.002, 0.004],
+    "length": [10, 20, 40],
+    "dropout": [0.2],
+    "learning_rate": [0.002, 0.004, 0.006, 0.008],
     "epochs": [15],
 }
-TWO_TOWER: dict[str, list[Any]] = {"length": [3, 5, 10, 20], "temperature": [0.07, 0.1, 0.14]}
+TWO_TOWER: dict[str, list[Any]] = {"length": [3, 5, 10, 20], "temperature": [0.05, 0.07, 0.1]}
 
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "recently-popular": {"days": [7, 14, 21, 30, 45, 60, 75, 90, 105, 120, 150, 180]},
@@ -48,7 +48,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "three-tower": {
         "interaction": ["mlp"],
         "length": [10],
-        "learning_rate": [0.003, 0.005, 0.01],
+        "learning_rate": [0.005, 0.01, 0.02],
         "epochs": [4, 6, 8, 10],
     },
     "two-tower": TWO_TOWER,
