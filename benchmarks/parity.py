@@ -14,7 +14,8 @@ by `evaluate_scores` and `evaluate_lists`. Every model trains on the training pa
   defaults, ours the recorded search's best settings at this length; the validation item is known at the request. Both
   train in a process of their own that does nothing else; seconds count training alone, not imports, and for ours not
   the measuring after each epoch. From that comes when ours first reaches RecTools's last figure, by the clock and in
-  seconds of processors, which a busy machine changes less.
+  seconds of processors, which a busy machine changes less. `--peer-settings '{"lr": 0.004}'` tries others of
+  RecTools's; `--learn-from known` trains both on the validation part too.
 
 RecTools's 100 epochs take about seven minutes on two idle cores. Prints tables, writes benchmarks/results/parity.json.
 Exit status 1 if a limit is missed: 2% for EASE and ItemKNN, 1.05 times and half the time for SASRec.
@@ -41,6 +42,7 @@ import pandas as pd
 
 from benchmarks.peers.environments import CannotMake, python_of
 from instructrec import datasets
+from instructrec.datasets.dataset import Dataset
 from instructrec.evaluation import Evaluation, evaluate, evaluate_lists, evaluate_scores, paired_difference
 from instructrec.files import atomic_write
 from instructrec.models import create
@@ -59,6 +61,7 @@ RECBOLE = {
         "ours": {"k": 100, "shrink": 0.0},
     },
 }
+LEARN_FROM = {"train": "the training part", "known": "the training and validation parts"}
 RECTOOLS = {"n_factors": 64, "n_blocks": 2, "session_max_len": 100, "loss": "softmax"}
 # of the recorded search (benchmarks/results/tuning.json), the best at this length
 OURS = {
@@ -80,12 +83,19 @@ def main() -> int:
     parser.add_argument(
         "--settings", type=json.loads, default={}, help="more settings of our SASRec, as JSON"
     )
+    parser.add_argument(
+        "--peer-settings", type=json.loads, default={}, help="more settings of RecTools's SASRec, as JSON"
+    )
+    parser.add_argument(
+        "--learn-from", choices=list(LEARN_FROM), default="train", help="parts that both SASRecs train on"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--train-ours", nargs=2, metavar=("FOLDER", "SETTINGS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     split = leave_last_out(datasets.movielens_100k())
     if options.train_ours:
-        return train_ours(split, Path(options.train_ours[0]), json.loads(options.train_ours[1]))
+        folder, settings = options.train_ours
+        return train_ours(split, Path(folder), json.loads(settings), learnt_from(split, options.learn_from))
     words = [word for word in sys.argv[1:] if word != "--out" and word != str(options.out)]
     results: dict[str, Any] = {
         "command": " ".join(["python -m benchmarks.parity", *words]),
@@ -222,14 +232,18 @@ def against_rectools(
     python = python_of("rectools")
     folder.mkdir(parents=True)
     for name, part in (
-        ("train", split.train.interactions),
+        ("train", learnt_from(split, options.learn_from).interactions),
         ("known", split.before_test),
         ("test", split.test),
     ):
         ordered = split.train.with_interactions(part).ordered[["user_id", "item_id"]]
         ordered.assign(order=np.arange(len(ordered))).to_csv(folder / f"{name}.csv", index=False)
     found: dict[str, Any] = {
-        "settings": {"rectools": {**RECTOOLS, "epochs": options.epochs}, "ours": {**OURS, **options.settings}}
+        "learn_from": LEARN_FROM[options.learn_from],
+        "settings": {
+            "rectools": {**RECTOOLS, **options.peer_settings, "epochs": options.epochs},
+            "ours": {**OURS, **options.settings},
+        },
     }
     theirs: list[dict[str, Any]] = []
     ours: list[dict[str, Any]] = []
@@ -239,7 +253,8 @@ def against_rectools(
     # in turns, so that a machine that grows slower or faster does so for both
     for turn in range(max(len(options.peer_seeds), len(options.seeds))):
         for seed in options.peer_seeds[turn : turn + 1]:
-            job = {"settings": RECTOOLS, "seed": seed, "epochs": options.epochs, "k": 10}
+            given = {**RECTOOLS, **options.peer_settings}
+            job = {"settings": given, "seed": seed, "epochs": options.epochs, "k": 10}
             (folder / "job.json").write_text(json.dumps(job))
             said = ask([str(python), "-W", "ignore", str(PEERS / "run_rectools.py"), str(folder)], "RecTools")
             found["versions"] = {"rectools": said.pop("versions")}
@@ -252,7 +267,8 @@ def against_rectools(
             target = folder / f"ours-{seed}"
             target.mkdir()
             settings = json.dumps({**OURS, **options.settings, "seed": seed})
-            command = [sys.executable, "-m", "benchmarks.parity", "--train-ours", str(target), settings]
+            command = [sys.executable, "-m", "benchmarks.parity", "--learn-from", options.learn_from]
+            command += ["--train-ours", str(target), settings]
             said = ask(command, "our SASRec")
             with np.load(target / "scores.npz") as stored:
                 measured = evaluate_scores(stored["scores"], split, label="SASRec")
@@ -319,7 +335,12 @@ def peer_lists(path: Path, split: Split) -> list[list[object]]:
     ]
 
 
-def train_ours(split: Split, folder: Path, settings: dict[str, Any]) -> int:
+def learnt_from(split: Split, parts: str) -> Dataset:
+    """Return the data that both train on: the training part, or all that is known before the test."""
+    return split.train if parts == "train" else split.train.with_interactions(split.before_test)
+
+
+def train_ours(split: Split, folder: Path, settings: dict[str, Any], data: Dataset) -> int:
     """Train our SASRec, keep the scores, and say what it reached after each epoch: the child's side of a run."""
     from instructrec.backend import quiet_keras
     from instructrec.models.sasrec import SASRec
@@ -339,7 +360,7 @@ def train_ours(split: Split, folder: Path, settings: dict[str, Any]) -> int:
         measuring += clocks() - now
 
     model = SASRec(**settings)
-    model.fit(split.train, on_epoch=after)
+    model.fit(data, on_epoch=after)
     seconds, cpu_seconds = (clocks() - started - measuring).tolist()
     requests = split.requests("test")
     scores = np.array(model.score(requests.histories))
