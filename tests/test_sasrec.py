@@ -117,8 +117,13 @@ def test_a_request_is_scored_alike_alone_and_among_others(fitted):
     assert fitted.score([[1]])[0] == pytest.approx(among[1], abs=1e-5)
 
 
-def test_a_newcomer_gets_numbers(fitted):
-    assert np.isfinite(fitted.score([[]])).all()
+def test_a_newcomer_gets_the_best_sellers(fitted, tmp_path):
+    met = fitted.dataset.interactions.groupby("item_id")["user_id"].nunique()
+    expected = met.reindex(fitted.dataset.items["item_id"], fill_value=0).to_numpy()
+    for model in (fitted, SASRec.load(fitted.save(tmp_path / "model"))):
+        scores = model.score([[1], [], [2, 3]])
+        assert scores[1] == pytest.approx(expected)
+        assert not np.allclose(scores[0], expected)
 
 
 def test_the_future_is_hidden_in_training(fitted):

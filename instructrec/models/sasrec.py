@@ -41,6 +41,9 @@ class SASRec(NextItemModel):
     of the truncated singular value decomposition X' = U S V^T, so that e_i · e_j begins as the cosine of item kNN;
     scaled to a mean square length of 1.
 
+    No place of training asks for a user's first item, so a request without history is ranked by how many users met
+    each item.
+
     Source: Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018, arXiv:1808.09781, which trains by
     binary cross-entropy; with softmax over all items after Klenitskiy and Vasilev, "Turning dross into gold loss",
     RecSys 2023, arXiv:2309.07602. Derived in chapter `baselines`.
@@ -48,6 +51,7 @@ class SASRec(NextItemModel):
 
     name = "sasrec"
     weights: list[np.ndarray]
+    counts: np.ndarray
 
     def __init__(
         self,
@@ -129,6 +133,8 @@ class SASRec(NextItemModel):
             raise InputError(
                 f"data set {dataset.name!r} holds no user with two events; {self.name} learns from the next one"
             )
+        met = dataset.interactions[["user_id", "item_id"]].drop_duplicates()["item_id"]
+        self.counts = np.bincount(dataset.item_columns(met), minlength=dataset.n_items).astype(np.float32)
         keras = seeded_keras(settings["seed"])
         self._encoder = build_encoder(dataset.n_items, settings)
         if settings["start"] == "svd":
@@ -182,14 +188,16 @@ class SASRec(NextItemModel):
             or [np.zeros((0, self.settings["embedding_size"]), dtype=np.float32)]
         )
         table = np.asarray(encoder.get_layer("item_embedding").embeddings)
-        return hidden @ table[1:].T
+        newcomer = np.array([len(history) == 0 for history in histories], dtype=bool)
+        return np.where(newcomer[:, None], self.counts, hidden @ table[1:].T)
 
     # -- saving ------------------------------------------------------------------------------------------------
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {f"{number:03d}": weight for number, weight in enumerate(self.weights)}
+        return {"counts": self.counts} | {f"{n:03d}": weight for n, weight in enumerate(self.weights)}
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.counts = arrays.pop("counts")
         self.weights = [arrays[name] for name in sorted(arrays)]
 
 
