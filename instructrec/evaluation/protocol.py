@@ -248,10 +248,11 @@ def evaluate_lists(
 
     Args:
         lists: For each request of `split.requests(part)` the item ids that the user is shown, best first; a list may be
-            short or empty.
+            short or empty, and if all are empty every metric is 0.
         split: The data in three parts.
         part: "valid" or "test".
-        ks: List lengths of the metrics, none above the longest list.
+        ks: List lengths of the metrics. One above the longest list is accepted only where each list of that length
+            holds all that its user has not seen: any other was cut off there, and what would follow is not known.
         metrics: Names from `evaluation.METRICS`.
         list_length: Length of `Evaluation.lists`, at least 1.
         label: Name for tables.
@@ -260,7 +261,7 @@ def evaluate_lists(
         An `Evaluation`.
 
     Raises:
-        InputError: Not one list a request; lists shorter than a k; or an item that is unknown, listed twice or in the
+        InputError: Not one list a request; lists cut off before a k; or an item that is unknown, listed twice or in the
             history: it names the label, the request's user and the item.
     """
     requests = _check(split, part, ks, metrics, (everything(),))
@@ -270,7 +271,9 @@ def evaluate_lists(
         raise InputError(f"{label} has {len(lists)} lists for {len(requests)} requests; give one each")
     given = [list(one) for one in lists]
     longest = max(map(len, given))
-    if max(ks) > longest and longest < split.train.n_items:
+    n_candidates = [split.train.n_items - len(set(history)) for history in requests.histories]
+    cut = any(len(one) == longest < n for one, n in zip(given, n_candidates, strict=True))
+    if max(ks) > longest > 0 and cut:
         raise InputError(
             f"{label} has lists of at most {longest} items; metrics at {max(ks)} need longer ones"
         )
@@ -301,7 +304,6 @@ def evaluate_lists(
     rows = np.repeat(np.arange(len(requests)), np.diff(bounds))
     same = columns[rows] == wanted[:, None]
     ranks = np.where(same.any(axis=1), same.argmax(axis=1) + 1, 0)
-    n_candidates = [split.train.n_items - len(set(history)) for history in requests.histories]
     parts = [ranks[low:high] for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
     found_ranks = TargetRanks.from_lists([part.tolist() for part in parts], n_candidates)
     protocol = f"{split.protocol}, {part}, {WHOLE_CATALOGUE}"
