@@ -95,6 +95,78 @@ def test_a_paired_difference_sees_what_two_intervals_cannot():
         ev.paired_difference([1, 2], [1])
 
 
+def test_one_user_leaves_no_interval():
+    for found in (
+        ev.bootstrap_interval([0.5]),
+        ev.seeds_interval([[0.25], [0.75]]),
+        ev.seeds_difference([[0.5], [1.5]], [[0.5]]),
+        ev.paired_difference([0.75], [0.25]),
+    ):
+        assert str(found) == "0.500 [nan, nan]"
+    assert str(ev.bootstrap_interval([0.5, 0.5])) == "0.500 [0.500, 0.500]"
+
+
+def figures(name, values):
+    """A model of which each user's value is known."""
+    return ev.Evaluation(name, pd.DataFrame({"user_id": range(len(values)), "m": values}), "here")
+
+
+def test_with_one_user_nothing_differs():
+    table = ev.compare_with(figures("base", [0.25]), [figures("other", [0.75])], "m")
+    assert table.loc["other"].tolist() == ["0.500 [nan, nan]", "no"]
+    assert ev.bare_differences(table) == []
+    (pair,) = ev.all_pairs([figures("base", [0.25]), figures("other", [0.75])], "m")
+    assert (pair.p, pair.told_apart, str(pair.difference)) == (1.0, False, "0.500 [nan, nan]")
+    assert ev.compare([figures("base", [0.25])]).loc["base", "m"] == "0.250 [nan, nan]"
+
+
+def test_whether_a_model_differs_is_corrected_for_how_many_are_asked():
+    rng = np.random.default_rng(0)
+    base = figures("base", rng.random(80))
+    own = base.per_user["m"]
+    noise = rng.normal(0, 0.1, 80)
+    barely = figures("barely", own + noise - noise.mean() + 0.027)
+    others = [figures(f"same {n}", own + rng.normal(0, 0.1, 80)) for n in range(9)]
+    alone = ev.compare_with(base, [barely], "m")
+    among = ev.compare_with(base, [*others, barely, figures("far", own + noise + 0.2)], "m")
+    p = ev.randomisation_test(barely.per_user["m"], own)
+    assert 0.005 < p < 0.05
+    assert ev.paired_difference(barely.per_user["m"], own).low > 0
+    assert alone.loc["barely", "differs"] == "yes"
+    assert among.loc["barely", "differs"] == "no"
+    assert among.loc["far", "differs"] == "yes"
+    assert among.loc["barely", "m minus base"] == alone.loc["barely", "m minus base"]
+    assert among.columns.tolist() == ["m minus base", "differs"]
+    assert among.index.tolist() == [*(f"same {n}" for n in range(9)), "barely", "far"]
+    with pytest.raises(InputError, match="other was not measured by 'm'"):
+        ev.compare_with(base, [ev.Evaluation("other", base.per_user[["user_id"]], "here")], "m")
+
+
+def test_a_pair_of_several_seeds_has_an_interval_for_users_and_seeds():
+    rng = np.random.default_rng(1)
+    users = rng.random(150)
+    nets = {
+        name: [figures(name, users + lead + 0.1 * luck + rng.normal(0, 0.05, 150)) for luck in (-1, 0, 1)]
+        for name, lead in (("net", 0.05), ("other net", 0.0))
+    }
+    alone = figures("knn", users - 0.02 + rng.normal(0, 0.05, 150))
+    pairs = ev.all_pairs([nets["net"], nets["other net"], alone, [figures("ease", users)]], "m", seed=2)
+    assert len(pairs) == 6
+    seeds = {**nets, "knn": [alone], "ease": [figures("ease", users)]}
+    for pair in pairs:
+        expected = ev.difference_over_seeds(seeds[pair.first], seeds[pair.second], "m", seed=2)
+        assert pair.difference == pytest.approx(expected, abs=1e-12)
+        means = [ev.seed_mean(seeds[name]).per_user["m"] for name in pair[:2]]
+        assert pair.p == ev.randomisation_test(*means, seed=2)
+        if {pair.first, pair.second} & set(nets):  # over users alone every one of these is narrow
+            over_users = ev.paired_difference(*means, seed=2)
+            assert pair.difference.low < over_users.low - 0.05 < over_users.high + 0.05 < pair.difference.high
+    table = ev.compare_all([nets["net"], nets["other net"], alone, figures("ease", users)], "m", seed=2)
+    assert table["m difference"].tolist() == [str(pair.difference) for pair in pairs]
+    with pytest.raises(InputError, match="seeds of one model are named 'net' and 'other net'"):
+        ev.all_pairs([[nets["net"][0], nets["other net"][0]], alone], "m")
+
+
 class Oracle(Recommender):
     """Scores item j by j, or as told."""
 
@@ -141,6 +213,41 @@ def test_full_ranking_leaves_the_history_out_and_finds_the_target(world):
     assert worst.per_user["HR@5"].tolist() == [1] * 5
 
 
+def test_complete_lists_of_a_small_catalogue_are_measured_at_any_k(world):
+    everything = [[7, 6, 5, 4, 3]] * 5  # all that is not in the history of three
+    found = ev.evaluate_lists(everything, world, ks=(1, 10), metrics=list(ev.METRICS))
+    own = ev.evaluate(Oracle().fit(world.train), world, ks=(1, 10), metrics=list(ev.METRICS))
+    pd.testing.assert_frame_equal(found.per_user, own.per_user)
+    assert found.lists.shape == (5, 10)
+    # Some lists may end early where the longest holds all that there is.
+    assert ev.evaluate_lists([*everything[1:], [6]], world).per_user["HR@10"].tolist() == [1, 1, 1, 1, 0]
+    cut = [[7, 6, 5, 4]] * 5
+    with pytest.raises(InputError, match="lists of at most 4 items; metrics at 10 need longer ones"):
+        ev.evaluate_lists(cut, world)
+    assert ev.evaluate_lists(cut, world, ks=(4,)).per_user["HR@4"].tolist() == [1] * 5
+
+
+def test_one_complete_list_does_not_excuse_the_lists_that_were_cut_off():
+    """One user has seen all but two items; the lists of the others end at two as well, with more left to show."""
+    rows = [(0, i, 5.0, i) for i in range(7)] + [
+        (u, i, 5.0, t) for u in range(1, 5) for t, i in enumerate([0, 1, 7])
+    ]
+    interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "rating", "timestamp"])
+    items = pd.DataFrame({"item_id": range(8), "title": [f"t{i}" for i in range(8)], "categories": [()] * 8})
+    split = leave_last_out(Dataset("w", pd.DataFrame({"user_id": range(5)}), items, interactions))
+    assert split.requests("test").user_ids[-1] == 0
+    with pytest.raises(InputError, match="at most 2 items"):
+        ev.evaluate_lists([*[[7, 6]] * 4, [6, 7]], split)
+    assert ev.evaluate_lists([*[[7]] * 4, [6, 7]], split).per_user["HR@10"].tolist() == [1] * 5
+
+
+def test_lists_that_are_all_empty_find_nothing(world):
+    found = ev.evaluate_lists([[]] * 5, world, metrics=list(ev.METRICS))
+    assert (found.per_user.drop(columns="user_id") == 0).all(axis=None)
+    assert (found.lists == -1).all()
+    assert found.ranks.to_lists() == [[0]] * 5
+
+
 def test_samples_hold_the_target_and_that_many_negatives_and_depend_on_the_seed_only(world):
     from instructrec.evaluation.protocol import candidate_mask
 
@@ -179,7 +286,8 @@ def test_tables_give_intervals_and_refuse_other_requests(world):
     )
     table = ev.compare([good, bad])
     assert table.loc["up", "HR@10"] == "1.000 [1.000, 1.000]"
-    assert ev.compare_with(bad, [good], "NDCG@10").loc["up", "differs"] == "yes"
+    # five users who agree: no more than 2 of 2^5 orders of signs, so that p is at least 0.0625
+    assert ev.compare_with(bad, [good], "NDCG@10").loc["up"].tolist() == ["0.613 [0.613, 0.613]", "no"]
     with pytest.raises(InputError):
         ev.compare([good, ev.evaluate(model, world, n_negatives=2)])
 

@@ -1,9 +1,11 @@
 """Tables and figures of a results file: right numbers, no difference without its interval, files that are whole."""
 
+import itertools
 import json
 import re
 import tomllib
 from importlib.resources import files
+from time import perf_counter
 
 import matplotlib
 
@@ -19,7 +21,17 @@ from scipy.stats import kendalltau
 from instructrec import cli, plotting
 from instructrec.datasets.readers import from_csv
 from instructrec.errors import InputError
-from instructrec.evaluation import bare_differences, bootstrap_interval, evaluate
+from instructrec.evaluation import (
+    bare_differences,
+    bootstrap_interval,
+    difference_over_seeds,
+    evaluate,
+    paired_difference,
+    randomisation_test,
+    seed_mean,
+    seeds_difference,
+)
+from instructrec.evaluation.intervals import seeds_differences
 from instructrec.evaluation.laboratory import Entry, run
 from instructrec.evaluation.paper import chance, paper_figures, paper_metrics, paper_tasks
 from instructrec.evaluation.report import kendall_tau, markdown, report
@@ -131,6 +143,45 @@ def test_a_model_of_several_seeds_counts_with_their_mean(results, made):
     assert both > row["of users alone high"] - row["of users alone low"]
 
 
+def test_a_pair_of_several_seeds_has_an_interval_for_users_and_seeds(results, made):
+    found = Results.load(results)
+    seeds = {
+        label: [
+            found.evaluation(label, "leave-last-out", seed=seed)
+            for seed in found.seeds(label, "leave-last-out")
+        ]
+        for label in found.labels("leave-last-out")
+    }
+    assert {label: len(one) for label, one in seeds.items()} == {"guess": 3, "popular": 1, "neighbours": 1}
+    numbers, name = made.numbers["pairs-leave-last-out"], "NDCG@10 difference"
+    assert len(numbers) == 3
+    for (first, second), row in numbers.iterrows():
+        expected = difference_over_seeds(seeds[first], seeds[second], "NDCG@10")
+        assert row[[name, f"{name} low", f"{name} high"]].tolist() == pytest.approx(expected, abs=1e-12)
+        means = [seed_mean(seeds[label]).per_user["NDCG@10"] for label in (first, second)]
+        assert row["p"] == randomisation_test(*means)
+        over_users = paired_difference(*means)
+        assert (row[f"{name} low"] == pytest.approx(over_users.low, abs=1e-6)) == (
+            "guess" not in (first, second)
+        )
+    caption = made.captions["pairs-leave-last-out"]
+    assert "with several seeds over users and seeds" in caption
+    assert "conditional on the seeds trained" in caption
+    assert list(made.tables["pairs-leave-last-out"]) == [name, "p", "p (Holm)", "told apart"]
+
+
+def test_pairs_of_many_models_of_three_seeds_take_a_moment():
+    rng = np.random.default_rng(0)
+    models = [rng.random((3, 943)) for _ in range(12)]
+    pairs = list(itertools.combinations(range(12), 2))
+    began = perf_counter()
+    found = seeds_differences(models, pairs)
+    assert perf_counter() - began < 3
+    assert found[-1] == pytest.approx(seeds_difference(models[10], models[11]), abs=1e-12)
+    with pytest.raises(InputError, match="943 users against 900"):
+        seeds_differences([models[0], models[1][:, :900]], [(0, 1)])
+
+
 def test_figures_beyond_accuracy_come_from_the_lists(results, made):
     lists = Results.load(results).run("popular", "leave-last-out").lists
     row = made.numbers["beyond-accuracy-leave-last-out"].loc["popular"]
@@ -172,8 +223,13 @@ def test_the_papers_rows_stand_beside_and_are_named_as_such(made):
         made.numbers["as-in-the-paper-random-10-leave-last-out"].loc[("InstructRec", "paper"), "HR@1"]
         == 0.6947
     )
-    assert ("chance", "here") in made.tables["as-in-the-paper-random-10-leave-last-out"].index
-    assert ("chance", "here") not in made.tables["as-in-the-paper-hard-10-popular-leave-last-out"].index
+    for name in PAPER:  # one of ten, whoever chose the other nine
+        numbers = made.numbers[f"{name}-leave-last-out"]
+        assert numbers.loc[("chance", "here"), list(paper_metrics())].tolist() == [
+            chance(metric, 10) for metric in paper_metrics()
+        ]
+        places = list(numbers.index.get_level_values("from"))
+        assert numbers.index[places.index("paper") - 1] == ("chance", "here")
 
 
 def test_the_papers_figures_are_whole_and_of_one_kind():

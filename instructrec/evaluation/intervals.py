@@ -25,8 +25,8 @@ class Interval(NamedTuple):
 
     Attributes:
         mean: The mean of the values.
-        low: Lower end.
-        high: Upper end.
+        low: Lower end; NaN where one user alone was measured, who tells nothing of others.
+        high: Upper end, likewise.
     """
 
     mean: float
@@ -41,6 +41,9 @@ def bootstrap_interval(
     values: ArrayLike, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0
 ) -> Interval:
     """Return the mean of a value a user and its percentile bootstrap interval (Efron, 1979).
+
+    One user drawn again and again is always the same one: such an interval would be of width zero, the surest of all.
+    Its ends are NaN instead, and it reads "0.500 [nan, nan]".
 
     Args:
         values: One value a user, shape (n_users,), such as NDCG@10.
@@ -57,6 +60,8 @@ def bootstrap_interval(
         raise InputError(
             f"values of shape {array.shape} for an interval; a list of at least one number is accepted"
         )
+    if array.size < 2:
+        return Interval(float(array.mean()), np.nan, np.nan)
     blocks = _draws(seed, array.size, n_resamples)
     means = np.concatenate([array.take(drawn).mean(axis=1) for drawn in blocks])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -66,7 +71,7 @@ def bootstrap_interval(
 def paired_difference(
     first: ArrayLike, second: ArrayLike, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Return the mean of `first` - `second`, user by user, with its bootstrap interval.
+    """Return the mean of `first` - `second`, user by user, with its bootstrap interval (NaN ends for one user).
 
     Args:
         first: One value a user, shape (n_users,).
@@ -103,7 +108,7 @@ def seeds_interval(
 
     Simulated with three seeds or more, it covers the truth 93 to 97 times of 100 whoever decides, users or seeds; with
     two seeds that alone decide, 88 times. One seed leaves nothing to resample: the interval is `bootstrap_interval` of
-    its users and covers no other seed.
+    its users and covers no other seed. One user leaves nothing either, and the ends are NaN.
 
     Derived in chapter `evaluation`.
 
@@ -117,7 +122,7 @@ def seeds_interval(
         InputError: No value, seeds of unequally many users, a value that is not a number, a coverage outside (0, 1),
             or no resample.
     """
-    return _crossed([_seeds_by_users(values)], [1.0], confidence, n_resamples, seed)
+    return _crossed([_seeds_by_users(values)], [[(0, 1.0)]], confidence, n_resamples, seed)[0]
 
 
 def seeds_difference(
@@ -138,42 +143,95 @@ def seeds_difference(
     Raises:
         InputError: As `seeds_interval`, or the two are of unequally many users.
     """
-    a, b = _seeds_by_users(first), _seeds_by_users(second)
-    if a.shape[1] != b.shape[1]:
-        raise InputError(
-            f"{a.shape[1]} users against {b.shape[1]}; a paired difference needs the same users in both"
-        )
-    return _crossed([a, b], [1.0, -1.0], confidence, n_resamples, seed)
+    return seeds_differences([first, second], [(0, 1)], confidence, n_resamples, seed)[0]
+
+
+def seeds_differences(
+    models: Sequence[ArrayLike],
+    pairs: Sequence[tuple[int, int]],
+    confidence: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> list[Interval]:
+    """Return `seeds_difference` of many pairs of models; users are drawn once for all, so that many cost little more.
+
+    Args:
+        models: For each model one value for each seed and user, shape (n_seeds, n_users); the number of seeds may
+            differ from model to model.
+        pairs: Places in `models` of the first and the second of each difference.
+        confidence: Coverage of each interval, in (0, 1).
+        n_resamples: How often seeds and users are drawn anew.
+        seed: Seed of the draws.
+
+    Raises:
+        InputError: As `seeds_difference`.
+    """
+    arrays = [_seeds_by_users(one) for one in models]
+    for other in arrays[1:]:
+        if other.shape[1] != arrays[0].shape[1]:
+            raise InputError(
+                f"{arrays[0].shape[1]} users against {other.shape[1]}; a paired difference needs the same users in both"
+            )
+    return _crossed(arrays, [[(a, 1.0), (b, -1.0)] for a, b in pairs], confidence, n_resamples, seed)
 
 
 def _crossed(
-    models: Sequence[np.ndarray], signs: Sequence[float], confidence: float, n_resamples: int, seed: int
-) -> Interval:
-    """The mean of the signed sum of models, each (n_seeds, n_users); users resampled together, seeds apart."""
+    models: Sequence[np.ndarray],
+    sums: Sequence[Sequence[tuple[int, float]]],
+    confidence: float,
+    n_resamples: int,
+    seed: int,
+) -> list[Interval]:
+    """Means of signed sums of models, each (n_seeds, n_users); users are resampled together, seeds apart.
+
+    A sum is given by the places of its models and their signs.
+    """
     _check_settings(confidence, n_resamples)
     n_users = models[0].shape[1]
-    by_user = sum(sign * model.mean(axis=0) for model, sign in zip(models, signs, strict=True))
-    several = [(model, sign) for model, sign in zip(models, signs, strict=True) if len(model) > 1]
-    if not several:
-        return bootstrap_interval(by_user, confidence, n_resamples, seed)
-    columns, weights = [by_user[:, None]], [np.ones((n_resamples, 1))]
-    # A stream beside that of the users: the users drawn are those of `bootstrap_interval`.
-    rng = np.random.default_rng([seed, 1])
-    from_users = by_user.var(ddof=1) / n_users if n_users > 1 else 0.0
-    variances, freedoms = [from_users], [n_users - 1]
-    for model, sign in several:
-        n_seeds = len(model)
-        deviation = (model - model.mean(axis=0)) * np.sqrt(n_seeds / (n_seeds - 1))
-        columns.append(sign * deviation.T)
-        weights.append(rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n_resamples) / n_seeds)
-        variances.append(model.mean(axis=1).var(ddof=1) / n_seeds)
-        freedoms.append(n_seeds - 1)
-    table, weight = np.concatenate(columns, axis=1), np.concatenate(weights, axis=1)
-    means = np.concatenate([_counts(drawn, n_users) @ table for drawn in _draws(seed, n_users, n_resamples)])
-    means = (means * weight).sum(axis=1) / n_users
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    mean, wider = float(by_user.mean()), _student_over_normal(variances, freedoms, confidence)
-    return Interval(mean, mean + wider * float(low - mean), mean + wider * float(high - mean))
+    means = [model.mean(axis=0) for model in models]
+    by_user = [np.sum([sign * means[place] for place, sign in one], axis=0) for one in sums]
+    if n_users < 2:
+        return [Interval(float(one.mean()), np.nan, np.nan) for one in by_user]
+    several = sorted({place for one in sums for place, _ in one if len(models[place]) > 1})
+    wide = [number for number, one in enumerate(sums) if any(place in several for place, _ in one)]
+    if wide:
+        table = [by_user[number][:, None] for number in wide] + [_deviations(models[n]).T for n in several]
+        columns = np.concatenate(table, axis=1)
+        drawn = np.concatenate(
+            [_counts(rows, n_users) @ columns for rows in _draws(seed, n_users, n_resamples)]
+        )
+        parts = np.split(drawn, np.cumsum([one.shape[1] for one in table])[:-1], axis=1)
+        of_sum, of_model = (
+            dict(zip(wide, parts, strict=False)),
+            dict(zip(several, parts[len(wide) :], strict=True)),
+        )
+    found = []
+    for number, (one, values) in enumerate(zip(sums, by_user, strict=True)):
+        if number not in wide:
+            found.append(bootstrap_interval(values, confidence, n_resamples, seed))
+            continue
+        # A stream beside that of the users: the users drawn are those of `bootstrap_interval`.
+        rng = np.random.default_rng([seed, 1])
+        total = of_sum[number][:, 0]
+        variances, freedoms = [values.var(ddof=1) / n_users], [n_users - 1]
+        for place, sign in one:
+            if place not in several:
+                continue
+            n_seeds = len(models[place])
+            weights = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n_resamples) / n_seeds
+            total = total + sign * (of_model[place] * weights).sum(axis=1)
+            variances.append(models[place].mean(axis=1).var(ddof=1) / n_seeds)
+            freedoms.append(n_seeds - 1)
+        low, high = np.quantile(total / n_users, [(1 - confidence) / 2, (1 + confidence) / 2])
+        mean, wider = float(values.mean()), _student_over_normal(variances, freedoms, confidence)
+        found.append(Interval(mean, mean + wider * float(low - mean), mean + wider * float(high - mean)))
+    return found
+
+
+def _deviations(model: np.ndarray) -> np.ndarray:
+    """How far each seed lies from the mean over seeds, grown by what a handful of seeds shows too little of."""
+    n_seeds = len(model)
+    return (model - model.mean(axis=0)) * np.sqrt(n_seeds / (n_seeds - 1))
 
 
 def _student_over_normal(variances: Sequence[float], freedoms: Sequence[int], confidence: float) -> float:

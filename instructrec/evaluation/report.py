@@ -1,7 +1,9 @@
 """Tables and figures of a comparison, all made from one results file by one call.
 
 Derived in chapter `evaluation`. Every mean stands with its interval, every difference too. A model of several seeds
-counts with the mean over its seeds, and its interval covers users and seeds.
+counts with the mean over its seeds, and intervals of it and of its differences cover users and seeds. The randomisation
+tests compare each user's mean over the seeds: they are conditional on the seeds trained, and so is the interval of
+Kendall's tau.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from instructrec.evaluation.paper import chance, paper_figures, paper_metrics
 from instructrec.evaluation.protocol import Evaluation
 from instructrec.evaluation.ranking import METRICS
 from instructrec.evaluation.results import WHOLE, Results, Run
-from instructrec.evaluation.tables import Pair, all_pairs, seed_mean
+from instructrec.evaluation.tables import Pair, all_pairs
 from instructrec.files import atomic_directory, atomic_write
 from instructrec.split import SPLITS
 
@@ -38,7 +40,7 @@ _WIDTH = 4.8  # inches: half of the pixels are left on a phone, so letters must 
 _KS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50)
 _PAPER = {
     "random-10": (r"9 random negatives", "sequential", 10),
-    "hard-10": (r"9 hard negatives by .+", "hard negatives", None),
+    "hard-10": (r"9 hard negatives by .+", "hard negatives", 10),
     "random-100": (r"99 random negatives", "100 candidates, P1 and I1", 100),
 }
 
@@ -242,16 +244,14 @@ class _Bench:
             self._intervals[key] = seeds_interval(self.values(*key), seed=self.seed)
         return self._intervals[key]
 
-    def evaluations(self, against: str) -> list[Evaluation]:
-        """Return the models' evaluations, each the mean over its seeds."""
+    def evaluations(self, against: str) -> list[list[Evaluation]]:
+        """Return the models' evaluations, for each model one a seed."""
         options: dict[str, Any] = {"ks": (K,), "metrics": (self.measure,), "part": self.part}
         return [
-            seed_mean(
-                [
-                    self.results.evaluation(label, self.protocol, against, run.seed, **options)
-                    for run in self.runs(label)
-                ]
-            )
+            [
+                self.results.evaluation(label, self.protocol, against, run.seed, **options)
+                for run in self.runs(label)
+            ]
             for label in self.labels
         ]
 
@@ -363,9 +363,10 @@ def _pairs(bench: _Bench) -> Table | None:
     )
     return (
         "pairs",
-        f"Every pair of models on {bench.where}: paired difference [95% interval over users], p of the paired "
-        "randomisation test, and p after Holm's correction for all pairs; told apart where that is below 0.05. A model "
-        "of several seeds counts with each user's mean over them.",
+        f"Every pair of models on {bench.where}: paired difference [95% interval over users; with several seeds over "
+        "users and seeds], p of the paired randomisation test, and p after Holm's correction for all pairs; told apart "
+        "where that is below 0.05. A model of several seeds is tested by each user's mean over them: the test is "
+        "conditional on the seeds trained, the interval is not.",
         table,
     )
 
@@ -469,8 +470,7 @@ def _as_in_the_paper(bench: _Bench) -> Iterator[Table]:
                 (label, "here"): {metric: bench.interval(label, metric, name) for metric in metrics}
                 for label in labels
             }
-            if n is not None:
-                rows[("chance", "here")] = {metric: chance(metric, n) for metric in metrics}
+            rows[("chance", "here")] = {metric: chance(metric, n) for metric in metrics}
             for _, row in theirs.iterrows():
                 rows[(row["model"], "paper")] = {metric: float(row[metric]) for metric in metrics}
             table = pd.DataFrame.from_dict(rows, orient="index", columns=metrics)

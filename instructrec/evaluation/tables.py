@@ -16,6 +16,7 @@ from instructrec.evaluation.intervals import (
     bootstrap_interval,
     paired_difference,
     seeds_difference,
+    seeds_differences,
     seeds_interval,
 )
 from instructrec.evaluation.protocol import Evaluation
@@ -28,8 +29,10 @@ class Pair(NamedTuple):
     Attributes:
         first: Name of the model with the higher mean (of equal ones, the one that came first).
         second: Name of the other.
-        difference: Mean of first minus second, user by user, with its bootstrap interval.
-        p: Of the paired randomisation test.
+        difference: Mean of first minus second, user by user, with its bootstrap interval: for other users, and for
+            other seeds of a model that was given with several.
+        p: Of the paired randomisation test on each user's mean over the seeds; it takes the seeds that were trained as
+            given.
         p_holm: The same, corrected for all pairs that were tested together.
         told_apart: Whether `p_holm` is below the level.
     """
@@ -63,13 +66,21 @@ def compare(evaluations: Sequence[Evaluation], seed: int = 0) -> pd.DataFrame:
 
 
 def compare_with(base: Evaluation, others: Sequence[Evaluation], metric: str, seed: int = 0) -> pd.DataFrame:
-    """Return each model's paired difference from a base model, with its interval and whether it excludes zero.
+    """Return each model's paired difference from a base model, with its interval and whether the two differ.
+
+    The interval is of one difference by itself. Whether it "differs" is asked once for each of the others, so that
+    comes from the paired randomisation test with Holm's correction for all of them: "yes" where the corrected p-value
+    is below 0.05. Of many models one may have an interval that excludes zero and not differ; and with fewer than six
+    users nothing can differ, since no order of so few signs is rare enough.
 
     Args:
         base: The model to compare with.
         others: Figures of other models on the same requests.
         metric: A column of the evaluations, such as "NDCG@10".
-        seed: Seed of the bootstrap.
+        seed: Seed of the bootstrap and of the permutations.
+
+    Returns:
+        A row a model, in the order given; columns "METRIC minus BASE" as "mean [low, high]" and "differs" as yes or no.
 
     Raises:
         InputError: The evaluations are of different requests, lack the metric, or two of the others have one name.
@@ -78,19 +89,24 @@ def compare_with(base: Evaluation, others: Sequence[Evaluation], metric: str, se
     _check_names(others)
     if metric not in base.metrics:
         raise InputError(f"unknown metric {metric!r}; accepted: {', '.join(base.metrics)}")
-    rows = {}
     for one in others:
-        interval = paired_difference(one.per_user[metric], base.per_user[metric], seed=seed)
-        told_apart = interval.low > 0 or interval.high < 0
-        rows[one.model] = {
-            f"{metric} minus {base.model}": str(interval),
-            "differs": "yes" if told_apart else "no",
+        _check_metric(one, metric)
+    if not others:
+        return pd.DataFrame({}).T.rename_axis("model")
+    values = [one.per_user[metric].to_numpy(dtype=float) for one in (base, *others)]
+    p_values = holm(sign_flip_p_values(np.column_stack([one - values[0] for one in values[1:]]), seed=seed))
+    rows = {
+        one.model: {
+            f"{metric} minus {base.model}": str(paired_difference(own, values[0], seed=seed)),
+            "differs": "yes" if p < 0.05 else "no",
         }
+        for one, own, p in zip(others, values[1:], p_values, strict=True)
+    }
     return pd.DataFrame(rows).T.rename_axis("model")
 
 
 def all_pairs(
-    evaluations: Sequence[Evaluation],
+    evaluations: Sequence[Evaluation | Sequence[Evaluation]],
     metric: str,
     seed: int = 0,
     level: float = 0.05,
@@ -99,10 +115,16 @@ def all_pairs(
     """Return every pair of models, tested by randomisation and corrected for the number of pairs (Holm, 1979).
 
     The interval is of one pair by itself; whether two models are told apart is up to the corrected p-value, so of many
-    pairs one whose interval excludes zero may still not be told apart. Derived in chapter `evaluation`.
+    pairs one whose interval excludes zero may still not be told apart.
+
+    A model with chance may be given with several seeds. Its intervals then cover users and seeds, as those of
+    `difference_over_seeds`. The test compares each user's means over the seeds and flips the signs of users alone: it
+    is conditional on the seeds trained and says nothing of others, so that two models may be told apart whose interval
+    holds zero. Derived in chapter `evaluation`.
 
     Args:
-        evaluations: Figures of at least two models on the same requests.
+        evaluations: Figures of at least two models on the same requests; for each model its evaluation, or a list of
+            them, one a seed and all of one name.
         metric: A column of the evaluations, such as "NDCG@10".
         seed: Seed of the bootstrap and of the permutations.
         level: Chance, in (0, 1), that any of the pairs is told apart where no pair differs.
@@ -112,34 +134,32 @@ def all_pairs(
         A `Pair` for each two models, in the order of the evaluations sorted by falling mean.
 
     Raises:
-        InputError: Fewer than two evaluations, evaluations of different requests, two of one name, a metric that one
-            lacks, a level outside (0, 1), or no permutation.
+        InputError: Fewer than two models, evaluations of different requests, two models of one name or one of several,
+            a metric that one lacks, a level outside (0, 1), or no permutation.
     """
     if not 0 < level < 1:
         raise InputError(f"level is {level!r}; a number between 0 and 1 is accepted")
-    _check_same_requests(evaluations)
-    _check_names(evaluations)
-    if len(evaluations) < 2:
-        raise InputError(f"evaluations holds only {evaluations[0].model!r}; a pair needs at least two")
-    for one in evaluations:
-        _check_metric(one, metric)
-    values = {one.model: one.per_user[metric].to_numpy(dtype=float) for one in evaluations}
-    best_first = sorted(values, key=lambda name: -values[name].mean())
+    groups = [[one] if isinstance(one, Evaluation) else one for one in evaluations]
+    models = [one[0] if len(one) == 1 else seed_mean(one) for one in groups]
+    _check_same_requests(models)
+    _check_names(models)
+    if len(models) < 2:
+        raise InputError(f"evaluations holds only {models[0].model!r}; a pair needs at least two")
+    values = [_by_seed(one, metric) for one in groups]
+    means = [one.mean(axis=0) for one in values]
+    best_first = sorted(range(len(models)), key=lambda place: -means[place].mean())
     pairs = list(combinations(best_first, 2))
-    differences = np.column_stack([values[a] - values[b] for a, b in pairs])
+    differences = np.column_stack([means[a] - means[b] for a, b in pairs])
     p_values = sign_flip_p_values(differences, n_permutations, seed)
+    intervals = seeds_differences(values, pairs, seed=seed)
     return [
-        Pair(
-            a, b, bootstrap_interval(difference, seed=seed), float(p), float(adjusted), bool(adjusted < level)
-        )
-        for (a, b), difference, p, adjusted in zip(
-            pairs, differences.T, p_values, holm(p_values), strict=True
-        )
+        Pair(models[a].model, models[b].model, interval, float(p), float(adjusted), bool(adjusted < level))
+        for (a, b), interval, p, adjusted in zip(pairs, intervals, p_values, holm(p_values), strict=True)
     ]
 
 
 def compare_all(
-    evaluations: Sequence[Evaluation],
+    evaluations: Sequence[Evaluation | Sequence[Evaluation]],
     metric: str,
     seed: int = 0,
     level: float = 0.05,
@@ -148,7 +168,7 @@ def compare_all(
     """Return `all_pairs` as a table: the difference with its interval, p, p after Holm, and told apart or not.
 
     Args:
-        evaluations: Figures of at least two models on the same requests.
+        evaluations: As in `all_pairs`.
         metric: A column of the evaluations, such as "NDCG@10".
         seed: Seed of the bootstrap and of the permutations.
         level: Chance, in (0, 1), that any of the pairs is told apart where no pair differs.
@@ -257,14 +277,15 @@ def bare_differences(table: pd.DataFrame) -> list[str]:
     """Return the columns and rows of a table that name a difference and hold one without its interval.
 
     A column or row names a difference if "difference", "minus", "lead", "gain" or "gap" is a word of its name; "minus"
-    as the name of an index level is none. A cell is well where it is empty or reads "mean [low, high]".
+    as the name of an index level is none. A cell is well where it is empty or reads "mean [low, high]", both ends "nan"
+    where one user leaves no interval.
 
     Args:
         table: Any table that is to be shown.
     """
     words = re.compile(r"\b(?:differences?|minus|leads?|gains?|gaps?)\b", re.IGNORECASE)
     number = r"[-+−]?\d[\d,]*(?:\.\d+)?"
-    whole = re.compile(rf"(?:{number} \[{number}, {number}\])?")
+    whole = re.compile(rf"(?:{number} \[(?:{number}, {number}|nan, nan)\])?")
 
     def bare(label: object, cells: Sequence[object]) -> bool:
         shown = ["" if cell is None or cell is pd.NA or cell != cell else str(cell) for cell in cells]
