@@ -257,6 +257,16 @@ def test_progress_stands_on_standard_error(split, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_search_by_one_user_is_refused(split, tmp_path):
+    alone = replace(split, valid=split.valid.iloc[:1])
+    said = "part 'valid' of the leave-last-out split holds 1 request; a search needs at least 2"
+    with pytest.raises(InputError, match=said) as caught:
+        search(Learner, {"best": [3]}, alone, path=tmp_path / "tuning.json")
+    assert "\n" not in str(caught.value)
+    assert Learner.fits == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- what a search says ------------------------------------------------------------------------------------------------
 
 
@@ -282,7 +292,16 @@ def test_a_table_is_best_first_and_each_value_has_its_interval():
     [(1, 3, {"k": 1, "length": 3}), (5, 10, {}), (25, None, {"k": 25})],
 )
 def test_a_winner_at_the_edge_of_its_grid_is_told(k, length, edges):
-    grid = {"k": [1, 5, 25], "length": [None, 10, 3], "shrink": [0, 10]}
+    grid = {"k": [1, 5, 25], "length": [None, 10, 3], "shrink": [10]}
+    assert made(grid, {"k": k, "length": length, "shrink": 10}).edges() == edges
+
+
+@pytest.mark.parametrize(
+    ("k", "length", "edges"),
+    [(200, None, {"k": 200}), (800, None, {"k": 800}), (800, 3, {"k": 800, "length": 3})],
+)
+def test_of_two_values_each_is_an_edge(k, length, edges):
+    grid = {"k": [200, 800], "length": [None, 3], "shrink": [0]}
     assert made(grid, {"k": k, "length": length, "shrink": 0}).edges() == edges
 
 

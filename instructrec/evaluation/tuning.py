@@ -168,15 +168,16 @@ class Tuning:
         return max(self.trials, key=lambda trial: trial.value)
 
     def edges(self) -> dict[str, Any]:
-        """Return the winner's settings that are the lowest or highest of at least three numbers tried.
+        """Return the winner's settings that are the lowest or highest of the numbers tried.
 
-        A better value may lie beyond. None stands for no limit, the highest of all, and nothing lies beyond it.
+        A better value may lie beyond, and of two values each is an end. A setting of one value was not searched. None
+        stands for no limit, the highest of all, and nothing lies beyond it.
         """
         found = {}
         for setting, values in self.grid.items():
             chosen = self.winner.settings[setting]
             numbers = [math.inf if value is None else value for value in values]
-            if len(values) < 3 or chosen is None or not all(_is_number(one) for one in numbers):
+            if len(values) < 2 or chosen is None or not all(_is_number(one) for one in numbers):
                 continue
             if chosen in (min(numbers), max(numbers)):
                 found[setting] = chosen
@@ -234,8 +235,9 @@ def search(
         The finished search.
 
     Raises:
-        InputError: A grid, metric or part that cannot be used; a record of other data, protocol, metric or seed; or a
-            model that fails, named with its settings. What was finished before stays in the record.
+        InputError: A grid, metric or part that cannot be used; a part of one request; a record of other data, protocol,
+            metric or seed; or a model that fails, named with its settings. What was finished before stays in the
+            record.
     """
     wanted = name if isinstance(name, Search) else Search(name, grid if grid is not None else {})
     if isinstance(name, Search) and grid is not None:
@@ -248,6 +250,11 @@ def search(
     for argument, value, least in (("seed", seed, 0), ("every", every, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InputError(f"{argument} is {value!r}; a whole number of at least {least} is accepted")
+    if len(split.requests(part)) == 1:
+        raise InputError(
+            f"part {part!r} of the {split.protocol} split holds 1 request; a search needs at least 2, since one user "
+            "leaves no interval"
+        )
     combinations = wanted.combinations()
     label = model_class(wanted.name).name if isinstance(wanted.name, str) else wanted.name.name
     fresh = Tuning(
