@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instructrec import models
+from instructrec import __version__, models
 from instructrec.datasets.readers import from_csv
 from instructrec.errors import InputError
 from instructrec.evaluation import evaluate, results
@@ -149,6 +149,7 @@ def test_a_file_names_nobody_and_has_a_line_for_each_array(dataset, whole):
         "seconds",
         "parameters",
         "candidates",
+        "version",
     }
     assert of_a_run | {"beyond", "lists"} == set(document["runs"][0])
     assert set(document["runs"][0]["seconds"]) == {"fit", "score", "measure"}
@@ -277,6 +278,116 @@ def test_an_interruption_by_the_user_passes(dataset, tmp_path):
     assert Results.load(tmp_path / "results.json").labels() == ["popular"]
 
 
+# -- what a file says of its making --------------------------------------------------------------------------------
+
+
+def cut_short(dataset, path, entries=ENTRIES, **changes):
+    """Write hard negatives and leave before their chooser has its own turn."""
+    broken = Entry("broken", Broken, {"fault": "fit"})
+    with pytest.raises(InputError, match="broken .leave-last-out. failed to fit"):
+        experiment(dataset, path, [broken, *entries], protocols=PROTOCOLS[:1], **changes)
+    assert Results.load(path).runs == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            Entry("neighbours", "item-knn", {"k": 6}),
+            r'item-knn with .*"k": 5.* chose, and item-knn with .*"k": 6',
+        ),
+        (
+            Entry("neighbours", "most-popular"),
+            r"item-knn with .* chose, and most-popular with \{\} is asked for",
+        ),
+    ],
+)
+def test_hard_negatives_of_another_chooser_are_refused(dataset, tmp_path, asked, said):
+    path = tmp_path / "results.json"
+    cut_short(dataset, path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=said) as caught:
+        experiment(dataset, path, [ENTRIES[1], asked], protocols=PROTOCOLS[:1])
+    assert f"{str(path)!r} holds {CANDIDATES[2]} on leave-last-out" in str(caught.value)
+    assert "ask for the same, give it another label, or another file" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    found = experiment(dataset, path, ENTRIES, protocols=PROTOCOLS[:1])
+    assert found.labels() == [entry.label for entry in ENTRIES]
+    place = ("leave-last-out", "test", CANDIDATES[2])
+    settings = found.run("neighbours", "leave-last-out").settings
+    assert found.choosers == {place: {"model": "item-knn", "settings": settings, "seed": None}}
+    assert Results.load(path).choosers == found.choosers
+
+
+def test_hard_negatives_of_another_seed_are_refused(dataset, tmp_path):
+    path = tmp_path / "results.json"
+    by_chance = {"candidates": ("3 hard negatives by guess",)}
+    cut_short(dataset, path, **by_chance)
+    with pytest.raises(
+        InputError, match="random with {} and seed 0 chose, and random with {} and seed 1 is asked for"
+    ):
+        experiment(dataset, path, protocols=PROTOCOLS[:1], seeds=(1, 0), **by_chance)
+    experiment(dataset, path, protocols=PROTOCOLS[:1], seeds=(0, 1, 2), **by_chance)
+
+
+def test_a_file_from_before_choosers_and_versions_were_kept_is_gone_on_with(dataset, tmp_path, recwarn):
+    path = tmp_path / "results.json"
+    experiment(dataset, path, ENTRIES[1:], protocols=PROTOCOLS[:1])
+    document = json.loads(path.read_text("utf-8"))
+    del document["choosers"]
+    for one in document["runs"]:
+        del one["version"]
+    path.write_text(json.dumps(document), "utf-8")
+    old = Results.load(path)
+    assert old.choosers == {}
+    assert {one.version for one in old.runs} == {None}
+    assert '"choosers"' not in old.to_text()
+    assert '"version"' not in old.to_text()
+    found = experiment(dataset, path, protocols=PROTOCOLS[:1])
+    assert {one.label: one.version for one in found.runs} == {
+        "guess": __version__,
+        "popular": None,
+        "neighbours": None,
+    }
+    assert not [one for one in recwarn if "made by instructrec" in str(one.message)]
+    committed = Results.load(Path(__file__).parent.parent / "benchmarks" / "results" / "baselines.json")
+    assert len(committed.runs) > 20
+    assert any("hard negatives" in name for _, _, name in committed.negatives)
+
+
+def test_runs_of_another_version_are_told_once_and_kept(dataset, tmp_path):
+    path = tmp_path / "results.json"
+    experiment(dataset, path, ENTRIES[:2], candidates=CANDIDATES[:1])
+    path.write_text(
+        path.read_text("utf-8").replace(f'"version": "{__version__}"', '"version": "0.0.9"'), "utf-8"
+    )
+    before = ranks(Results.load(path))
+    with pytest.warns(UserWarning, match="made by instructrec") as caught:
+        found = experiment(dataset, path, candidates=CANDIDATES[:1])
+    (told,) = [str(one.message) for one in caught if "made by instructrec" in str(one.message)]
+    assert f"{str(path)!r} holds runs made by instructrec 0.0.9, and this is {__version__}" in told
+    assert "\n" not in told
+    assert {key: value for key, value in ranks(found).items() if key in before} == before
+    assert [one.version for one in found.runs if one.label == "guess"] == ["0.0.9"] * 4
+    assert found.run("neighbours", "leave-last-out").version == __version__
+
+
+def test_novelty_counts_the_users_who_have_an_event_in_training(dataset, whole):
+    late = dataset.with_interactions(dataset.interactions.assign(timestamp=dataset.interactions["user_id"]))
+    for data, some_are_new in ((dataset, False), (late, True)):
+        part = SPLITS["global-time"](data)
+        train = part.train.interactions
+        of_users = train["user_id"].nunique()
+        assert (of_users < part.train.n_users) == some_are_new
+        met = train.groupby("item_id")["user_id"].nunique()
+        items = part.train.items["item_id"]
+        bits = np.array([np.log2(of_users / met.get(item, 1)) for item in items])
+        found = run([ENTRIES[1]], data, protocols=("global-time",), progress=False).runs[0]
+        expected = [bits[row[row >= 0]].mean() for row in found.lists]
+        assert found.each["novelty"].tolist() == pytest.approx(expected, abs=1e-9)
+
+
 # -- files and arguments that are refused --------------------------------------------------------------------------
 
 
@@ -311,6 +422,10 @@ DAMAGES = {
         '{"format": 1, "data": "x", "data_sha256": "y", "machine": {}, "runs": "none"}'
     ),
     "a run twice": lambda text: text.replace('"seed": 1', '"seed": 0'),
+    "a chooser without settings": lambda text: re.sub(
+        r'("choosers": .*?)"settings"', r'\1"options"', text, count=1, flags=re.DOTALL
+    ),
+    "a version that is no text": lambda text: re.sub(r'"version": "[^"]*"', '"version": 1', text, count=1),
     "binary": lambda text: "\0\1\2",
 }
 

@@ -2,6 +2,7 @@
 
 Derived in chapter `evaluation`. A second call with the same file goes on at the model that the first one was on. A
 file of other data, other settings or other candidates is refused: figures of two experiments never stand in one table.
+Each run keeps the version of the package that made it; a file of another version is gone on with, under a warning.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import re
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from instructrec import __version__
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
 from instructrec.evaluation import beyond
@@ -113,11 +116,21 @@ def run(
     Raises:
         InputError: Unknown names, two entries of one label, a file of another experiment, or a model that fails or
             returns what cannot be ranked; the message names it, and what was finished before stays in the file.
+
+    Warns:
+        UserWarning: The file holds runs made by another version of the package.
     """
     _check(entries, protocols, candidates, seeds, part)
     file = _File(None if path is None else Path(path), Results.of(dataset))
     plan = _plan(entries, protocols, seeds, part)
     _check_same_experiment(file, plan, candidates, part)
+    made_by = sorted({one.version for one in file.results.runs if one.version not in (None, __version__)})
+    if made_by:
+        warnings.warn(
+            f"{file.where} holds runs made by instructrec {', '.join(made_by)}, and this is {__version__}; they stay "
+            "as they are, so give another file if the versions differ in what they measure",
+            stacklevel=2,
+        )
     todo = [job for job in plan if job.key not in file.done]
     bar = _bar(len(plan), len(plan) - len(todo), progress)
     with bar:
@@ -241,6 +254,34 @@ def _check_same_experiment(file: _File, plan: list[_Job], candidates: Sequence[s
                 f"{where} holds {done.label} as {done.model} with {json.dumps(done.settings)}, and {model} with "
                 f"{json.dumps(job.settings)} is asked for; give it another label, or another file"
             )
+    for protocol in protocols:
+        for name in candidates:
+            held = results.choosers.get((protocol, part, name))
+            hard = _HARD.fullmatch(name)
+            if held is None or hard is None:
+                continue
+            by = _chooser(plan, protocol, hard[2])
+            if held != by:
+                raise InputError(
+                    f"{where} holds {name} on {protocol} that {_in_words(held)} chose, and {_in_words(by)} is "
+                    "asked for; ask for the same, give it another label, or another file"
+                )
+
+
+def _choosing(plan: list[_Job], protocol: str, label: str) -> _Job:
+    """Return the job whose model chooses hard negatives: the first one of the label."""
+    return next(job for job in plan if (job.entry.label, job.protocol) == (label, protocol) and job.first)
+
+
+def _chooser(plan: list[_Job], protocol: str, label: str) -> dict[str, Any]:
+    """Return what the hard negatives of a label depend on, as the file keeps it."""
+    job = _choosing(plan, protocol, label)
+    return {"model": job.entry.create(job.seed).name, "settings": job.settings, "seed": job.seed}
+
+
+def _in_words(chooser: dict[str, Any]) -> str:
+    seed = "" if chooser["seed"] is None else f" and seed {chooser['seed']}"
+    return f"{chooser['model']} with {json.dumps(chooser['settings'])}{seed}"
 
 
 # -- the file ------------------------------------------------------------------------------------------------------
@@ -318,6 +359,8 @@ class _Bench:
         self.split, self.part, self.batch = split, part, batch
         self.requests = split.requests(part)
         self.counts = beyond.users_of_items(split.train)
+        # Those who have an event in training: a split by time leaves others in the table of users.
+        self.n_users = split.train.interactions["user_id"].nunique()
         self.vectors = beyond.category_vectors(split.train)
         self.fitted: dict[Key, tuple[Recommender, float]] = {}
 
@@ -369,6 +412,7 @@ class _Bench:
                 "measure": sum(seconds["measure"] for seconds in measured),
             },
             parameters=_parameters(model),
+            version=__version__,
             ranks={name: one.ranks for name, one in found.items() if one.ranks is not None},
             **self._shown(found.get(WHOLE), job.first),
         )
@@ -381,7 +425,7 @@ class _Bench:
         if (lists >= 0).any():
             shares["gini"] = beyond.gini(lists, n_items)
         each = {
-            "novelty": beyond.novelty(lists, self.counts, self.split.train.n_users),
+            "novelty": beyond.novelty(lists, self.counts, self.n_users),
             "diversity": beyond.diversity(lists, self.vectors),
         }
         return {"shares": shares, "each": each, "lists": lists if keep else None}
@@ -403,11 +447,10 @@ def _run_protocol(
         elif hard is not None:
             place = (todo[0].protocol, bench.part, name)
             if place not in file.results.negatives:
-                by = next(
-                    j for j in plan if j.entry.label == hard[2] and j.protocol == todo[0].protocol and j.first
-                )
+                by = _choosing(plan, todo[0].protocol, hard[2])
                 bar.set_description(f"hard negatives by {by}")
                 file.results.negatives[place] = bench.negatives(int(hard[1]), by)
+                file.results.choosers[place] = _chooser(plan, todo[0].protocol, hard[2])
                 file.save()
             against.append(_Given(name, int(hard[1]), columns=file.results.negatives[place]))
         else:

@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from instructrec.files import atomic_write
 FORMAT = 1
 WHOLE = "whole catalogue"
 Key = tuple[str, str, str, int | None]
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Run:
         each: Figures of each request's list, shape (n_requests,), NaN where not defined: `novelty` and `diversity`.
         lists: Catalogue columns of the shown lists, shape (n_requests, k), -1 for an empty place; None where not kept.
         machine: Where it ran, if not on the machine of the file.
+        version: The version of instructrec that made it; None in files from before it was written down.
     """
 
     label: str
@@ -64,6 +66,7 @@ class Run:
     each: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     lists: np.ndarray | None = field(default=None, repr=False)
     machine: dict[str, Any] | None = None
+    version: str | None = None
 
     @property
     def key(self) -> Key:
@@ -84,6 +87,8 @@ class Results:
         machine: `cores` and `python` of the machine that ran them.
         runs: The runs, in the order of tables.
         negatives: Hard negatives by protocol, part and candidates' name: catalogue columns, shape (n_requests, n).
+        choosers: Who chose them, by the same names: `model`, `settings` and `seed`; missing in files from before it was
+            written down.
     """
 
     data: str
@@ -91,6 +96,7 @@ class Results:
     machine: dict[str, Any]
     runs: list[Run] = field(default_factory=list)
     negatives: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict, repr=False)
+    choosers: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Results:
@@ -137,7 +143,8 @@ class Results:
                 _text_of(document["data_sha256"]),
                 dict(document["machine"]),
                 [_run(one) for one in document["runs"]],
-                _negatives(document.get("negatives", {})),
+                _by_place(document.get("negatives", {}), _columns),
+                _by_place(document.get("choosers", {}), _chooser),
             )
             found._check()
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -158,14 +165,19 @@ class Results:
     def to_text(self) -> str:
         """Return what `save` writes: JSON with a line for each array of all requests."""
         negatives: dict[str, Any] = {}
+        choosers: dict[str, Any] = {}
         for (protocol, part, name), columns in self.negatives.items():
             negatives.setdefault(f"{protocol}, {part}", {})[name] = columns.tolist()
+            if (protocol, part, name) in self.choosers:
+                by = self.choosers[protocol, part, name]
+                choosers.setdefault(f"{protocol}, {part}", {})[name] = by
         document = {
             "format": FORMAT,
             "data": self.data,
             "data_sha256": self.data_sha256,
             "machine": self.machine,
             "negatives": negatives,
+            **({"choosers": choosers} if choosers else {}),
             "runs": [_document(run) for run in self.runs],
         }
         return _lines(document) + "\n"
@@ -324,6 +336,8 @@ _PLAIN = ("label", "model", "settings", "seed", "protocol", "part", "seconds", "
 
 def _document(run: Run) -> dict[str, Any]:
     document: dict[str, Any] = {name: getattr(run, name) for name in _PLAIN}
+    if run.version is not None:
+        document["version"] = run.version
     if run.machine is not None:
         document["machine"] = run.machine
     document["seconds"] = {name: round(float(value), 4) for name, value in run.seconds.items()}
@@ -362,16 +376,25 @@ def _run(document: dict[str, Any]) -> Run:
         each={name: np.array(values, dtype=float) for name, values in each.items()},
         lists=None if lists is None else _columns(lists),
         machine=document.get("machine"),
+        version=None if "version" not in document else _text_of(document["version"]),
     )
 
 
-def _negatives(document: dict[str, Any]) -> dict[tuple[str, str, str], np.ndarray]:
+def _by_place(document: dict[str, Any], read: Callable[[Any], _Read]) -> dict[tuple[str, str, str], _Read]:
     found = {}
     for place, sets in document.items():
         protocol, _, part = place.rpartition(", ")
-        for name, columns in sets.items():
-            found[(protocol, part, name)] = _columns(columns)
+        for name, one in sets.items():
+            found[(protocol, part, name)] = read(one)
     return found
+
+
+def _chooser(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "model": _text_of(document["model"]),
+        "settings": dict(document["settings"]),
+        "seed": _whole_or_none(document["seed"]),
+    }
 
 
 def _columns(lists: list[list[int]]) -> np.ndarray:
