@@ -308,13 +308,14 @@ def test_of_two_values_each_is_an_edge(k, length, edges):
 # -- what is recorded in this repository -------------------------------------------------------------------------------
 
 
-def test_every_tuned_model_got_as_many_trials_as_any_other():
-    from benchmarks.tuning import GRIDS, TRIALS
+def test_no_network_was_tuned_harder_than_another_model():
+    from benchmarks.tuning import GRIDS
 
-    counts = {name: Search(name, grid).combinations() for name, grid in GRIDS.items()}
-    assert {name: len(one) for name, one in counts.items()} == dict.fromkeys(counts, TRIALS)
+    counts = {name: len(Search(name, grid).combinations()) for name, grid in GRIDS.items()}
+    most = max(counts[name] for name in ("three-tower", "two-tower", "sasrec"))
+    assert min(counts.values()) >= most >= 12
     for name, one in read_tunings(RECORD).items():
-        assert len(one.trials) == TRIALS, name
+        assert len(one.trials) == counts[name], name
         assert one.grid == GRIDS[name], name
 
 
