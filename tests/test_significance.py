@@ -170,7 +170,7 @@ def plain_bootstrap(values: np.ndarray, n_resamples: int, seed: int) -> tuple[fl
     return (float(values.mean()), *map(float, np.quantile(means, [(1 - 0.95) / 2, (1 + 0.95) / 2])))
 
 
-@pytest.mark.parametrize("n_users", [1, 2, 7, 943, 3001])
+@pytest.mark.parametrize("n_users", [2, 7, 943, 3001])
 def test_the_fast_bootstrap_gives_the_very_values_of_the_plain_one(monkeypatch, n_users):
     values = np.random.default_rng(0).random(n_users)
     plain = plain_bootstrap(values, 311, seed=5)
