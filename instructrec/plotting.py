@@ -313,7 +313,8 @@ def rank_changes(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
                 )
     ax.set_ylim(len(table) + 0.5, 0.5)
     ax.set_xlim(-0.03, steps[-1] + 0.03)
-    ax.set_xticks(steps, [_wrap(str(name), 7) for name in table.columns], fontsize="small")
+    size = "small" if len(steps) < 5 else "x-small"
+    ax.set_xticks(steps, [_wrap(str(name), 7) for name in table.columns], fontsize=size)
     ax.yaxis.set_visible(False)
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.tick_params(axis="x", length=0, pad=8)
