@@ -57,7 +57,7 @@ peers: setup  ## measure against RecBole, RecTools, ranx and LensKit, in environ
 	@$(RUN) -m benchmarks.parity
 
 .PHONY: tune
-tune: setup  ## search the settings of every baseline, 12 trials each (MODELS="ease als" for some); goes on where cut off
+tune: setup  ## search the settings of every baseline, 12 or 36 trials each (MODELS="ease als" for some); goes on where cut off
 	@$(RUN) -m benchmarks.tuning $(if $(MODELS),--models $(MODELS))
 
 .PHONY: baselines
