@@ -1,19 +1,29 @@
 """Instruction following: the measures by hand, what each condition asks, and models whose figures are known before."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from instructrec import datasets, models
+from instructrec import datasets, instructions, models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation.conditions import CONDITIONS, IDIOMS, make_conditions
+from instructrec.evaluation.conditions import (
+    CONDITIONS,
+    ERAS,
+    IDIOMS,
+    MORE_CONDITIONS,
+    TITLES,
+    make_conditions,
+    new_words,
+)
 from instructrec.evaluation.following import compare_following, follow, violation_at_k
 from instructrec.instructions import load_templates, parse
+from instructrec.instructions.lexicon import domain_words
 from instructrec.models.base import Recommender
-from instructrec.models.three_tower import wordings
+from instructrec.models.three_tower import WORDINGS, tokenise, wordings
 from instructrec.scenarios import FilterByInstruction
 from instructrec.split import leave_last_out, split_global_time
 
@@ -321,6 +331,223 @@ def test_several_targets_and_a_later_moment(films, fitted):
     np.testing.assert_array_equal(
         found.values("satisfaction@3", "stated"), found.values("possible@3", "stated")
     )
+
+
+# -- what is asked by name alone ------------------------------------------------------------------------------------
+
+
+def patterns_of(frames, dataset, language):
+    """Return a pattern for the texts of each frame in a language; its groups are what the frame is filled with."""
+    filled = dict.fromkeys(("category", "decade", "word"), "#") | domain_words(dataset, language)
+    return [
+        re.compile(re.escape(frame.format(**filled)).replace(r"\#", "(.+)")) for frame in frames[language]
+    ]
+
+
+def test_more_conditions_are_asked_by_name_alone_and_change_no_other(films):
+    assert not set(MORE_CONDITIONS) & set(CONDITIONS)
+    usual = make_conditions(films, languages=["en", "zh"], n_requests=30).asked
+    assert list(usual) == list(CONDITIONS)
+    every = [*MORE_CONDITIONS, *CONDITIONS]
+    asked = make_conditions(films, conditions=every, languages=["en", "zh"], n_requests=30).asked
+    assert list(asked) == ["none", *MORE_CONDITIONS, *(name for name in CONDITIONS if name != "none")]
+    for name, one in usual.items():
+        assert asked[name].texts == one.texts
+        np.testing.assert_array_equal(asked[name].wanted.which, one.wanted.which)
+    with pytest.raises(InputError, match="did you mean title word.*accepted: none, .*, new words$"):
+        make_conditions(films, conditions=["title words"])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_more_draws_depend_on_the_seed_alone(language, films):
+    def texts(condition, **options):
+        made = make_conditions(films, conditions=[condition], languages=[language], **options)
+        return dict(zip(made.rows.tolist(), made.asked[condition].texts, strict=True))
+
+    for condition in set(MORE_CONDITIONS) - ({"new words"} if language == "zh" else set()):
+        whole = texts(condition)
+        assert whole == texts(condition)
+        assert texts(condition, n_requests=30).items() <= whole.items()
+        assert whole != texts(condition, seed=1)
+
+
+def test_a_category_and_its_era_by_hand(tiny):
+    # u wants c (Comedy and Drama, 1985); of v's target, d, no year is known; a, of 1991, is of another decade
+    split = leave_last_out(tiny)
+    asked = make_conditions(split, conditions=["category and era"]).asked["category and era"]
+    assert "1980s" in asked.texts[0]
+    assert asked.texts[1] is None
+    assert list(asked.wanted.which) == [0, -1]
+    assert asked.wanted.masks.tolist() == [[item == "c" for item in "abcdef"]]
+    assert list(asked.parts) == ["genres", "year"]
+    said = "Comedy" if "Comedy" in asked.texts[0] else "Drama"
+    genre, era = asked.parts["genres"], asked.parts["year"]
+    assert genre.masks[genre.which[0]].tolist() == [said in listed for listed in tiny.items["genres"]]
+    assert era.masks[era.which[0]].tolist() == [item == "c" for item in "abcdef"]
+    assert genre.which[1] == era.which[1] == -1
+    # the model shows c where it reads of the 1980s, then f
+    model = Scorer(lambda dataset, text: np.array([0.0, 0, 5 if text and "1980s" in text else 1, 2, 3, 4]))
+    found = follow(model.fit(split.train), split, k=2, conditions=["category and era"])
+    rows = found.by_constraint(condition="category and era")
+    assert list(rows.index) == ["genres", "year", "all of them"]
+    assert list(rows["requests"]) == [1, 1, 1]
+    assert [cell.split()[0] for cell in rows["satisfaction@2"]] == ["0.500"] * 3
+    assert [cell.split()[0] for cell in rows["no instruction"]] == ["0.000"] * 3
+    with pytest.raises(InputError, match="was not asked under 'constraints'"):
+        found.by_constraint()
+    with pytest.raises(InputError, match="unknown condition of several constraints 'stated'"):
+        found.by_constraint(condition="stated")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_category_and_era_are_what_the_text_says(language, films, fitted):
+    options = {"conditions": ["stated", "category and era"], "languages": [language], "n_requests": 100}
+    made = make_conditions(films, **options)
+    asked, items = made.asked["category and era"], films.train.items
+    requests = films.requests("test")
+    targets = films.train.item_columns([requests.targets[row][0] for row in made.rows])
+    patterns, used = patterns_of(ERAS, films.train, language), set()
+    for number, text in enumerate(asked.texts):
+        if text is None:
+            assert np.isnan(items["year"].astype(float).iloc[targets[number]])
+            continue
+        mask = asked.wanted.masks[asked.wanted.which[number]]
+        assert mask[targets[number]]
+        np.testing.assert_array_equal(mask, parse(text, films.train).mask(items), err_msg=text)
+        parts = [part.masks[part.which[number]] for part in asked.parts.values()]
+        np.testing.assert_array_equal(mask, parts[0] & parts[1])
+        np.testing.assert_array_equal(
+            parts[0], made.asked["stated"].wanted.masks[made.asked["stated"].wanted.which[number]]
+        )
+        decade = int(re.search(r"\d{4}", text)[0])
+        years = items["year"].astype(float).to_numpy()
+        np.testing.assert_array_equal(parts[1], (years >= decade) & (years < decade + 10))
+        used.update(number for number, pattern in enumerate(patterns) if pattern.fullmatch(text))
+    assert used == {0, 1, 2}
+    popular, filtered = (follow(model, films, **options) for model in fitted["movielens-100k"])
+    assert popular.difference("satisfaction@10", "category and era") == (0, 0, 0)
+    np.testing.assert_array_equal(
+        filtered.values("satisfaction@10", "category and era"),
+        filtered.values("possible@10", "category and era"),
+    )
+    assert filtered.difference("HR@10", "category and era").low > 0
+
+
+def test_without_years_no_era_is_stated(shop):
+    with pytest.raises(InputError, match="'category and era' can be stated of no request of shop in en"):
+        make_conditions(shop, conditions=["category and era"])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ["shop", "films"])
+def test_a_title_word_is_of_the_target_s_title(name, language, request):
+    split = request.getfixturevalue(name)
+    made = make_conditions(split, conditions=["title word"], languages=[language], n_requests=100)
+    asked, requests = made.asked["title word"], split.requests("test")
+    titles = split.train.items["title"].str.lower().tolist()
+    targets = split.train.item_columns([requests.targets[row][0] for row in made.rows])
+    patterns = patterns_of(TITLES, split.train, language)
+    used = set()
+    assert asked.wanted.stated.sum() > 80
+    for text, which, target in zip(asked.texts, asked.wanted.which, targets, strict=True):
+        assert (text is None) == (which < 0)
+        if text is None:
+            continue
+        matched = [pattern.fullmatch(text) for pattern in patterns]
+        word = next(found[1] for found in matched if found)
+        used.update(number for number, found in enumerate(matched) if found)
+        having = [re.search(rf"(?<![^\W\d_]){word}(?![^\W\d_])", title) is not None for title in titles]
+        np.testing.assert_array_equal(asked.wanted.masks[which], having, err_msg=text)
+        assert having[target]
+    assert used == {0, 1, 2}
+
+
+def test_a_title_without_a_word_of_its_own_is_not_asked_for(tiny):
+    items = tiny.items.assign(title=["Alien", "Up", "Alien 3", "It", "M", "The"])
+    split = leave_last_out(Dataset("short", tiny.users, items, tiny.interactions, "genres"))
+    asked = make_conditions(split, conditions=["title word"]).asked["title word"]
+    assert "alien" in asked.texts[0]
+    assert asked.texts[1] is None
+    assert list(asked.wanted.which) == [0, -1]
+    assert asked.wanted.masks.tolist() == [[True, False, True, False, False, False]]
+    items = items.assign(title=["A", "Up", "I", "It", "M", "The"])
+    split = leave_last_out(Dataset("mute", tiny.users, items, tiny.interactions, "genres"))
+    with pytest.raises(InputError, match="'title word' can be stated of no request of mute in en"):
+        make_conditions(split, conditions=["title word"])
+
+
+def test_frames_of_more_conditions_are_no_frames_for_training():
+    held = Path(instructions.__file__).with_name("phrases.toml").read_text("utf-8")
+    for language in ("en", "zh"):
+        for frame in ERAS[language] + TITLES[language]:
+            assert (
+                f'"{frame.replace("{decade}s", "{decade}").replace("{decade}年代", "{decade}")}"' not in held
+            )
+
+
+@pytest.mark.parametrize(("part", "listed"), [("valid", "validation"), ("test", "test")])
+def test_new_words_are_said_of_the_category_that_is_stated(part, listed, films):
+    made = make_conditions(films, part, conditions=["stated", "new words"])
+    stated, asked = made.asked["stated"], made.asked["new words"]
+    names = sorted({name for names in films.train.items["genres"] for name in names} - {"unknown"})
+    said = set()
+    for plain, text, which, wish in zip(
+        stated.texts, asked.texts, asked.wanted.which, stated.wanted.which, strict=True
+    ):
+        words = new_words().get(names[wish].lower(), {}).get(listed, [])
+        assert (text is None) == (not words) == (which < 0)
+        if text is not None:
+            word = next(word for word in words if text == plain.replace(names[wish], word))
+            said.add(word)
+            assert which == wish
+    np.testing.assert_array_equal(asked.wanted.masks, stated.wanted.masks)
+    assert not asked.wanted.stated.all()  # of Film-Noir nothing is said
+    every = {word for lists in new_words().values() for word in lists[listed]}
+    assert said <= every
+    assert len(said) > 0.8 * len(every)
+
+
+def test_new_words_are_not_said_in_chinese_or_of_goods(films, shop):
+    both = make_conditions(films, conditions=["new words"], languages=["en", "zh"], n_requests=50)
+    texts = [text for text in both.asked["new words"].texts if text]
+    assert 5 < len(texts) < 45
+    assert all(text.isascii() for text in texts)
+    with pytest.raises(InputError, match="'new words' can be stated of no request of movielens-100k in zh"):
+        make_conditions(films, conditions=["new words"], languages=["zh"])
+    with pytest.raises(InputError, match="'new words' can be stated of no request of shop in en"):
+        make_conditions(shop, conditions=["new words"])
+
+
+def test_new_words_are_new(films, shop):
+    folder = Path(instructions.__file__).parent
+    sources = [
+        folder / "lexicon.toml",
+        folder / "phrases.toml",
+        *sorted((folder / "templates").glob("*.toml")),
+    ]
+    assert len(sources) >= 4
+    known = {token for path in sources for token in tokenise(path.read_text("utf-8"))}
+    known |= {token for _, frame in WORDINGS for token in tokenise(frame)}
+    for split in (films, shop):
+        items = split.train.items
+        known |= {
+            word for names in items[split.train.category_field] for name in names for word in tokenise(name)
+        }
+    known |= {word for title in films.train.items["title"] for word in tokenise(title)}
+    assert {"soldiers", "comedy", "funny", "recommend", "toy"} <= known  # so the sources were read
+    genres = {name.lower() for listed in films.train.items["genres"] for name in listed}
+    listed = new_words()
+    assert set(listed) == genres - {"unknown", "film-noir"}
+    every = [word for lists in listed.values() for part in ("validation", "test") for word in lists[part]]
+    assert len(every) == len(set(every))  # so the two lists of a genre, and the genres, share none
+    for lists in listed.values():
+        assert set(lists) == {"validation", "test"}
+        assert min(len(words) for words in lists.values()) >= 2
+        assert 3 <= sum(len(words) for words in lists.values()) <= 6
+    for word in every:
+        assert word == word.lower()
+        assert word.isascii()
+        assert not set(tokenise(word)) & known, word
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 The truth about items comes from the catalogue's columns, never from `instructions.parse`, so that a model that uses
 the parser is tested too. Derived in chapter `evaluation`; the measures are in `instructrec.evaluation.following`.
+`CONDITIONS` are asked by default, `MORE_CONDITIONS` only by name.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 
@@ -41,6 +44,11 @@ CONDITIONS = {
     "unseen negation": "the same refusal in idioms that the rules of `instructions.parse` do not know",
     "constraints": "several conditions at once, each met by the target, in the parametric language",
 }
+MORE_CONDITIONS = {
+    "category and era": "the category of `stated` and the target's decade, both at once",
+    "title word": "a word of the target's title, drawn at random from those that few titles have",
+    "new words": "the category of `stated` by an English word of `new_words.toml`, which no text for training holds",
+}
 REFUSALS = {
     "en": ("no {category}", "anything but {category}", "I do not want {category}", "please, not {category}"),
     "zh": ("不要{category}", "除了{category}都行", "别给我推荐{category}类的", "{category}就算了"),
@@ -48,6 +56,27 @@ REFUSALS = {
 IDIOMS = {
     "en": ("{category} is out of the question", "the last thing I need is {category}"),
     "zh": ("一提{category}我就头疼", "{category}我可吃不消"),
+}
+# none of these is among the frames that `instructions.phrases` trains on
+ERAS = {
+    "en": (
+        "{category} {things} from the {decade}s",
+        "I would like some {category} from the {decade}s",
+        "any {category} {thing} of the {decade}s",
+    ),
+    "zh": (
+        "{decade}年代的{category}{thing}",
+        "有没有{decade}年代的{category}",
+        "请推荐{decade}年代的{category}{thing}",
+    ),
+}
+TITLES = {
+    "en": (
+        "a {thing} that has {word} in its title",
+        "{word} is part of the title",
+        "its title contains {word}",
+    ),
+    "zh": ("名字里有{word}的{thing}", "标题带{word}这个词的", "名称中出现{word}的{thing}"),
 }
 
 
@@ -136,7 +165,8 @@ def make_conditions(
     Args:
         split: The data in three parts.
         part: "valid" or "test".
-        conditions: Names from `CONDITIONS`; by default all that some request of these data can state.
+        conditions: Names from `CONDITIONS` and `MORE_CONDITIONS`; by default all of `CONDITIONS` that some request of
+            these data can state. "new words" draws from other words for "valid" than for "test".
         languages: "en", "zh" or both; with both each request is put in one of them, drawn evenly.
         n_requests: Ask this many requests, drawn at random; all by default.
         seed: Seed of all draws.
@@ -168,8 +198,9 @@ def _checked(
         CONDITIONS if conditions is None else [conditions] if isinstance(conditions, str) else conditions
     )
     for name in names:
-        if name not in CONDITIONS:
-            raise one_of("condition", name, CONDITIONS, most=len(CONDITIONS))
+        if name not in CONDITIONS and name not in MORE_CONDITIONS:
+            accepted = [*CONDITIONS, *MORE_CONDITIONS]
+            raise one_of("condition", name, accepted, most=len(accepted))
     if isinstance(languages, str) or not languages:
         raise InputError(f'languages is {languages!r}; a list of "en", "zh" or both is accepted')
     for language in languages:
@@ -182,6 +213,12 @@ def _checked(
     return names
 
 
+@cache
+def new_words() -> dict[str, dict[str, list[str]]]:
+    """Return what `new_words.toml` holds: for each genre, in lower case, the words by "validation" and "test"."""
+    return tomllib.loads(Path(__file__).with_name("new_words.toml").read_text("utf-8"))
+
+
 def _whole(value: object, least: int) -> bool:
     return not isinstance(value, bool) and isinstance(value, int | np.integer) and int(value) >= least
 
@@ -192,7 +229,7 @@ class _Writer:
     def __init__(
         self, split: Split, part: str, languages: tuple[str, ...], n_requests: int | None, seed: int
     ) -> None:
-        self.data, self.seed, self.languages = split.train, seed, languages
+        self.data, self.part, self.seed, self.languages = split.train, part, seed, languages
         requests = split.requests(part)
         self.in_language = {language: Annotator(self.data, language) for language in languages}
         plain = self.in_language[languages[0]]
@@ -240,6 +277,9 @@ class _Writer:
             "negated": lambda: self._refusal("negated", self.refused, self.other, REFUSALS),
             "unseen negation": lambda: self._refusal("unseen negation", self.refused, self.other, IDIOMS),
             "constraints": self.constraints,
+            "category and era": self.category_and_era,
+            "title word": self.title_word,
+            "new words": self.new_words,
         }
 
     def _stream(self, purpose: str) -> np.random.Generator:
@@ -318,8 +358,70 @@ class _Writer:
                 _number_of(whole, text, np.logical_and.reduce([mask for _, mask in clauses.values()]))
             )
             texts.append(text)
-        parts = {name: _wanted(found[name], which[name]) for name in found if found[name]}
-        return Asked(texts, _wanted(whole, every), parts=parts)
+        parts = {name: self._wanted(found[name], which[name]) for name in found if found[name]}
+        return Asked(texts, self._wanted(whole, every), parts=parts)
+
+    def category_and_era(self) -> Asked:
+        texts: list[str | None] = []
+        decades: dict[str, tuple[int, np.ndarray]] = {}
+        both: dict[str, tuple[int, np.ndarray]] = {}
+        which: list[tuple[int, int, int]] = []
+        years = _number_columns(self.data).get("year", np.full(self.data.n_items, np.nan))
+        columns = self.data.item_columns(self.targets).tolist()
+        for (row, at), column in zip(self._draws("category and era"), columns, strict=True):
+            if np.isnan(years[column]):
+                texts.append(None)
+                which.append((-1, -1, -1))
+                continue
+            named, (era, mask) = self.named[row], _half("year", years, years[column])
+            texts.append(
+                self._fill(
+                    ERAS, row, at, category=self._name(row, named), decade=int(years[column]) // 10 * 10
+                )
+            )
+            whole = _number_of(both, f"{named} and {era}", self.masks[named] & mask)
+            which.append((named, _number_of(decades, era, mask), whole))
+        in_category, in_decade, in_both = (list(numbers) for numbers in zip(*which, strict=True))
+        parts = {
+            self.data.category_field: Wanted(self.masks, np.array(in_category)),
+            "year": self._wanted(decades, in_decade),
+        }
+        return Asked(texts, self._wanted(both, in_both), parts=parts)
+
+    def title_word(self) -> Asked:
+        from instructrec.instructions.phrases import title_words
+
+        words = title_words(self.data.items["title"].tolist())
+        columns_of: dict[str, list[int]] = {}
+        for column, listed in enumerate(words):
+            for word in listed:
+                columns_of.setdefault(word, []).append(column)
+        texts: list[str | None] = []
+        found: dict[str, tuple[int, np.ndarray]] = {}
+        which: list[int] = []
+        columns = self.data.item_columns(self.targets).tolist()
+        draws = zip(self._draws("title frame"), self._draws("title word"), columns, strict=True)
+        for (row, at), (_, drawn), column in draws:
+            if not words[column]:
+                texts.append(None)
+                which.append(-1)
+                continue
+            word = words[column][int(drawn * len(words[column]))]
+            texts.append(self._fill(TITLES, row, at, word=word))
+            mask = np.zeros(self.data.n_items, dtype=bool)
+            mask[columns_of[word]] = True
+            which.append(_number_of(found, word, mask))
+        return Asked(texts, self._wanted(found, which))
+
+    def new_words(self) -> Asked:
+        listed = {"valid": "validation", "test": "test"}[self.part]
+        texts: list[str | None] = []
+        for (row, at), (_, drawn) in zip(self._draws("stated"), self._draws("new words"), strict=True):
+            words = new_words().get(self.categories[self.named[row]].casefold(), {}).get(listed, [])
+            said = self.language[row] == "en" and len(words) > 0
+            texts.append(self._frame(row, words[int(drawn * len(words))], at) if said else None)
+        known = np.array([text is not None for text in texts])
+        return Asked(texts, Wanted(self.masks, np.where(known, self.wish.which, -1)))
 
     def _refusal(
         self,
@@ -360,6 +462,16 @@ class _Writer:
                 said = annotator.wish(category, partial(float, wish[row]))
             texts.append(template.render({**annotator.words, "context": "", "intention": said}, variant))
         return Asked(texts, self.wish)
+
+    def _fill(self, frames: Mapping[str, tuple[str, ...]], row: int, at: float, **values: object) -> str:
+        language = self.language[row]
+        frame = frames[language][int(at * len(frames[language]))]
+        return frame.format(**values, **domain_words(self.data, language))
+
+    def _wanted(self, found: dict[str, tuple[int, np.ndarray]], which: list[int]) -> Wanted:
+        """Return the sets found, numbered in their order; they may be none."""
+        masks = np.array([mask for _, mask in found.values()], dtype=bool)
+        return Wanted(masks.reshape(len(found), self.data.n_items), np.array(which))
 
     def _frame(self, row: int, word: str, at: float) -> str:
         from instructrec.models.three_tower import WORDINGS
@@ -405,7 +517,3 @@ def _half(name: str, values: np.ndarray, value: float) -> tuple[str, np.ndarray]
 
 def _number_of(found: dict[str, tuple[int, np.ndarray]], text: str, mask: np.ndarray) -> int:
     return found.setdefault(text, (len(found), mask))[0]
-
-
-def _wanted(found: dict[str, tuple[int, np.ndarray]], which: list[int]) -> Wanted:
-    return Wanted(np.stack([mask for _, mask in found.values()]), np.array(which))

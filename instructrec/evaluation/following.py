@@ -22,6 +22,9 @@ from instructrec.split import Requests, Split
 if TYPE_CHECKING:
     from instructrec.evaluation.conditions import Conditions
 
+SEVERAL = ("constraints", "category and era")
+"""The conditions that ask several things at once, see `Following.by_constraint`."""
+
 
 def top_lists(y_pred: ArrayLike, k: int = 10) -> np.ndarray:
     """Return the columns of the first k items of each request, best first.
@@ -144,7 +147,7 @@ class Following:
     protocol: str
     per_request: pd.DataFrame = field(repr=False)
     _values: dict[tuple[str, str, str], np.ndarray] = field(repr=False, compare=False)
-    _parts: dict[str, dict[str, np.ndarray]] = field(repr=False, compare=False)
+    _parts: dict[str, dict[str, dict[str, np.ndarray]]] = field(repr=False, compare=False)
 
     @property
     def conditions(self) -> list[str]:
@@ -223,24 +226,30 @@ class Following:
         }
         return pd.DataFrame(rows).T.rename_axis("condition")
 
-    def by_constraint(self, seed: int = 0) -> pd.DataFrame:
-        """Return a row for each of the several constraints of "constraints", and one for all of them at once.
+    def by_constraint(self, seed: int = 0, condition: str = "constraints") -> pd.DataFrame:
+        """Return a row for each of the several constraints of a condition, and one for all of them at once.
 
         Each has the number of requests that state it, satisfaction with and without the instruction, and the paired
         difference, "mean [low, high]", 95% over users.
 
+        Args:
+            seed: Seed of the bootstrap.
+            condition: "constraints" or "category and era".
+
         Raises:
-            InputError: The condition "constraints" was not asked.
+            InputError: Another condition, or one that was not asked.
         """
-        if not self._parts:
-            raise InputError(f"{self.model} was not asked under 'constraints'; name it among the conditions")
+        if condition not in SEVERAL:
+            raise one_of("condition of several constraints", condition, SEVERAL)
+        if condition not in self._parts:
+            raise InputError(f"{self.model} was not asked under {condition!r}; name it among the conditions")
         rows = {}
-        for name, found in self._parts.items():
+        for name, found in self._parts[condition].items():
             rows[name] = {
-                "requests": int(np.isfinite(found["constraints"]).sum()),
-                f"satisfaction@{self.k}": _cell(_interval(found["constraints"], seed)),
+                "requests": int(np.isfinite(found[condition]).sum()),
+                f"satisfaction@{self.k}": _cell(_interval(found[condition], seed)),
                 "no instruction": _cell(_interval(found["none"], seed)),
-                "difference": _cell(_interval(found["constraints"] - found["none"], seed)),
+                "difference": _cell(_interval(found[condition] - found["none"], seed)),
             }
         return pd.DataFrame(rows).T.rename_axis("constraint")
 
@@ -263,15 +272,17 @@ def follow(
     conditions are those of `instructrec.evaluation.conditions.CONDITIONS`: no instruction; a stated category in words
     of training, in unseen wordings, by other words, and as a vague wish; another request's text; a contradiction; a
     negation in usual and in unseen words; several constraints at once. All but the first and the two controls
-    ("shuffled", "contradicting") are true of the target, so following them helps to find it. A model is taken as it is;
-    `scenarios.FilterByInstruction(model)` is the rule-based answer to compare with. Derived in chapter `evaluation`.
+    ("shuffled", "contradicting") are true of the target, so following them helps to find it. Those of `MORE_CONDITIONS`
+    are asked where they are named: category and era, a word of the title, a word for the category that no text for
+    training holds. A model is taken as it is; `scenarios.FilterByInstruction(model)` is the rule-based answer to
+    compare with. Derived in chapter `evaluation`.
 
     Args:
         model: A recommender fitted on `split.train`.
         split: The data in three parts.
         part: "valid" or "test".
         k: Length of the lists, at least 1.
-        conditions: Names; by default all that these data can state. "none" is always asked.
+        conditions: Names; by default all of `CONDITIONS` that these data can state. "none" is always asked.
         languages: "en", "zh" or both.
         n_requests: Ask this many requests, drawn at random; all by default.
         seed: Seed of the draws: the same seed asks every model the same.
@@ -327,11 +338,14 @@ def follow(
             )
             values[f"satisfaction@{k}", wish, under] = met
             values[f"violation@{k}", wish, under] = broken
-    parts: dict[str, dict[str, np.ndarray]] = {}
-    if "constraints" in made.asked:
-        asked = made.asked["constraints"]
-        for column, wanted in {**asked.parts, "all of them": asked.wanted}.items():
-            parts[column] = {under: wanted.share(lists[under]) for under in ("none", "constraints")}
+    parts = {
+        name: {
+            column: {under: wanted.share(lists[under]) for under in ("none", name)}
+            for column, wanted in {**asked.parts, "all of them": asked.wanted}.items()
+        }
+        for name, asked in made.asked.items()
+        if asked.parts
+    }
     per_request = _per_request(requests, made, values, k)
     protocol = f"{split.protocol}, {part}, whole catalogue, {' and '.join(languages)}"
     return Following(name, int(k), protocol, per_request, values, parts)
