@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import json
 import os
 import re
@@ -489,7 +490,17 @@ def _train(options: argparse.Namespace) -> None:
         )
     dataset = datasets.load(options.data)
     started = time.perf_counter()
-    _fit(model, dataset if options.protocol == "all" else _split(dataset, options.protocol).train)
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    try:
+        _fit(
+            model,
+            dataset if options.protocol == "all" else _split(dataset, options.protocol).train,
+            checkpoint,
+        )
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            _say(f"{str(checkpoint)!r} holds the epochs that are done; the same command goes on from there")
+        raise
     seconds = time.perf_counter() - started
     note = {"model": model.name, "data": dataset.name, "protocol": options.protocol}
     with atomic_directory(out) as part:
@@ -843,7 +854,8 @@ def _find_model(name: str) -> tuple[Recommender, Path | None]:
     raise one_of("model", name, accepted, most=len(accepted))
 
 
-def _fit(model: Recommender, dataset: Dataset) -> None:
+def _fit(model: Recommender, dataset: Dataset, checkpoint: Path | None = None) -> None:
+    """Fit a model with its progress on standard error; one that can go on after a cut keeps its epochs in a file."""
     from instructrec.models.base import Recommender
 
     with contextlib.redirect_stdout(sys.stderr):
@@ -851,7 +863,10 @@ def _fit(model: Recommender, dataset: Dataset) -> None:
             model.fit(dataset)
         else:
             _say(f"training {model.name} on {dataset.n_interactions} events of {dataset.name} …")
-            model.fit(dataset, verbose=2)  # type: ignore[call-arg]
+            options: dict[str, Any] = {"verbose": 2}
+            if "checkpoint" in inspect.signature(model.fit).parameters:
+                options["checkpoint"] = checkpoint
+            model.fit(dataset, **options)
 
 
 def _adopt(model: Recommender, dataset: Dataset, name: str) -> None:

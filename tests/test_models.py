@@ -84,7 +84,7 @@ def test_random_depends_on_seed_and_history_only(tiny):
     [
         ("no-such", {}, "unknown model"),
         ("most-populr", {}, "did you mean most-popular"),
-        ("mini", {}, "later edition"),
+        ("smollm2", {}, "later edition"),
         ("item-knn", {"k": 0}, "k is 0"),
         ("item-knn", {"shrink": -1.0}, "shrink is -1.0"),
         ("item-knn", {"neighbours": 3}, "unknown setting"),

@@ -37,7 +37,7 @@ def tiny(tokenizer: Any) -> smollm2.SmolLM2:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return smollm2._build_tokenizer(smollm2._read(smollm2.find_weights()))
+    return smollm2._build_tokenizer(smollm2.read_gguf())
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,10 @@ _WHERE = {
     "sasrec": ("instructrec.models.sasrec", "SASRec"),
     "two-tower": ("instructrec.models.two_tower", "TwoTower"),
     "three-tower": ("instructrec.models.three_tower", "ThreeTower"),
+    "mini": ("instructrec.models.instruct", "Mini"),
 }
 NAMES: tuple[str, ...] = tuple(_WHERE)
-LATER: tuple[str, ...] = ("mini", "smollm2")
+LATER: tuple[str, ...] = ("smollm2",)
 TUNED = Path(__file__).with_name("tuned.json")  # the winners of `python -m benchmarks.tuning`
 
 __all__ = ["LATER", "NAMES", "Recommender", "create", "load", "model_class", "tuned", "tuned_settings"]

@@ -365,7 +365,7 @@ def load_smollm2(dtype: str = "float32", path: str | Path | None = None) -> Smol
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype is {dtype!r}; accepted: {', '.join(DTYPES)}")
-    reader = _read(find_weights() if path is None else Path(path))
+    reader = read_gguf(path)
     quiet_keras()
     with silent_stderr():  # Keras Hub's libraries talk when they are imported
         return SmolLM2(_build_backbone(reader, dtype), _build_tokenizer(reader))
@@ -400,12 +400,21 @@ def reranking_prompt(history: Sequence[str], candidates: Sequence[str] = (), mos
     return f"I watched these films, the latest one last:\n{told}\n{wish}{choices}"
 
 
-def _read(path: Path) -> GGUFReader:
+def read_gguf(path: str | Path | None = None) -> GGUFReader:
+    """Return a reader of SmolLM2's file, after a check of its digest.
+
+    Args:
+        path: A copy of the same file elsewhere; the wheel's own by default.
+
+    Raises:
+        InputError: A library or the wheel is missing, or the file is damaged.
+    """
     missing = [name for name in ("gguf", "keras_hub", "tokenizers") if find_spec(name) is None]
     if missing:
         raise InputError(f"SmolLM2 needs {', '.join(missing)}; run `pip install 'instructrec[llm]'`")
     from gguf import GGUFReader
 
+    path = find_weights() if path is None else Path(path)
     if not path.is_file():
         raise InputError(f"{str(path)!r} is not a file; give SmolLM2's GGUF file, or install {WHEEL}")
     if digest(path) != GGUF_SHA256:

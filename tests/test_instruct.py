@@ -1,0 +1,482 @@
+"""`mini`: conversations, the trainer's losses, training that can be taken up again, answers of all kinds."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from instructrec import models
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import InputError
+from instructrec.instructions.phrases import KINDS, LANGUAGES, QUESTIONS, Phrases, frames, title_words
+from instructrec.models import word_vectors as vectors_module
+from instructrec.models.conversation import Conversations, fill
+from instructrec.models.instruct import Mini
+from instructrec.models.vocabulary import (
+    ANSWER,
+    ASK,
+    CONTROLS,
+    END,
+    NO,
+    START,
+    UNKNOWN,
+    YES,
+    A,
+    B,
+    Vocabulary,
+    tokenise,
+)
+from instructrec.models.word_vectors import word_vectors
+
+GENRES = ("Comedy", "Horror", "War", "Drama")
+SMALL = {
+    "hidden_size": 32,
+    "n_layers": 1,
+    "n_heads": 2,
+    "intermediate_size": 32,
+    "batch_size": 16,
+    "epochs": 3,
+    "length": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def films() -> Dataset:
+    """Forty films of four genres and four decades; each of sixty users likes one genre."""
+    rng = np.random.default_rng(0)
+    n_items, n_users = 40, 60
+    ends = ("aka", "ebe", "ido", "ofo", "uru", "yma", "asa", "epe")
+    words = [f"{start}{end}" for start in ("bal", "cor", "dun", "fen", "gor") for end in ends]
+    items = pd.DataFrame(
+        {
+            "item_id": np.arange(1, n_items + 1),
+            "title": [f"The {word.title()}" for word in words],
+            "year": [1960 + 10 * (number % 4) + number % 7 for number in range(n_items)],
+            "genres": [
+                (GENRES[number // 10],) if number % 3 else (GENRES[number // 10], "Drama")
+                for number in range(n_items)
+            ],
+        }
+    )
+    items["genres"] = [tuple(dict.fromkeys(names)) for names in items["genres"]]
+    events = []
+    for user in range(1, n_users + 1):
+        liked = np.arange(10) + 10 * (user % 4)
+        others = np.setdiff1d(np.arange(n_items), liked)
+        chosen = rng.permutation(np.concatenate([rng.choice(liked, 7, False), rng.choice(others, 3, False)]))
+        events += [(user, item + 1, np.nan, 100 * at + user) for at, item in enumerate(chosen)]
+    interactions = pd.DataFrame(events, columns=["user_id", "item_id", "rating", "timestamp"])
+    users = pd.DataFrame({"user_id": range(1, n_users + 1)})
+    return Dataset("films", users, items, interactions, category_field="genres")
+
+
+@pytest.fixture(scope="module")
+def trained(films):
+    return models.create("mini", **SMALL).fit(films)
+
+
+def sequences_of(films: Dataset) -> list[np.ndarray]:
+    return [films.item_columns(items) for items in films.histories().values()]
+
+
+def conversations_of(films: Dataset, **settings) -> tuple[Conversations, Phrases]:
+    model = models.create("mini", **{**SMALL, **settings})
+    phrases = Phrases(films, model.settings["languages"], model.settings["kinds"])
+    model._make_vocabulary(films, model._words(films))
+    return Conversations(sequences_of(films), phrases, model.vocabulary, model.settings), phrases
+
+
+# -- phrases -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_kind_of_phrase_is_true_of_its_item(films, kind, language):
+    phrases = Phrases(films, [language], [kind])
+    draw = random.Random(0).random
+    made = [(item, phrases.ask(item, [1, 2, 30], draw)) for item in range(films.n_items) for _ in range(10)]
+    asked = [(item, phrase) for item, phrase in made if phrase is not None]
+    assert asked
+    for item, phrase in asked:
+        assert phrase.text
+        assert all(phrases.meanings[number, item] for number in phrase.meaning)
+        assert bool(phrase.meaning) == (kind != "null")
+
+
+def test_what_a_phrase_means_is_what_its_words_say(films):
+    phrases = Phrases(films, ["en"], ["category and refusal"], context_share=0)
+    draw = random.Random(1).random
+    for _ in range(200):
+        phrase = phrases.ask(int(draw() * films.n_items), [], draw)
+        wanted = [
+            name for name in GENRES if {name.lower(), *phrases.names["en"][name][1]} & set(said(phrase.text))
+        ]
+        assert len(phrase.meaning) == 2
+        meets = phrases.meanings[list(phrase.meaning)].all(axis=0)
+        for column in np.flatnonzero(meets):
+            assert set(phrases.categories[column]) & set(wanted or GENRES)
+
+
+def said(text: str) -> list[str]:
+    return tokenise(text)
+
+
+def test_the_vocabulary_holds_every_word_that_is_asked_with(films):
+    _, phrases = conversations_of(films)
+    model = Mini(**SMALL)
+    known = set(model._words(films))
+    draw = random.Random(2).random
+    for _ in range(3000):
+        phrase = phrases.ask(int(draw() * films.n_items), [3, 17], draw)
+        assert set(tokenise(phrase.text)) <= known, phrase.text
+
+
+def test_title_words_are_rare_and_long():
+    found = title_words(["The Big Heat", "Heat", "Up", "The Big Sleep"], rare=1)
+    assert found == [(), (), (), ("sleep",)]
+    assert title_words(["Big Heat (1953)"]) == [("big", "heat")]
+
+
+def test_frames_are_the_same_kinds_in_both_languages():
+    english, chinese = (frames()[language] for language in LANGUAGES)
+    assert list(english) == list(chinese)
+    assert set(QUESTIONS) <= set(english)
+    for listed in (*english.values(), *chinese.values()):
+        assert len(listed) == len(set(listed)) >= 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"languages": ["fr"]}, "unknown language 'fr'"),
+        ({"kinds": ["genre"]}, "unknown kind of phrase 'genre'"),
+    ],
+)
+def test_phrases_refuse_unknown_names(films, arguments, says):
+    with pytest.raises(InputError, match=says):
+        Phrases(films, **arguments)
+
+
+# -- vocabulary and conversations ----------------------------------------------------------------------------------
+
+
+def test_numbers_and_tokens_go_both_ways():
+    vocabulary = Vocabulary(3, ["comedy", "no"], ["spooky"])
+    tokens = vocabulary.encode("No COMEDY, spooky zzz 片")
+    assert vocabulary.tokens(tokens) == ["no", "comedy", "spooky", "<unknown>", "<unknown>"]
+    assert vocabulary.tokens([START, vocabulary.first_item + 2]) == ["<start>", "<item 2>"]
+    assert vocabulary.spoken(vocabulary.first_word) == len(CONTROLS)
+    assert len(vocabulary) == len(CONTROLS) + 3 + 3
+    assert tokenise("genres = 喜剧 and year <= 1990") == [
+        "genres",
+        "=",
+        "喜",
+        "剧",
+        "and",
+        "year",
+        "<=",
+        "1990",
+    ]
+
+
+def test_items_stand_in_a_question():
+    vocabulary = Vocabulary(9, ["would", "i", "like"])
+    filled = fill("would I like {item}", {"item": 4}, vocabulary)
+    assert vocabulary.tokens(filled) == ["would", "i", "like", "<item 4>"]
+
+
+def test_rows_hold_every_event_once_in_order(films):
+    conversations, _ = conversations_of(films)
+    found: dict[int, list[int]] = {}
+    for rows in conversations.epoch(0):
+        for row in rows:
+            assert row.events == list(range(row.events[0], row.events[-1] + 1))
+            assert len(row.events) <= SMALL["length"]
+            found.setdefault(row.user, []).extend(row.events)
+    for user, history in enumerate(sequences_of(films)):
+        assert sorted(found[user]) == list(range(len(history)))
+
+
+def test_what_is_learnt_follows_what_is_read(films):
+    conversations, _ = conversations_of(films, forgetting=0, noise=0, paraphrase=0, question_share=0.9)
+    vocabulary = conversations.vocabulary
+    true, asked, answered = [], set(), 0
+    for row in [row for rows in conversations.epoch(1) for row in rows]:
+        history = conversations.sequences[row.user]
+        assert row.tokens[0] == START
+        for place, event in zip(row.places, row.events, strict=True):
+            before = [token - vocabulary.first_item for token in row.tokens[1 : place + 1]]
+            assert before == history[row.events[0] : event]
+        for ask in row.asks:
+            assert ask.tokens[0] == ASK
+            assert ask.tokens[-1] == ANSWER
+            true.append(ask.true)
+            if ask.true:
+                assert conversations.meanings[list(ask.meaning), history[row.events[ask.place]]].all()
+        for place, word in zip(row.word_places, row.words, strict=True):
+            assert row.tokens[place + 1 : place + 2] in ([word], [])
+        if row.words:
+            assert row.tokens[row.word_places[0]] == ANSWER
+            assert (row.words[-1] == END) != (len(row.words) == 1)
+            asked.add(row.words[-1])
+            answered += 1
+        else:
+            assert row.places[-1] == len(row.tokens) - 1
+    assert 0.5 < np.mean(true) < 0.9
+    assert asked == {END, YES, NO, A, B}
+    assert answered > 20
+
+
+def test_a_batch_leaves_out_what_was_met_before(films):
+    conversations, _ = conversations_of(films, question_share=0.9)
+    rows = conversations.epoch(0)[0]
+    batch = conversations.batch(rows)
+    number = 0
+    for row in rows:
+        history = conversations.sequences[row.user]
+        for event in row.events:
+            assert batch.items[number] == history[event]
+            assert set(np.flatnonzero(batch.left_out[number])) == set(history[:event]) - {history[event]}
+            number += 1
+    assert number == len(batch.items) == len(batch.item_places) == len(batch.left_out)
+    tokens = batch.token_ids.ravel()
+    said = [token for row in rows for token in (row.tokens[place] for place in row.word_places)]
+    np.testing.assert_array_equal(tokens[batch.word_places], said)
+    assert (batch.text_ids.ravel()[batch.text_places] == ANSWER).all()
+    asks = [ask for row in rows for ask in row.asks]
+    assert len(asks) == len(batch.asked) == len(batch.true) == len(batch.meanings) > 0
+    for place, true, meaning in zip(batch.asked, batch.true, batch.meanings, strict=True):
+        if true:
+            assert conversations.meanings[meaning, batch.items[place]].all()
+
+
+def test_an_item_that_is_met_again_competes(films):
+    again = pd.DataFrame(
+        {"user_id": [1, 1, 1], "item_id": [5, 6, 5], "rating": np.nan, "timestamp": [1, 2, 3]}
+    )
+    conversations, _ = conversations_of(films.with_interactions(again), forgetting=0)
+    rows = [row for batch in conversations.epoch(0) for row in batch]
+    left_out = conversations.batch(sorted(rows, key=lambda row: row.events[0])).left_out
+    assert [set(np.flatnonzero(one)) for one in left_out] == [set(), {4}, {5}]
+
+
+def test_epochs_differ_and_repeat(films):
+    conversations, _ = conversations_of(films)
+    again, _ = conversations_of(films)
+    assert conversations.epoch(0) == again.epoch(0)
+    assert conversations.epoch(0) != conversations.epoch(1)
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+
+
+def test_an_untrained_layer_is_an_average_of_what_it_reads():
+    from instructrec.models.instruct import build_backbone
+    from instructrec.models.instruct_trainer import start_as_average
+    from instructrec.models.training import seeded_keras
+
+    seeded_keras(0)
+    backbone = build_backbone(10, Mini(**SMALL).settings)
+    start_as_average(list(backbone.transformer_layers), 0)
+    attention = backbone.transformer_layers[0]._self_attention_layer
+    one = np.random.default_rng(0).normal(size=(1, 1, 32)).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(attention(one, attention_mask=np.ones((1, 1, 1)))), one, atol=1e-5)
+
+
+def test_training_learns_the_item_and_to_obey(films, trained):
+    assert trained.history["loss"][-1] < trained.history["loss"][0]
+    assert set(trained.history) == {"loss", "item", "ask", "obey", "word"}
+
+
+def test_it_does_what_it_is_told(films):
+    settings = {"epochs": 80, "dropout": 0.1, "instruction_share": 0.9, "obedience": 4.0, "languages": ["en"]}
+    model = models.create("mini", **{**SMALL, **settings}).fit(films)
+    masks = {name: np.array([name in names for names in films.items["genres"]]) for name in GENRES}
+    histories = [films.history(user)[:5] for user in range(1, 41)]
+    seen = np.stack([np.isin(films.items["item_id"], history) for history in histories])
+
+    def share(text: str | None, name: str) -> float:
+        scores = np.where(seen, -np.inf, model.score(histories, [text] * len(histories)))
+        return float(masks[name][np.argsort(-scores, axis=1)[:, :5]].mean())
+
+    assert share("I want Horror", "Horror") > 0.9 > 0.6 > share(None, "Horror")
+    assert share("no War", "War") < 0.1 < share(None, "War")
+
+
+def test_a_word_of_a_description_is_a_part_of_an_item(films):
+    from instructrec.models.instruct_trainer import Descriptions, TokenTable
+
+    said = Descriptions(np.array([[0, 2], [1, 2]], dtype=np.int32), None)
+    table = TokenTable(np.eye(2, 6, dtype=np.float32), 2, said, weight=0.5, dropped=0.9, seed=0)
+    whole, first = np.asarray(table()), len(CONTROLS)
+    words = whole[first + 2 :]
+    np.testing.assert_allclose(whole[first : first + 2], np.eye(2, 6) + 0.5 * words, rtol=1e-6)
+    assert np.abs(np.asarray(table(training=True))[first + 2 :]).sum() < np.abs(words).sum()
+
+
+def test_an_interrupted_training_goes_on_to_the_same_end(films, tmp_path):
+    whole = models.create("mini", **SMALL).fit(films)
+    place = tmp_path / "checkpoint.npz"
+
+    def stop(epoch: int, model: object) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        models.create("mini", **SMALL).fit(films, checkpoint=place, on_epoch=stop)
+    assert place.is_file()
+    epochs = []
+    resumed = models.create("mini", **SMALL)
+    resumed.fit(films, checkpoint=place, on_epoch=lambda epoch, model: epochs.append(epoch))
+    assert epochs == [3]
+    assert not place.exists()
+    assert resumed.history == whole.history
+    for name, array in whole.weights.items():
+        np.testing.assert_array_equal(array, resumed.weights[name], err_msg=name)
+
+
+def test_a_checkpoint_of_another_training_is_refused(films, tmp_path):
+    place = tmp_path / "checkpoint.npz"
+
+    def stop(epoch: int, model: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        models.create("mini", **SMALL).fit(films, checkpoint=place, on_epoch=stop)
+    with pytest.raises(InputError, match="checkpoint of another training"):
+        models.create("mini", **{**SMALL, "seed": 1}).fit(films, checkpoint=place)
+    place.write_bytes(place.read_bytes()[:1000])
+    with pytest.raises(InputError, match="damaged"):
+        models.create("mini", **SMALL).fit(films, checkpoint=place)
+
+
+def test_without_instructions_it_is_a_model_of_histories(films):
+    model = models.create("mini", **{**SMALL, "kinds": []}).fit(films)
+    assert model.history["ask"][-1] == model.history["obey"][-1] == model.history["word"][-1] == 0
+    assert model.score([[1, 2]]).shape == (1, films.n_items)
+
+
+# -- answers -------------------------------------------------------------------------------------------------------
+
+
+def test_scores_do_not_depend_on_who_is_asked_beside(films, trained):
+    histories = [films.history(1), [], films.history(2)[:3]]
+    texts = ["a comedy from the 1980s", None, "不要恐怖"]
+    together = trained.score(histories, texts)
+    for row, (history, text) in enumerate(zip(histories, texts, strict=True)):
+        np.testing.assert_allclose(trained.score([history], [text])[0], together[row], atol=1e-5)
+
+
+def test_a_saved_model_answers_alike(films, trained, tmp_path):
+    trained.save(tmp_path / "mini")
+    loaded = models.load(tmp_path / "mini")
+    histories = [films.history(1), []]
+    np.testing.assert_array_equal(
+        loaded.score(histories, ["horror", None]), trained.score(histories, ["horror", None])
+    )
+    assert loaded.say(histories[0]) == trained.say(histories[0])
+    assert loaded.n_parameters == trained.n_parameters
+
+
+def test_a_text_moves_what_the_history_says_by_the_same_for_everybody(films, trained):
+    histories = [films.history(1), []]
+    unasked, asked = trained.score(histories), trained.score(histories, ["a comedy"] * 2)
+    np.testing.assert_allclose((asked - unasked)[0], (asked - unasked)[1], atol=1e-4)
+    assert np.ptp((asked - unasked)[0]) > 0
+
+
+def test_likelihoods_are_those_of_the_next_token(films, trained):
+    read = [trained.conversation(films.history(1)), trained.conversation([])]
+    log_probs = trained.spoken_log_probs(read)
+    np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1, rtol=1e-5)
+    assert log_probs.shape[1] == len(trained.vocabulary) - films.n_items - len(trained.vocabulary.more)
+
+
+def test_yes_or_no_and_a_or_b_are_probabilities(films, trained):
+    histories = [films.history(user) for user in (1, 2, 3)]
+    for language in LANGUAGES:
+        yes = trained.yes_or_no(histories, [1, 2, 3], language)
+        first = trained.a_or_b(histories, [(1, 2), (2, 3), (3, 4)], language)
+        assert yes.shape == first.shape == (3,)
+        assert ((yes > 0) & (yes < 1) & (first > 0) & (first < 1)).all()
+
+
+def test_it_says_words(films, trained):
+    for language in LANGUAGES:
+        assert isinstance(trained.say(films.history(1), language=language), str)
+        assert isinstance(trained.say([], "query", item=3, language=language), str)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda model: model.say([1], "mood"), "unknown question 'mood'"),
+        (lambda model: model.say([1], "query"), "item is None"),
+        (lambda model: model.say([1], "taste", item=1), "item is 1"),
+        (lambda model: model.say([1], language="fr"), "unknown language 'fr'"),
+        (lambda model: model.yes_or_no([[1]], [1, 2]), "2 questions for 1 histories"),
+        (lambda model: model.yes_or_no([[1]], [99]), "unknown item of films"),
+        (lambda model: Mini(**SMALL).conversation([1]), "not fitted"),
+    ],
+)
+def test_bad_questions(trained, call, says):
+    with pytest.raises(InputError, match=says):
+        call(trained)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"hidden_size": 30, "n_heads": 4}, "hidden_size is 30"),
+        ({"n_layers": 0}, "n_layers is 0"),
+        ({"languages": "en"}, "languages is 'en'"),
+        ({"languages": ["fr"]}, "unknown language 'fr'"),
+        ({"kinds": ["genre"]}, "unknown kind of phrase"),
+        ({"noise": 1.0}, "noise is 1.0"),
+        ({"obedience": -1}, "obedience is -1"),
+        ({"describe_items": 1}, "describe_items is 1"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_bad_settings(settings, says):
+    with pytest.raises(InputError, match=says):
+        models.create("mini", **settings)
+
+
+def test_too_little_to_learn_from(films):
+    first = films.interactions.drop_duplicates("user_id")
+    with pytest.raises(InputError, match="no user with two events"):
+        models.create("mini", **SMALL).fit(films.with_interactions(first))
+
+
+# -- vectors of words ----------------------------------------------------------------------------------------------
+
+
+def test_like_words_have_like_vectors():
+    table = word_vectors()
+    words = ["frightening", "scary", "funny", "soldiers", "troops"]
+    found = table.of([*words, "qqqq"])
+    assert (found[-1] == 0).all()
+    unit = found[:-1] / np.linalg.norm(found[:-1], axis=1, keepdims=True)
+    likeness = unit @ unit.T
+    assert likeness[0, 1] > 0.5 > likeness[0, 3]
+    assert likeness[3, 4] > 0.5 > likeness[2, 3]
+    assert np.mean(np.sum(table.vectors**2, axis=1)) == pytest.approx(1, abs=0.01)
+
+
+def test_damaged_vectors_are_refused(tmp_path, monkeypatch):
+    place = tmp_path / "words.npz"
+    place.write_bytes(b"no vectors")
+    monkeypatch.setattr(vectors_module, "FILE", place)
+    word_vectors.cache_clear()
+    with pytest.raises(InputError, match="damaged"):
+        word_vectors()
+    word_vectors.cache_clear()
+
+
+def test_unknown_and_end_are_control_tokens():
+    assert CONTROLS[UNKNOWN] == "<unknown>"
+    assert CONTROLS[END] == "<end>"
