@@ -370,7 +370,10 @@ def test_scores_do_not_depend_on_who_is_asked_beside(films, trained):
         np.testing.assert_allclose(trained.score([history], [text])[0], together[row], atol=1e-5)
 
 
-def test_a_saved_model_answers_alike(films, trained, tmp_path):
+@pytest.mark.parametrize("share_layers", [False, True])
+def test_a_saved_model_answers_alike(films, share_layers, tmp_path):
+    trained = models.create("mini", **{**SMALL, "epochs": 1, "share_layers": share_layers}).fit(films)
+    assert (trained.backbone is trained.text_backbone) == share_layers
     trained.save(tmp_path / "mini")
     loaded = models.load(tmp_path / "mini")
     histories = [films.history(1), []]
@@ -379,6 +382,7 @@ def test_a_saved_model_answers_alike(films, trained, tmp_path):
     )
     assert loaded.say(histories[0]) == trained.say(histories[0])
     assert loaded.n_parameters == trained.n_parameters
+    np.testing.assert_array_equal(loaded.score(histories), trained.score(histories))
 
 
 def test_a_text_moves_what_the_history_says_by_the_same_for_everybody(films, trained):
@@ -438,6 +442,8 @@ def test_bad_questions(trained, call, says):
         ({"noise": 1.0}, "noise is 1.0"),
         ({"obedience": -1}, "obedience is -1"),
         ({"describe_items": 1}, "describe_items is 1"),
+        ({"share_layers": None}, "share_layers is None"),
+        ({"text_weight": -0.1}, "text_weight is -0.1"),
         ({"seed": -1}, "seed is -1"),
     ],
 )

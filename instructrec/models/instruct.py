@@ -56,8 +56,9 @@ class Mini(NextItemModel):
 
         <start> item item item …            <ask> words <answer>
 
-    and a decoder of the Llama family (`n_layers` blocks of causal self-attention with rotary places and a gated
-    feed-forward layer, each behind an RMS norm) makes of each a state behind its last token, h and g. With e_i an
+    and decoders of the Llama family (`n_layers` blocks of causal self-attention with rotary places and a gated
+    feed-forward layer, each behind an RMS norm), one for each over one table of tokens, make of them a state behind the
+    last token, h and g. With e_i an
     item's vector, after Bayes' rule p(i | history, text) ~ p(i | history) p(text | i, history),
 
         p(i | history)       = softmax over items of h · e_i,
@@ -102,6 +103,8 @@ class Mini(NextItemModel):
         paraphrase: float = 0.3,
         forgetting: float = 0.1,
         obedience: float = 1.0,
+        text_weight: float = 1.0,
+        share_layers: bool = False,
         describe_items: bool = True,
         word_vectors: bool = True,
         dropout: float = 0.3,
@@ -128,6 +131,8 @@ class Mini(NextItemModel):
                 [0, 1).
             forgetting: Share of the items of a row that are learnt but not read, in [0, 1).
             obedience: Weight of answering as without the instruction, cut to the items that meet it, at least 0.
+            text_weight: Weight of all that texts and questions are to say, beside that of histories, at least 0.
+            share_layers: Let the same layers read histories and texts, instead of some for each.
             describe_items: Let words that describe an item be a part of its vector.
             word_vectors: Let SmolLM2's vectors be a part of words.
             dropout: Share dropped of tokens, attention and feed-forward in training, in [0, 1).
@@ -176,7 +181,9 @@ class Mini(NextItemModel):
         check_number("obedience", obedience)
         check_number("learning_rate", learning_rate, above=0)
         check_number("weight_decay", weight_decay)
-        for setting, flag in (("describe_items", describe_items), ("word_vectors", word_vectors)):
+        check_number("text_weight", text_weight)
+        flags = {"share_layers": share_layers, "describe_items": describe_items, "word_vectors": word_vectors}
+        for setting, flag in flags.items():
             if not isinstance(flag, bool):
                 raise InputError(f"{setting} is {flag!r}; True or False is accepted")
         check_seed(seed)
@@ -186,15 +193,16 @@ class Mini(NextItemModel):
             kinds=None if kinds is None else list(kinds),
             languages=list(languages),
             obedience=obedience,
-            describe_items=describe_items,
-            word_vectors=word_vectors,
+            text_weight=text_weight,
+            **flags,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             seed=seed,
         )
         self._backbone: Any = None
         self._table: Any = None
-        self._states_of: Callable[..., Any] | None = None
+        self._text_backbone: Any = None
+        self._states_of: dict[bool, Callable[..., Any]] = {}
         self._checkpoint: Path | None = None
 
     # -- training ----------------------------------------------------------------------------------------------
@@ -243,10 +251,11 @@ class Mini(NextItemModel):
         keras = seeded_keras(settings["seed"])
         from instructrec.models.instruct_trainer import TokenTable, Trainer, start_as_average
 
-        self._backbone = build_backbone(len(self.vocabulary), settings)
-        self._states_of = None
-        blocks = [*self._backbone.transformer_layers, self._backbone.layer_norm]
-        start_as_average(blocks[:-1], settings["seed"])
+        self._states_of = {}
+        self._build()
+        history_blocks, text_blocks = self._blocks(self._backbone), self._blocks(self._text_backbone)
+        start_as_average(history_blocks[:-1], settings["seed"])
+        start_as_average(text_blocks[:-1], settings["seed"])
         table = TokenTable(
             starting_items(sequences, dataset.n_items, settings),
             len(self.vocabulary.words),
@@ -256,7 +265,15 @@ class Mini(NextItemModel):
             settings["seed"],
         )
         self._table = table
-        trainer = Trainer(blocks, table, conversations.meanings, settings["dropout"], settings["obedience"])
+        trainer = Trainer(
+            history_blocks,
+            text_blocks,
+            table,
+            conversations.meanings,
+            settings["dropout"],
+            settings["obedience"],
+            settings["text_weight"],
+        )
         self._train_epochs(keras, trainer, conversations)
 
     def _train_epochs(self, keras: Any, trainer: Any, conversations: Conversations) -> None:
@@ -328,13 +345,24 @@ class Mini(NextItemModel):
             self.weights[f"blocks/{number:02d}"] = np.asarray(weight)
         self._fill_table()
 
+    def _build(self) -> None:
+        """Make the untrained decoders: one for histories and one for texts, or the same for both."""
+        self._backbone = build_backbone(len(self.vocabulary), self.settings)
+        shared = self.settings["share_layers"]
+        self._text_backbone = (
+            self._backbone if shared else build_backbone(len(self.vocabulary), self.settings)
+        )
+
+    @staticmethod
+    def _blocks(backbone: Any) -> list[Any]:
+        """Return the layers of a decoder, and its last norm."""
+        return [*backbone.transformer_layers, backbone.layer_norm]
+
     def _block_weights(self) -> list[Any]:
-        backbone = self._backbone
-        return [
-            weight
-            for layer in (*backbone.transformer_layers, backbone.layer_norm)
-            for weight in layer.weights
-        ]
+        backbones = (
+            [self._backbone] if self.settings["share_layers"] else [self._backbone, self._text_backbone]
+        )
+        return [weight for one in backbones for layer in self._blocks(one) for weight in layer.weights]
 
     def _fill_table(self) -> None:
         """Give the backbone the vectors of all tokens, those of words that only SmolLM2 knows among them."""
@@ -343,6 +371,8 @@ class Mini(NextItemModel):
             more = word_vectors().of(self.vocabulary.more) @ self.weights["turn"]
             table = np.concatenate([table, more])
         self._backbone.token_embedding.embeddings.assign(table)
+        if not self.settings["share_layers"]:
+            self._text_backbone.token_embedding.embeddings.assign(table)
 
     # -- what the model reads ----------------------------------------------------------------------------------
 
@@ -402,14 +432,23 @@ class Mini(NextItemModel):
     @property
     def backbone(self) -> Any:
         """`keras_hub.models.LlamaBackbone`, from `token_ids` and `padding_mask` to states (batch, length, width)."""
+        self._load_backbones()
+        return self._backbone
+
+    @property
+    def text_backbone(self) -> Any:
+        """The decoder that reads texts; with `share_layers` it is `backbone`."""
+        self._load_backbones()
+        return self._text_backbone
+
+    def _load_backbones(self) -> None:
         self._check_fitted()
         if self._backbone is None:
             quiet_keras()
-            self._backbone = build_backbone(len(self.vocabulary), self.settings)
-            for weight, number in zip(self._block_weights(), range(99), strict=False):
+            self._build()
+            for number, weight in enumerate(self._block_weights()):
                 weight.assign(self.weights[f"blocks/{number:02d}"])
             self._fill_table()
-        return self._backbone
 
     @property
     def n_parameters(self) -> int:
@@ -417,39 +456,41 @@ class Mini(NextItemModel):
         self._check_fitted()
         return sum(weight.size for weight in self.weights.values())
 
-    def states(self, conversations: Sequence[Sequence[int]]) -> np.ndarray:
+    def states(self, conversations: Sequence[Sequence[int]], texts: bool = False) -> np.ndarray:
         """Return the states behind each token, zeros behind the end, shape (n, longest, hidden_size), float32.
 
         Args:
-            conversations: n lists of tokens, as `conversation` returns them.
+            conversations: n lists of tokens, as `conversation` and `text` return them.
+            texts: Whether they are texts, by themselves.
         """
         import tensorflow as tf
 
-        backbone = self.backbone
-        if self._states_of is None:
+        backbone = self.text_backbone if texts else self.backbone
+        if texts not in self._states_of:
 
-            @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32)])
+            @tf.autograph.experimental.do_not_convert
             def states_of(token_ids: Any) -> Any:
                 read = tf.cast(token_ids != PAD, tf.int32)
                 hidden = backbone({"token_ids": token_ids, "padding_mask": read}, training=False)
                 return hidden * tf.cast(read, hidden.dtype)[:, :, None]
 
-            self._states_of = states_of
+            signature = [tf.TensorSpec((None, None), tf.int32)]
+            self._states_of[texts] = tf.function(states_of, input_signature=signature)
         token_ids = np.full(
             (len(conversations), max(map(len, conversations), default=1)), PAD, dtype=np.int32
         )
         for row, tokens in zip(token_ids, conversations, strict=True):
             row[: len(tokens)] = tokens
-        return np.asarray(self._states_of(token_ids))
+        return np.asarray(self._states_of[texts](token_ids))
 
-    def _last_states(self, conversations: Sequence[Sequence[int]]) -> np.ndarray:
+    def _last_states(self, conversations: Sequence[Sequence[int]], texts: bool = False) -> np.ndarray:
         """Return the state behind the last token of each, shape (n, hidden_size)."""
         found = np.empty((len(conversations), self.settings["hidden_size"]), dtype=np.float32)
         order = np.argsort([len(one) for one in conversations], kind="stable")
         for start in range(0, len(order), BATCH):
             part = [conversations[number] for number in order[start : start + BATCH]]
             last = [len(one) - 1 for one in part]
-            found[order[start : start + BATCH]] = self.states(part)[np.arange(len(part)), last]
+            found[order[start : start + BATCH]] = self.states(part, texts)[np.arange(len(part)), last]
         return found
 
     # -- what the model answers --------------------------------------------------------------------------------
@@ -460,7 +501,7 @@ class Mini(NextItemModel):
             text: number for number, text in enumerate(dict.fromkeys(text for text in instructions if text))
         }
         if distinct:
-            texts = self._last_states([self.text(text) for text in distinct])
+            texts = self._last_states([self.text(text) for text in distinct], texts=True)
             for row, text in enumerate(instructions):
                 if text:
                     states[row] += texts[distinct[text]]

@@ -25,8 +25,6 @@ QUIET = 1.0
 HIDDEN = -1e9
 """The logit of an item that does not compete."""
 LOSSES = ("loss", "item", "ask", "obey", "word")
-TEXT_WEIGHT = 0.05
-"""What texts and questions weigh beside histories, which read by the same layers."""
 WORD_WEIGHT = 0.2
 """What questions weigh beside texts that ask for an item."""
 
@@ -105,19 +103,29 @@ class Trainer(keras.Model):
     """The network that is trained: from a batch of conversations to its losses.
 
     Args:
-        blocks: The decoder's layers, and its last norm.
+        blocks: The decoder's layers and its last norm, for histories.
+        text_blocks: Those for texts; the same ones, or others.
         table: Vectors of the tokens.
         meanings: Sets of items, shape (n_meanings, n_items), bool.
         dropout: Share of the numbers that are dropped of what enters the first layer.
-        obedience: Weight of the loss of not meeting the text.
+        obedience: Weight of `obey` beside `ask`.
+        text_weight: Weight of all that texts and questions are to say, beside `item`.
     """
 
     def __init__(
-        self, blocks: list[Any], table: TokenTable, meanings: np.ndarray, dropout: float, obedience: float
+        self,
+        blocks: list[Any],
+        text_blocks: list[Any],
+        table: TokenTable,
+        meanings: np.ndarray,
+        dropout: float,
+        obedience: float,
+        text_weight: float,
     ) -> None:
         super().__init__(name="trainer")
         self.table = table
-        self.blocks, self.norm = blocks[:-1], blocks[-1]
+        self.blocks, self.text_blocks = blocks, text_blocks
+        self.text_weight = text_weight
         self.drop = keras.layers.Dropout(dropout)
         self.meanings, self.obedience = meanings, obedience
         self.means = {name: keras.metrics.Mean(name) for name in LOSSES}
@@ -138,11 +146,12 @@ class Trainer(keras.Model):
         n_controls, n_items = len(CONTROLS), self.table.n_items
         first_word = n_controls + n_items
         items = table[n_controls:first_word]
-        states = self._states(table, batch["token_ids"], training)
+        states = self._states(self.blocks, table, batch["token_ids"], training)
         histories = ops.take(states, batch["item_places"], axis=0)
         logits = ops.where(batch["left_out"], HIDDEN, ops.matmul(histories, ops.transpose(items)))
         item = _cross_entropy(logits, batch["items"])
-        texts = ops.take(self._states(table, batch["text_ids"], training), batch["text_places"], axis=0)
+        texts = self._states(self.text_blocks, table, batch["text_ids"], training)
+        texts = ops.take(texts, batch["text_places"], axis=0)
         unasked = ops.stop_gradient(ops.take(logits, batch["asked"], axis=0))
         answers = unasked + ops.matmul(texts, ops.transpose(held))
         ask = _cross_entropy(answers, ops.take(batch["items"], batch["asked"])) * batch["true"]
@@ -160,13 +169,13 @@ class Trainer(keras.Model):
             "word": _mean(_cross_entropy(said, batch["words"])),
         }
 
-    def _states(self, table: Any, token_ids: Any, training: bool) -> Any:
+    def _states(self, blocks: list[Any], table: Any, token_ids: Any, training: bool) -> Any:
         """Return the states behind all tokens, shape (batch * length, hidden_size)."""
         hidden = self.drop(ops.take(table, token_ids, axis=0), training=training)
         read = ops.cast(ops.not_equal(token_ids, 0), "int32")
-        for block in self.blocks:
+        for block in blocks[:-1]:
             hidden = block(hidden, decoder_padding_mask=read, training=training)
-        return ops.reshape(self.norm(hidden), (-1, self.table.size))
+        return ops.reshape(blocks[-1](hidden), (-1, self.table.size))
 
     def compute_loss(
         self,
@@ -178,7 +187,7 @@ class Trainer(keras.Model):
     ) -> Any:
         """Return the sum of the losses, and note them."""
         said = y_pred["ask"] + self.obedience * y_pred["obey"] + WORD_WEIGHT * y_pred["word"]
-        loss = y_pred["item"] + TEXT_WEIGHT * said
+        loss = y_pred["item"] + self.text_weight * said
         for name, value in (("loss", loss), *y_pred.items()):
             self.means[name].update_state(value)
         return loss
