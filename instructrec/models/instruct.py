@@ -77,6 +77,9 @@ class Mini(NextItemModel):
     drawn anew each epoch (`instructions.phrases`). Some rows end with a question: yes or no, A or B, which query an
     item answers, or what the user likes, all answered by the likelihood of the next token.
 
+    Known limits: refusals ("no horror") are not followed yet, and questions are answered by chance; filter by
+    `instructions.parse` where a refusal must hold (`scenarios.FilterByInstruction`).
+
     Own vectors of items start as SASRec's do (`cosine_factors`), and attention starts as an average of what it reads.
 
     Source: the task is that of Zhang et al., 2023, arXiv:2305.07001; item tokens in the vocabulary after Geng et al.,
@@ -95,7 +98,7 @@ class Mini(NextItemModel):
         n_heads: int = 4,
         intermediate_size: int = 256,
         length: int = 20,
-        instruction_share: float = 0.25,
+        instruction_share: float = 0.2,
         question_share: float = 0.2,
         kinds: Sequence[str] | None = None,
         languages: Sequence[str] = LANGUAGES,
@@ -108,7 +111,7 @@ class Mini(NextItemModel):
         describe_items: bool = True,
         word_vectors: bool = True,
         dropout: float = 0.3,
-        epochs: int = 30,
+        epochs: int = 18,
         batch_size: int = 64,
         learning_rate: float = 0.004,
         weight_decay: float = 0.01,
