@@ -64,6 +64,10 @@ tune: setup  ## search the settings of every baseline, 12 or 36 trials each (MOD
 baselines: setup  ## measure every baseline on MovieLens-100K; tables and figures under _build/report
 	@$(RUN) -m benchmarks.baselines $(ARGS)
 
+.PHONY: mini
+mini: setup  ## train mini with three seeds and measure what it follows, beside SASRec filtered (half an hour)
+	@$(RUN) -m benchmarks.mini $(ARGS)
+
 .PHONY: lint
 lint: setup  ## ruff: rules and format, notebooks too
 	@echo "== ruff =="
