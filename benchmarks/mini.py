@@ -67,11 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
     rows = {name: summary([one[name] for one in runs]) for name in runs[0]}
     print(f"{'condition':<22}{'obeyed':>8}{'NDCG@10':>9}{'SASRec cut':>12}{'ratio':>8}  95% interval")
     for name, row in rows.items():
-        low, high = row["interval"]
-        print(
-            f"{name:<22}{row['obeyed']:>8.3f}{row['ndcg']:>9.4f}{row['sasrec']:>12.4f}{row['ratio']:>8.3f}"
-            f"  [{low:.3f}, {high:.3f}]"
-        )
+        ratio = ""
+        if row["ratio"] is not None:
+            low, high = row["interval"]
+            ratio = f"{row['ratio']:>8.3f}  [{low:.3f}, {high:.3f}]"
+        print(f"{name:<22}{row['obeyed']:>8.3f}{row['ndcg']:>9.4f}{row['sasrec']:>12.4f}{ratio}")
     if options.part == "test":
         note = {"seeds": options.seeds, "protocol": options.protocol, "settings": model.settings}
         with atomic_write(RESULTS) as handle:
@@ -152,15 +152,18 @@ def summary(runs: list[np.ndarray], n_draws: int = 2000) -> dict[str, Any]:
     mean = mean[~np.isnan(mean[:, 1])]
     rng = np.random.default_rng(0)
     draws = mean[rng.integers(0, len(mean), (n_draws, len(mean)))][:, :, 1:].mean(axis=1)
-    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])
     obeyed, own, simple = np.nanmean(mean, axis=0)
+    compares = bool(
+        (draws[:, 1] > 0).all()
+    )  # SASRec cut to what the target fails, as a contradiction does, has 0
+    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975]) if compares else (0.0, 0.0)
     return {
         "requests": len(mean),
         "obeyed": float(obeyed),
         "ndcg": float(own),
         "sasrec": float(simple),
-        "ratio": float(own / simple),
-        "interval": [float(low), float(high)],
+        "ratio": float(own / simple) if compares else None,
+        "interval": [float(low), float(high)] if compares else None,
     }
 
 

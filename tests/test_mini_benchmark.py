@@ -30,3 +30,8 @@ def test_a_summary_is_a_ratio_of_means_over_the_requests_that_are_asked():
     assert found["ratio"] == 1
     assert found["interval"][0] == pytest.approx(2 / 3)
     assert found["interval"][1] == pytest.approx(2)
+
+
+def test_nothing_is_compared_with_nothing():
+    found = mini.summary([np.array([[1.0, 0.5, 0.0], [0.5, 0.5, 0.0]])])
+    assert found["ratio"] is found["interval"] is None
