@@ -68,6 +68,26 @@ baselines: setup  ## measure every baseline on MovieLens-100K; tables and figure
 mini: setup  ## train mini with three seeds and measure what it follows, beside SASRec filtered (half an hour)
 	@$(RUN) -m benchmarks.mini $(ARGS)
 
+.PHONY: reproduce
+reproduce: setup  ## train the shipped mini again and compare its figures with data/mini/figures.json (ten minutes)
+	@$(RUN) -m benchmarks.artefact
+
+.PHONY: paper
+paper: setup  ## the paper's tables on MovieLens-100K, with the models that `make mini` left
+	@$(RUN) -m benchmarks.paper_tables $(ARGS)
+
+.PHONY: newcomers
+newcomers: setup  ## how mini ranks for items and users it never met (a quarter of an hour)
+	@$(RUN) -m benchmarks.newcomers $(ARGS)
+
+.PHONY: mini-ablation
+mini-ablation: setup  ## what mini owes to its parts: each taken away or turned down (an hour; goes on where cut off)
+	@$(RUN) -m benchmarks.mini_ablation $(ARGS)
+
+.PHONY: mini-cost
+mini-cost: setup  ## what mini costs: latency, throughput, speed beside matrix products, growth with the data
+	@$(RUN) -m benchmarks.mini_cost $(ARGS)
+
 .PHONY: lint
 lint: setup  ## ruff: rules and format, notebooks too
 	@echo "== ruff =="

@@ -2,22 +2,28 @@
 
     python -m benchmarks.mini [--seeds 0 1 2] [--part valid] [--protocol leave-last-out] [--set NAME=VALUE …]
 
-For each seed it trains the tuned SASRec and `mini` on the training part and asks both the same requests of the whole
-catalogue, without what the user has met. SASRec is asked without the instruction and its list is cut to the items that
-meet it, by the truth and not by the parser: the strongest simple answer. Prints, a line a condition:
+For each seed it trains the tuned SASRec and `mini` on the training part (or reads what an earlier run left under
+_build/mini) and asks both the same requests of the whole catalogue, without what the user has met. SASRec is asked
+without the instruction and its list is cut to the items that meet it, by the truth and not by the parser: the strongest
+simple answer. Prints, a line a condition:
 
 - satisfaction at 10 of `mini`, as a share of what any list could reach, or violation at 10 where something is refused;
 - NDCG@10 of `mini` and of SASRec cut, and their ratio, with a 95% bootstrap interval over users of the mean of seeds.
 
-Writes benchmarks/results/mini.json (with --part test alone), figures, settings and seconds.
+and how often it is right where it is asked for no list: yes or no, A or B, words (see `other_tasks`).
+
+Writes benchmarks/results/mini.json (with --part test alone), figures and settings by protocol.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import hashlib
 import json
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +33,30 @@ from instructrec import datasets
 from instructrec.errors import InputError
 from instructrec.evaluation.conditions import CONDITIONS, MORE_CONDITIONS, make_conditions
 from instructrec.files import atomic_write
-from instructrec.models import Recommender, create, tuned
+from instructrec.instructions.annotate import Annotator
+from instructrec.models import Recommender, create, load, tuned, word_vectors
+from instructrec.models.instruct import Mini
+from instructrec.models.vocabulary import tokenise
+from instructrec.scenarios import FilterByInstruction
 from instructrec.split import SPLITS, Split
 
 RESULTS = Path(__file__).with_name("results") / "mini.json"
+KEPT = Path(__file__).parents[1] / "_build" / "mini"
+PACKAGE = Path(__file__).parents[1] / "instructrec"
+MADE_BY = {
+    "models": [
+        "conversation",
+        "instruct",
+        "instruct_trainer",
+        "sasrec",
+        "texts",
+        "training",
+        "vocabulary",
+        "word_vectors",
+    ],
+    "instructions": ["annotate", "lexicon", "phrases", "templates/__init__"],
+}
+"""The modules that decide what a trained model is; data files beside them count too."""
 DATA = "movielens-100k"
 K = 10
 ASKED_IN = {
@@ -54,16 +80,13 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError(f"argument --set: {pair!r} given; NAME=VALUE such as epochs=5 is accepted")
         settings[name] = json.loads(value)
     split = SPLITS[options.protocol](datasets.load(DATA))
-    runs, seconds = [], []
+    runs, others = [], []
     for seed in options.seeds:
-        started = time.perf_counter()
-        sasrec = tuned("sasrec", seed=seed).fit(split.train)
-        between = time.perf_counter()
-        model = create("mini", seed=seed, **settings)
-        model.fit(split.train, verbose=2)  # type: ignore[call-arg]
-        seconds.append({"sasrec": between - started, "mini": time.perf_counter() - between})
+        sasrec = trained("sasrec", seed, split, options.protocol)
+        model = trained("mini", seed, split, options.protocol, **settings)
         runs.append(measure(model, sasrec, split, options.part))
-        print(f"seed {seed}: {seconds[-1]['mini']:.0f} s", flush=True)
+        assert isinstance(model, Mini)
+        others.append(other_tasks(model, split, options.part, seed))
     rows = {name: summary([one[name] for one in runs]) for name in runs[0]}
     print(f"{'condition':<22}{'obeyed':>8}{'NDCG@10':>9}{'SASRec cut':>12}{'ratio':>8}  95% interval")
     for name, row in rows.items():
@@ -72,16 +95,54 @@ def main(arguments: list[str] | None = None) -> int:
             low, high = row["interval"]
             ratio = f"{row['ratio']:>8.3f}  [{low:.3f}, {high:.3f}]"
         print(f"{name:<22}{row['obeyed']:>8.3f}{row['ndcg']:>9.4f}{row['sasrec']:>12.4f}{ratio}")
+    tasks = {name: float(np.mean([one[name] for one in others])) for name in others[0]}
+    print("\n".join(f"{name:<22}{value:>8.3f}" for name, value in tasks.items()))
     if options.part == "test":
         note = {"seeds": options.seeds, "protocol": options.protocol, "settings": model.settings}
+        every = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+        every[options.protocol] = {**note, "rows": rows, "tasks": tasks}
         with atomic_write(RESULTS) as handle:
-            json.dump({**note, "seconds": seconds, "rows": rows}, handle, indent=1, ensure_ascii=False)
+            json.dump(every, handle, indent=1, ensure_ascii=False)
             handle.write("\n")
     return 0
 
 
-def measure(model: Recommender, sasrec: Recommender, split: Split, part: str) -> dict[str, np.ndarray]:
+def trained(name: str, seed: int, split: Split, protocol: str, **settings: Any) -> Recommender:
+    """Return "sasrec" (tuned) or "mini", trained on a split's training part now or by an earlier call.
+
+    A model is kept in _build/mini, under a digest of its settings and of the code that makes it.
+    """
+    model = tuned(name, seed=seed) if name == "sasrec" else create(name, seed=seed, **settings)
+    made_of = json.dumps(
+        [model.settings, protocol, split.train.n_interactions, code_digest(), word_vectors.SHA256]
+    ).encode()
+    folder = KEPT / f"{name}-{hashlib.sha256(made_of).hexdigest()[:16]}"
+    if not folder.is_dir():
+        started = time.perf_counter()
+        if name == "mini":
+            model.fit(split.train, verbose=2)  # type: ignore[call-arg]
+        else:
+            model.fit(split.train)
+        print(f"{name}, seed {seed}: {time.perf_counter() - started:.0f} s of training", flush=True)
+        model.save(folder)
+    return load(folder)
+
+
+def measure(
+    model: Recommender,
+    sasrec: Recommender | None,
+    split: Split,
+    part: str,
+    conditions: tuple[str, ...] | None = None,
+) -> dict[str, np.ndarray]:
     """Return, for each condition, three figures a request: obeyed (or violated), NDCG@10, and that of SASRec cut.
+
+    Args:
+        model: What is measured.
+        sasrec: What is cut; without one its figures mean nothing.
+        split: The data.
+        part: "valid" or "test".
+        conditions: English ones, by name; all, in both languages, by default.
 
     Returns:
         Arrays of shape (n_requests, 3), NaN where a request is asked nothing.
@@ -92,7 +153,7 @@ def measure(model: Recommender, sasrec: Recommender, split: Split, part: str) ->
     seen = np.zeros((len(histories), split.train.n_items), dtype=bool)
     for row, history in zip(seen, histories, strict=True):
         row[split.train.item_columns(history)] = True
-    simple = np.where(seen, -np.inf, sasrec.score(histories))
+    simple = np.where(seen, -np.inf, 0 if sasrec is None else sasrec.score(histories))
 
     def asked(texts: list[str | None]) -> np.ndarray:
         return np.where(seen, -np.inf, model.score(histories, texts))
@@ -103,7 +164,10 @@ def measure(model: Recommender, sasrec: Recommender, split: Split, part: str) ->
         name: figures(asked(texts), simple, everything, everything, targets)
         for name, texts in (("none", [None] * n), ("null", [NULL] * n))
     }
-    for language, names in ASKED_IN.items():
+    asked_in = ASKED_IN if conditions is None else {"en": tuple(one for one in conditions if one != "none")}
+    for language, names in asked_in.items():
+        if not names:
+            continue
         made = make_conditions(split, part, list(names), (language,))
         for name, one in made.asked.items():
             if name == "none":
@@ -121,6 +185,107 @@ def measure(model: Recommender, sasrec: Recommender, split: Split, part: str) ->
             rows[[text is None for text in texts]] = np.nan
             found[name if language == "en" else f"{name} ({language})"] = rows
     return found
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of what the code of `MADE_BY` does: docstrings, comments and line breaks do not count."""
+    found = hashlib.sha256()
+    for folder, names in MADE_BY.items():
+        for name in names:
+            tree = ast.parse((PACKAGE / folder / f"{name}.py").read_text("utf-8"))
+            for node in ast.walk(tree):
+                body = getattr(node, "body", None)
+                if isinstance(body, list):
+                    node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]
+            found.update(ast.dump(tree).encode())
+        for path in sorted((PACKAGE / folder).rglob("*.toml")):
+            found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def _is_text(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200) -> dict[str, float]:
+    """Return how often the model is right where it is asked for no list of items.
+
+    - T0: yes or no, of the target and of an unseen item drawn at random, half of the questions each; chance is .5;
+    - T1: which of these two;
+    - both again with a text that names a category of the target;
+    - grammar mask: satisfaction at 10 of what `instructions.parse` understands, filtered by it (known categories,
+      conditions, refusals, in both languages);
+    - query: which query an item answers, turned round; the share of `most` items whose categories are all named and no
+      other, and the same in Chinese;
+    - taste: the mean over `most` users of how much the taste in words and that of rules have in common, in words (F1).
+    """
+    requests = split.requests(part)
+    histories = requests.histories
+    rng = np.random.default_rng([seed, 13])
+    ids = split.train.items["item_id"].to_numpy()
+    targets = [one[0] for one in requests.targets]
+    others = []
+    for history, target in zip(histories, targets, strict=True):
+        unseen = np.setdiff1d(ids, [*history, target])
+        others.append(unseen[int(rng.integers(len(unseen)))])
+    made = make_conditions(split, part, ["stated"])
+    texts: list[str | None] = [None] * len(histories)
+    for row, text in zip(made.rows, made.asked["stated"].texts, strict=True):
+        texts[row] = text
+    found: dict[str, float] = {}
+    for name, said in (("", None), (" with a category", texts)):
+        yes, no = (model.yes_or_no(histories, items, said) for items in (targets, others))
+        found[f"T0{name}"] = float(np.mean([*(yes > 0.5), *(no <= 0.5)]))
+        first = model.a_or_b(histories, list(zip(targets, others, strict=True)), said)
+        found[f"T1{name}"] = float(np.mean(first > 0.5))
+    filtered = FilterByInstruction(model)
+    masked = []
+    for language in ("en", "zh"):
+        made = make_conditions(split, part, ["stated", "constraints", "negated"], (language,))
+        for one in made.asked.values():
+            rows = [row for row, text in zip(made.rows, one.texts, strict=True) if text is not None]
+            asked = [text for text in one.texts if text is not None]
+            if not asked:
+                continue
+            scores = filtered.score([histories[row] for row in rows], asked)
+            for row, score in zip(rows, scores, strict=True):
+                score[split.train.item_columns(histories[row])] = -np.inf
+            lists = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+            shown = np.isfinite(np.take_along_axis(scores, lists, axis=1))
+            meets = one.wanted if one.refused is None else one.refused
+            which = [number for number, text in enumerate(one.texts) if text is not None]
+            masks = meets.masks[meets.which[which]]
+            good = np.take_along_axis(masks if one.refused is None else ~masks, lists, axis=1)
+            masked.append((good & shown).sum() / shown.sum())
+    found["grammar mask"] = float(np.mean(masked))
+    items = rng.choice(ids, most, replace=False)
+    categories = split.train.items.set_index("item_id")[split.train.category_field]
+    for language in ("en", "zh"):
+        annotator = Annotator(split.train, language)
+        right = [
+            model.say([], "query", item, language)
+            == "".join(spoken(annotator.join(categories[item]), language))
+            for item in items
+        ]
+        found[f"query ({language})"] = float(np.mean(right))
+    annotator = Annotator(split.train, "en")
+    common = []
+    for history in histories[:most]:
+        own, true = set(model.say(history).split()), set(tokenise(annotator.taste(history[-20:])))
+        common.append(2 * len(own & true) / max(1, len(own) + len(true)))
+    found["taste"] = float(np.mean(common))
+    return found
+
+
+def spoken(text: str, language: str) -> list[str]:
+    """Return what `Mini.say` says if it says a text word by word."""
+    words = tokenise(text)
+    return words if language == "zh" else [" ".join(words)]
 
 
 def figures(

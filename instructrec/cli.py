@@ -843,9 +843,11 @@ def _keys() -> str:
 
 
 def _find_model(name: str) -> tuple[Recommender, Path | None]:
-    """Return a new model of a name, or a saved one and its folder."""
+    """Return a new model of a name, or a saved one and its folder; a name of `SHIPPED` means the one in data/."""
     from instructrec import models
 
+    if name in models.SHIPPED:
+        return models.load(models.SHIPPED[name]), models.SHIPPED[name]
     if name in models.NAMES or name in models.LATER:
         return models.create(name), None
     if Path(name).exists() or os.sep in name:

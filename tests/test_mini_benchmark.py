@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import mini
+from benchmarks import mini, mini_ablation, mini_cost, newcomers, paper_tables
+from instructrec import datasets, models
 
 
 def test_figures_of_a_list():
@@ -35,3 +36,44 @@ def test_a_summary_is_a_ratio_of_means_over_the_requests_that_are_asked():
 def test_nothing_is_compared_with_nothing():
     found = mini.summary([np.array([[1.0, 0.5, 0.0], [0.5, 0.5, 0.0]])])
     assert found["ratio"] is found["interval"] is None
+
+
+def test_the_papers_metrics_share_places_of_ties():
+    scores = np.array([[3.0, 2.0, 1.0, 0.0], [1.0, 1.0, 0.0, 5.0]])
+    allowed = np.array([[True, True, True, True], [True, True, True, False]])
+    found = paper_tables.figures(scores, allowed, np.array([1, 0]))
+    assert found["HR@1"] == pytest.approx((0 + 0.5) / 2)
+    assert found["HR@3"] == 1
+    assert found["NDCG@3"] == pytest.approx((1 / np.log2(3) + (1 + 1 / np.log2(3)) / 2) / 2)
+
+
+def test_newcomers_are_hit_only_where_they_can_be():
+    scores = np.array([[*range(20), -np.inf], [*range(20), -np.inf]], dtype=float)
+    assert newcomers.hits(scores, np.array([10, 9])).tolist() == [1, 0]
+    assert newcomers.hits(scores, np.array([20, 19])).tolist() == [0, 1]
+    found = newcomers.summary(np.array([0.0, 1.0] * 50))
+    assert found["low"] < found["mean"] == 0.5 < found["high"]
+    assert found["requests"] == 100
+
+
+def test_an_ablation_has_intervals_of_both_figures():
+    rows = np.array([[1.0, 0.5, 0.0], [np.nan, 0.7, 0.0], [np.nan, np.nan, np.nan]])
+    found = mini_ablation.summary(rows)
+    assert found["obeyed"] == [1, 1, 1]
+    mean, low, high = found["ndcg"]
+    assert low < mean == 0.6 < high
+
+
+def test_all_variants_of_the_ablation_can_be_made():
+    for variants in (mini_ablation.HISTORY, mini_ablation.TEXTS):
+        for changed in variants.values():
+            models.create("mini", **{**mini_ablation.EPOCHS, **changed})
+
+
+def test_grown_data_are_the_same_users_again():
+    shop = datasets.load("shop")
+    grown = mini_cost.grown(shop, 3)
+    assert grown.n_interactions == 3 * shop.n_interactions
+    assert grown.n_users == 3 * shop.n_users
+    first = shop.interactions["user_id"].iloc[0]
+    assert grown.history(first + 20_000) == shop.history(first)

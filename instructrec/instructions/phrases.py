@@ -1,10 +1,11 @@
-"""Short ways to ask for an item, drawn anew for each place of training: by category, era, title word, wish, refusal.
+"""Short ways to ask for an item, drawn anew in each epoch: by category, era, title word, wish, refusal, taste.
 
 Where `plan` writes whole instructions of the paper's kinds for export, this writes what a user types in the middle of a
 conversation, more than a hundred thousand texts a second. Each text is true of the item that comes next (an oracle): a
 category is one of its own, a refused category one that it lacks. What a text means is told with it, as the set of items
-that meet it. The frames are in the editable data file `phrases.toml`, and those of the templates that are not held out
-serve too. Derived in chapter `keras-implementation`.
+that meet it, with how likely each of them makes the text: one of three categories is named in a third of the cases. The
+frames are in the editable data file `phrases.toml`, and those of the templates that are not held out serve too. Derived
+in chapter `keras-implementation`.
 """
 
 from __future__ import annotations
@@ -28,23 +29,28 @@ from instructrec.instructions.templates import load_templates
 
 LANGUAGES = ("en", "zh")
 KINDS = {
-    "category": 0.22,
+    "category": 0.18,
     "era": 0.04,
-    "category and era": 0.14,
-    "title": 0.14,
-    "wish": 0.16,
-    "refusal": 0.18,
+    "category and era": 0.12,
+    "title": 0.18,
+    "wish": 0.13,
+    "refusal": 0.20,
     "category and refusal": 0.05,
     "condition": 0.10,
     "popularity": 0.03,
-    "null": 0.10,
+    "null": 0.06,
+    "taste": 0.05,
+    "taste and category": 0.04,
+    "taste and wish": 0.03,
 }
 """The kinds of phrases and how often each is tried; one that says nothing of an item gives way to another."""
 RARE = 25
 """A title word is asked for if at most so many titles have it."""
 WELL_KNOWN, LITTLE_KNOWN = 0.85, 0.5
 """Above which popularity an item is called well known, and below which little known (see `popularity_of`)."""
-QUESTIONS = ("yes_or_no", "a_or_b", "query", "taste")
+QUESTIONS = ("query", "taste")
+NEVER = -1e9
+"""The log likelihood of a text at an item that does not meet it."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _STOP = frozenset(
     [
@@ -72,6 +78,14 @@ _STOP = frozenset(
     ]
 )
 _WEEK = 7 * 86_400
+_FRAMES_OF = {
+    (Preference.P0, Intention.I1): ("wish", "wish"),
+    (Preference.P0, Intention.I2): ("category", "category"),
+    (Preference.P2, Intention.I0): ("taste_told", ""),
+    (Preference.P2, Intention.I1): ("taste_wish", "wish"),
+    (Preference.P2, Intention.I2): ("taste_category", "category"),
+}
+"""Which templates give frames of which kind, and what stands for the intention."""
 
 
 @cache
@@ -99,15 +113,14 @@ def title_words(titles: Iterable[str], rare: int = RARE) -> list[tuple[str, ...]
 
 
 def wording(dataset: Dataset, question: str, language: str) -> str:
-    """Return the first text of a question, with {item}, {item_a} or {item_b} in it where it is about items.
+    """Return the first text of a question, with {item} in it where it is about an item.
 
     Args:
         dataset: What its things are called comes from there.
         question: One of `QUESTIONS`.
         language: "en" or "zh".
     """
-    items = {name: f"{{{name}}}" for name in ("item", "item_a", "item_b")}
-    return frames()[language][question][0].format(**domain_words(dataset, language), **items)
+    return frames()[language][question][0].format(**domain_words(dataset, language), item="{item}")
 
 
 class Phrase(NamedTuple):
@@ -117,11 +130,13 @@ class Phrase(NamedTuple):
         text: In English or Chinese.
         meaning: Rows of `Phrases.meanings`; an item meets the text if it is in all of these sets.
         literal: Each word has to be taken as it stands; no like word could be put in its place.
+        told: It tells the taste that the history shows, for a user whose history is not read.
     """
 
     text: str
     meaning: tuple[int, ...]
     literal: bool = False
+    told: bool = False
 
 
 class Phrases:
@@ -135,6 +150,8 @@ class Phrases:
 
     Attributes:
         meanings: Sets of items, shape (n_meanings, n_items), bool.
+        log_shares: How likely each item makes it that a text means this, up to a constant: -log of how many of the
+            item's categories or title words could have been named, `NEVER` outside the set; the same shape, float32.
 
     Raises:
         InputError: An unknown language or kind.
@@ -169,7 +186,7 @@ class Phrases:
         self.frames = {language: self._all_frames(language) for language in self.languages}
         self.names = {language: self._all_names(dataset, language) for language in self.languages}
         self._numbers: dict[tuple[str, object], int] = {}
-        self.meanings = self._all_meanings()
+        self.meanings, self.log_shares = self._all_meanings()
         makers: dict[str, Callable[[str, int, Sequence[int], Draw], Phrase | None]] = {
             "category": self._category,
             "era": self._era,
@@ -181,6 +198,9 @@ class Phrases:
             "condition": self._condition,
             "popularity": self._popularity,
             "null": self._null,
+            "taste": self._taste,
+            "taste and category": self._taste_category,
+            "taste and wish": self._taste_wish,
         }
         chosen = [kind for kind in KINDS if kinds is None or kind in kinds]
         self._makers = [makers[kind] for kind in chosen]
@@ -211,10 +231,7 @@ class Phrases:
         return made
 
     def questions(self, language: str) -> dict[str, list[str]]:
-        """Return the texts that ask for something other than an item: `yes_or_no`, `a_or_b`, `query` and `taste`.
-
-        In them {item}, {item_a} and {item_b} stand for items.
-        """
+        """Return the texts that ask for words, by kind, `query` and `taste`; {item} stands for an item."""
         return {kind: self.frames[language][kind] for kind in QUESTIONS}
 
     def descriptions(self) -> list[list[str]]:
@@ -240,13 +257,9 @@ class Phrases:
     def texts(self) -> list[str]:
         """Return texts that hold every word which `ask` can write, title words left out, for a vocabulary."""
         found: list[str] = []
-        slots = dict.fromkeys(
-            ("category", "other", "decade", "word", "wish", "item", "item_a", "item_b"), " "
-        )
         for language in self.languages:
             annotator = self.annotators[language]
-            for listed in self.frames[language].values():
-                found += [frame.format(**annotator.words, **slots) for frame in listed]
+            found += self._bare_frames(language)
             for own, others in self.names[language].values():
                 found += [own, *others]
             for category in self.every:
@@ -260,6 +273,30 @@ class Phrases:
         found += [f"{self._field} {POPULARITY} year in not and = < >= .. {literal(self.middle)}"]
         found += [f"{decade}..{decade + 9}" for decade in self.decades if decade is not None]
         return list(dict.fromkeys(found))
+
+    def telling_texts(self) -> list[str]:
+        """Return what may not be put among other words by chance: names of categories, and frames that refuse."""
+        names = [
+            text for names in self.names.values() for own, others in names.values() for text in (own, *others)
+        ]
+        refusals = [
+            frame.format(**self.annotators[language].words, category=" ", other=" ")
+            for language in self.languages
+            for kind in ("refusal", "category_refusal")
+            for frame in self.frames[language][kind]
+        ]
+        return [*names, *refusals]
+
+    def function_texts(self) -> list[str]:
+        """Return the frames without what stands in them: their words say how something is asked, not what."""
+        return [text for language in self.languages for text in self._bare_frames(language)]
+
+    def _bare_frames(self, language: str) -> list[str]:
+        slots = dict.fromkeys(("category", "other", "decade", "word", "wish", "item", "taste"), " ")
+        words = self.annotators[language].words
+        return [
+            frame.format(**words, **slots) for listed in self.frames[language].values() for frame in listed
+        ]
 
     # -- kinds: each returns a text that is true of the item, and what it means; None if it has nothing to say ----
 
@@ -351,6 +388,26 @@ class Phrases:
     def _null(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase:
         return Phrase(self._fill("null", language, draw), ())
 
+    def _taste(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
+        taste = self.taste(met, language)
+        return Phrase(self._fill("taste_told", language, draw, taste=taste), (), told=True) if taste else None
+
+    def _taste_category(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
+        taste, one = self.taste(met, language), self._one(item, draw)
+        if not taste or one is None:
+            return None
+        words = {"taste": taste, "category": self._name(language, one, draw)}
+        text = self._fill("taste_category", language, draw, **words)
+        return Phrase(text, (self._numbers["category", one],), told=True)
+
+    def _taste_wish(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
+        taste, one = self.taste(met, language), self._one(item, draw)
+        if not taste or one is None:
+            return None
+        words = {"taste": taste, "wish": self.annotators[language].wish(one, draw)}
+        text = self._fill("taste_wish", language, draw, **words)
+        return Phrase(text, (self._numbers["category", one],), told=True)
+
     # -- parts of texts ----------------------------------------------------------------------------------------
 
     def _fill(self, kind: str, language: str, draw: Draw, **values: str) -> str:
@@ -390,19 +447,20 @@ class Phrases:
         """Return this file's frames and those of the templates for training that state nothing but the intention."""
         known = {kind: list(listed) for kind, listed in frames()[language].items()}
         for kind in QUESTIONS:
-            items = {name: f"{{{name}}}" for name in ("item", "item_a", "item_b")}
-            known[kind] = [text.format(**self.annotators[language].words, **items) for text in known[kind]]
+            known[kind] = [
+                text.format(**self.annotators[language].words, item="{item}") for text in known[kind]
+            ]
         words = {name: f"{{{name}}}" for name in self.annotators[language].words}
         for template in load_templates(language):
             if (
-                not template.held_out
-                and template.intention != Intention.I0
-                and (template.task, template.preference, template.style, template.answer)
-                == (TaskForm.T2, Preference.P0, Style.PLAIN, Answer.ITEM)
+                template.held_out
+                or (template.task, template.style, template.answer) != (TaskForm.T2, Style.PLAIN, Answer.ITEM)
+                or (template.preference, template.intention) not in _FRAMES_OF
             ):
-                kind = "wish" if template.intention == Intention.I1 else "category"
-                fields = {**words, "context": "", "intention": f"{{{kind}}}"}
-                known[kind] += [template.render(fields, variant) for variant in range(len(template.variants))]
+                continue
+            kind, slot = _FRAMES_OF[template.preference, template.intention]
+            fields = {**words, "context": "", "intention": f"{{{slot}}}", "preference": "{taste}"}
+            known[kind] += [template.render(fields, variant) for variant in range(len(template.variants))]
         return known
 
     def _all_names(self, dataset: Dataset, language: str) -> dict[str, tuple[str, list[str]]]:
@@ -414,7 +472,7 @@ class Phrases:
                 others[name].append(word)
         return {name: (names[name], others[name]) for name in self.every}
 
-    def _all_meanings(self) -> np.ndarray:
+    def _all_meanings(self) -> tuple[np.ndarray, np.ndarray]:
         n_items = len(self.categories)
         popularity = np.array(self._popularity_of)
         sets: dict[tuple[str, object], np.ndarray] = {}
@@ -431,7 +489,15 @@ class Phrases:
         for bound in dict.fromkeys((self.middle, WELL_KNOWN, LITTLE_KNOWN)):
             sets[">=", bound], sets["<", bound] = popularity >= bound, popularity < bound
         self._numbers = {key: number for number, key in enumerate(sets)}
-        return np.stack(list(sets.values()))
+        several = {
+            "category": np.array([max(1, len(one)) for one in self.categories]),
+            "word": np.array([max(1, len(one)) for one in self.title_words]),
+        }
+        shares = [
+            np.where(members, -np.log(several.get(kind, np.ones(n_items))), NEVER)
+            for (kind, _), members in sets.items()
+        ]
+        return np.stack(list(sets.values())), np.stack(shares).astype(np.float32)
 
 
 def _strings(entry: dict[str, str | list[str]]) -> list[str]:

@@ -31,9 +31,21 @@ _WHERE = {
 }
 NAMES: tuple[str, ...] = tuple(_WHERE)
 LATER: tuple[str, ...] = ("smollm2",)
+SHIPPED = {"mini": Path(__file__).resolve().parents[2] / "data" / "mini"}
+"""Trained models that come with the book, by name; `load(SHIPPED["mini"])` reads one."""
 TUNED = Path(__file__).with_name("tuned.json")  # the winners of `python -m benchmarks.tuning`
 
-__all__ = ["LATER", "NAMES", "Recommender", "create", "load", "model_class", "tuned", "tuned_settings"]
+__all__ = [
+    "LATER",
+    "NAMES",
+    "SHIPPED",
+    "Recommender",
+    "create",
+    "load",
+    "model_class",
+    "tuned",
+    "tuned_settings",
+]
 
 
 def model_class(name: str) -> type[Recommender]:

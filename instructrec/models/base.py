@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
@@ -174,10 +175,15 @@ class Recommender(ABC):
             }
         )
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, catalogue: bool = True) -> Path:
         """Write the model to a folder: `model.json`, `arrays.npz`, `items.json`; nothing is pickled.
 
         The folder appears whole or not at all.
+
+        Args:
+            path: The folder.
+            catalogue: Write the items too. Without them, `load` reads the data set by its name, and refuses one of
+                other items: for a model of data that may not be passed on.
 
         Raises:
             InputError: The model is not fitted, the place cannot be written, or it is a folder of other files.
@@ -193,15 +199,18 @@ class Recommender(ABC):
         with atomic_directory(folder) as part:
             with atomic_write(part / "arrays.npz", "wb") as handle:
                 np.savez(handle, **self._arrays())  # type: ignore[arg-type]
-            with atomic_write(part / "items.json") as handle:
-                handle.write(catalogue_to_json(self.dataset))
+            if catalogue:
+                with atomic_write(part / "items.json") as handle:
+                    handle.write(catalogue_to_json(self.dataset))
             header = {
                 "format": FORMAT,
                 "model": self.name,
                 "settings": self.settings,
                 "dataset": self.dataset.name,
-                "sha256": {name: digest(part / name) for name in ("arrays.npz", "items.json")},
+                "sha256": {one.name: digest(one) for one in sorted(part.glob("*.*"))},
             }
+            if not catalogue:
+                header["items_sha256"] = _digest_of_items(self.dataset)
             with atomic_write(part / "model.json") as handle:
                 json.dump(header, handle, indent=2)
                 handle.write("\n")
@@ -228,7 +237,10 @@ class Recommender(ABC):
                     f"{str(folder / name)!r} is missing or damaged (its SHA-256 differs); train it again"
                 )
         model = cls(**header["settings"])
-        model.dataset = catalogue_from_json((folder / "items.json").read_text("utf-8"))
+        if "items_sha256" in header:
+            model.dataset = _catalogue_of(header, folder)
+        else:
+            model.dataset = catalogue_from_json((folder / "items.json").read_text("utf-8"))
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             model._restore({name: arrays[name] for name in arrays.files})
         return model
@@ -236,6 +248,31 @@ class Recommender(ABC):
     def _check_fitted(self) -> None:
         if not hasattr(self, "dataset"):
             raise InputError(f"model {self.name} is not fitted yet; call fit(dataset) or load(path) first")
+
+
+def _digest_of_items(dataset: Dataset) -> str:
+    """Return the SHA-256 of ids, titles, categories and all else that the item table says."""
+    rows = dataset.items.drop(columns="popularity", errors="ignore").to_json(
+        orient="split", force_ascii=False
+    )
+    return hashlib.sha256(rows.encode()).hexdigest()
+
+
+def _catalogue_of(header: dict[str, Any], folder: Path) -> Dataset:
+    """Return the data set that a model without a catalogue was trained on, if its items are still the same."""
+    from instructrec import datasets
+
+    if header["dataset"] not in datasets.NAMES:
+        raise InputError(
+            f"{str(folder)!r} needs the data set {header['dataset']!r}, which this copy does not have"
+        )
+    dataset = datasets.load(header["dataset"])
+    if _digest_of_items(dataset) != header["items_sha256"]:
+        raise InputError(
+            f"{str(folder)!r} was trained on other items than {header['dataset']} has now (their SHA-256 differs); "
+            "train it again"
+        )
+    return dataset
 
 
 def check_whole(name: str, value: object, least: int = 1) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -21,19 +22,15 @@ from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
 from instructrec.instructions.phrases import KINDS, LANGUAGES, Phrases, title_words, wording
 from instructrec.models.base import check_number, check_seed, check_share, check_whole
-from instructrec.models.conversation import Conversations, fill
+from instructrec.models.conversation import Conversations, Row, padded
 from instructrec.models.sasrec import cosine_factors
+from instructrec.models.texts import Text, Texts, fill
 from instructrec.models.training import NextItemModel, seeded_keras
 from instructrec.models.vocabulary import (
     ANSWER,
     ASK,
     CONTROLS,
-    NO,
-    PAD,
     START,
-    YES,
-    A,
-    B,
     Vocabulary,
     tokenise,
 )
@@ -43,6 +40,10 @@ FEATURE_WEIGHT = 0.5
 """What each word of an item's description adds of its vector to the item's."""
 WORD_DROPOUT = 0.15
 """Share of the words whose own vectors are dropped in a step, where SmolLM2's stand in."""
+SPREAD = 4.0
+"""In tuning, own vectors of words start so many times further apart, so that one title word is told from another."""
+STRIDE = 4
+"""A state for tuning has read at least all but one in so many of the items that are read at most."""
 WARM = 1 / 20
 """Share of the steps over which the learning rate rises."""
 BATCH = 256
@@ -62,23 +63,20 @@ class Mini(NextItemModel):
     item's vector, after Bayes' rule p(i | history, text) ~ p(i | history) p(text | i, history),
 
         p(i | history)       = softmax over items of h · e_i,
-        p(i | history, text) = softmax over items of (h + g) · e_i.
+        p(i | history, text) = softmax over items of h · e_i + g · f_i.
 
     So an instruction moves what the history says, and one that says nothing leaves it as it is.
 
-    An item's vector is its own plus half of the sum of the vectors of the words that describe it (categories, decade,
-    title): so "comedy" in an instruction and in a catalogue are one vector, and a new item has a place from its
-    description. A word's vector is its own plus a learnt turn of SmolLM2's, so that words never met in training have a
-    place too.
+    An item has two vectors, e_i for histories and f_i for texts: its own plus half of the sum of the vectors of the
+    words that describe it (categories, decade, title): so "comedy" in an instruction and in a catalogue are one vector,
+    and a new item has a place from its description. A word's vector is its own plus a learnt turn of SmolLM2's, so
+    that words never met in training have a place too.
 
-    Training lowers four losses at once over packed histories (`instruct_trainer.Trainer`): of the item chosen, without
-    and with a text that asks for it, among the items not met yet; `obedience` times how far the answer to a text is
-    from what the history says alone, cut to the items that meet the text; and of the words of answers. The texts are
-    drawn anew each epoch (`instructions.phrases`). Some rows end with a question: yes or no, A or B, which query an
-    item answers, or what the user likes, all answered by the likelihood of the next token.
-
-    Known limits: refusals ("no horror") are not followed yet, and questions are answered by chance; filter by
-    `instructions.parse` where a refusal must hold (`scenarios.FilterByInstruction`).
+    Training has two parts. First, packed histories: the item that comes next, among those not met yet
+    (`instruct_trainer.HistoryTrainer`). Then the model is tuned to instructions, drawn anew each epoch
+    (`instructions.phrases`), while what it learnt of histories is held: the answer to a text is taught to be Bayes'
+    rule's, the likelihood of the text being known of every item (`TextTrainer`). Some texts are questions that words
+    answer: which query an item answers, what a user likes; the state of the history then stands in front of them.
 
     Own vectors of items start as SASRec's do (`cosine_factors`), and attention starts as an average of what it reads.
 
@@ -97,23 +95,26 @@ class Mini(NextItemModel):
         n_layers: int = 2,
         n_heads: int = 4,
         intermediate_size: int = 256,
-        length: int = 20,
-        instruction_share: float = 0.2,
-        question_share: float = 0.2,
+        length: int = 50,
+        instruction_share: float = 0.5,
+        question_share: float = 0.1,
         kinds: Sequence[str] | None = None,
         languages: Sequence[str] = LANGUAGES,
-        noise: float = 0.3,
-        paraphrase: float = 0.3,
+        noise: float = 0.5,
+        paraphrase: float = 0.4,
         forgetting: float = 0.1,
-        obedience: float = 1.0,
-        text_weight: float = 1.0,
-        share_layers: bool = False,
+        packed: bool = True,
+        item_tokens: bool = True,
         describe_items: bool = True,
         word_vectors: bool = True,
         dropout: float = 0.3,
-        epochs: int = 18,
+        text_dropout: float = 0.15,
+        epochs: int = 15,
+        tuning_epochs: int = 25,
         batch_size: int = 64,
+        text_batch_size: int = 128,
         learning_rate: float = 0.004,
+        text_learning_rate: float = 0.004,
         weight_decay: float = 0.01,
         seed: int = 0,
     ) -> None:
@@ -125,23 +126,26 @@ class Mini(NextItemModel):
             n_heads: Heads of each attention.
             intermediate_size: Width inside the feed-forward layers.
             length: Items of the history that are read, the last ones; also the most in a row of training.
-            instruction_share: Share of the events that are asked for by a text in an epoch, in [0, 1).
-            question_share: Share of the rows that end with a question of another kind, in [0, 1).
+            instruction_share: Share of the events that a text stands before in an epoch of tuning, in [0, 1).
+            question_share: Share of the texts that are questions, in [0, 1).
             kinds: Kinds of instructions, from `instructions.phrases.KINDS`; all by default, an empty list for none.
             languages: Of "en" and "zh".
             noise: Share of the instructions into which words are put that mean nothing there, in [0, 1).
             paraphrase: Share of the instructions in which words are replaced by like ones, by SmolLM2's vectors, in
                 [0, 1).
             forgetting: Share of the items of a row that are learnt but not read, in [0, 1).
-            obedience: Weight of answering as without the instruction, cut to the items that meet it, at least 0.
-            text_weight: Weight of all that texts and questions are to say, beside that of histories, at least 0.
-            share_layers: Let the same layers read histories and texts, instead of some for each.
+            packed: Learn what follows each item of a row; otherwise what follows the last alone.
+            item_tokens: Let items have vectors of their own, beside those of their words.
             describe_items: Let words that describe an item be a part of its vector.
             word_vectors: Let SmolLM2's vectors be a part of words.
-            dropout: Share dropped of tokens, attention and feed-forward in training, in [0, 1).
+            dropout: Share dropped of tokens, attention and feed-forward in training on histories, in [0, 1).
+            text_dropout: The same in tuning.
             epochs: Passes over the events.
+            tuning_epochs: Passes over the events in which texts are drawn for them.
             batch_size: Rows a step.
+            text_batch_size: Texts a step.
             learning_rate: The highest of AdamW; it rises over the first twentieth of the steps, then falls as a cosine.
+            text_learning_rate: The same in tuning.
             weight_decay: Of AdamW, at least 0.
             seed: Of weights, order, instructions and dropout.
 
@@ -155,7 +159,9 @@ class Mini(NextItemModel):
             "intermediate_size": intermediate_size,
             "length": length,
             "epochs": epochs,
+            "tuning_epochs": tuning_epochs,
             "batch_size": batch_size,
+            "text_batch_size": text_batch_size,
         }
         for setting, value in counts.items():
             check_whole(setting, value)
@@ -170,6 +176,7 @@ class Mini(NextItemModel):
             "paraphrase": paraphrase,
             "forgetting": forgetting,
             "dropout": dropout,
+            "text_dropout": text_dropout,
         }
         for setting, share in shares.items():
             check_share(setting, share)
@@ -181,11 +188,15 @@ class Mini(NextItemModel):
         for language in languages:
             if language not in LANGUAGES:
                 raise one_of("language", language, LANGUAGES)
-        check_number("obedience", obedience)
         check_number("learning_rate", learning_rate, above=0)
+        check_number("text_learning_rate", text_learning_rate, above=0)
         check_number("weight_decay", weight_decay)
-        check_number("text_weight", text_weight)
-        flags = {"share_layers": share_layers, "describe_items": describe_items, "word_vectors": word_vectors}
+        flags = {
+            "packed": packed,
+            "item_tokens": item_tokens,
+            "describe_items": describe_items,
+            "word_vectors": word_vectors,
+        }
         for setting, flag in flags.items():
             if not isinstance(flag, bool):
                 raise InputError(f"{setting} is {flag!r}; True or False is accepted")
@@ -195,15 +206,13 @@ class Mini(NextItemModel):
             **shares,
             kinds=None if kinds is None else list(kinds),
             languages=list(languages),
-            obedience=obedience,
-            text_weight=text_weight,
             **flags,
             learning_rate=learning_rate,
+            text_learning_rate=text_learning_rate,
             weight_decay=weight_decay,
             seed=seed,
         )
         self._backbone: Any = None
-        self._table: Any = None
         self._text_backbone: Any = None
         self._states_of: dict[bool, Callable[..., Any]] = {}
         self._checkpoint: Path | None = None
@@ -231,7 +240,10 @@ class Mini(NextItemModel):
             InputError: There is nothing to learn from, or the checkpoint is of another training.
         """
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
-        return super().fit(dataset, on_epoch=on_epoch, verbose=verbose)
+        super().fit(dataset, on_epoch=on_epoch, verbose=verbose)
+        self._backbone = self._text_backbone = None  # from now on it answers by the weights that are kept
+        self._states_of = {}
+        return self
 
     def _fit(self, dataset: Dataset) -> None:
         settings = self.settings
@@ -244,138 +256,214 @@ class Mini(NextItemModel):
             raise InputError(
                 f"data set {dataset.name!r} holds no user with two events; {self.name} learns from the next one"
             )
-        silent = settings["kinds"] == []
         phrases = Phrases(dataset, settings["languages"], settings["kinds"] or None)
         self._make_vocabulary(dataset, self._words(dataset))
         said = self._descriptions(phrases)
-        conversations = Conversations(
-            sequences, None if silent else phrases, self.vocabulary, settings, said.vectors
-        )
+        conversations = Conversations(sequences, self.vocabulary, settings)
         keras = seeded_keras(settings["seed"])
-        from instructrec.models.instruct_trainer import TokenTable, Trainer, start_as_average
+        from instructrec.models.instruct_trainer import (
+            Checkpoint,
+            HistoryTrainer,
+            TextTrainer,
+            TokenTable,
+            start_as_average,
+        )
 
-        self._states_of = {}
         self._build()
-        history_blocks, text_blocks = self._blocks(self._backbone), self._blocks(self._text_backbone)
-        start_as_average(history_blocks[:-1], settings["seed"])
-        start_as_average(text_blocks[:-1], settings["seed"])
-        table = TokenTable(
-            starting_items(sequences, dataset.n_items, settings),
-            len(self.vocabulary.words),
-            said,
-            FEATURE_WEIGHT,
-            WORD_DROPOUT if settings["word_vectors"] else 0.0,
-            settings["seed"],
-        )
-        self._table = table
-        trainer = Trainer(
-            history_blocks,
-            text_blocks,
-            table,
-            conversations.meanings,
-            settings["dropout"],
-            settings["obedience"],
-            settings["text_weight"],
-        )
-        self._train_epochs(keras, trainer, conversations)
+        self.history, self.weights = {}, {}
+        self._checkpointer = Checkpoint(self._checkpoint, self._digest(sequences))
+        dropped = WORD_DROPOUT if settings["word_vectors"] else 0.0
+        n_words = len(self.vocabulary.words)
 
-    def _train_epochs(self, keras: Any, trainer: Any, conversations: Conversations) -> None:
-        """Train epoch by epoch, from the checkpoint on if there is one."""
-        settings = self.settings
-        steps = len(conversations.epoch(0)) * settings["epochs"]
+        def table_of(items: np.ndarray) -> Any:
+            own = items if settings["item_tokens"] else np.zeros_like(items)
+            table = TokenTable(own, n_words, said, FEATURE_WEIGHT, dropped, settings["seed"])
+            table.items.trainable = settings["item_tokens"]
+            return table
+
+        blocks = self._blocks(self._backbone)
+        start_as_average(blocks[:-1], settings["seed"])
+        table = table_of(starting_items(sequences, dataset.n_items, settings))
+        trainer = HistoryTrainer(blocks, table, settings["dropout"])
+
+        def history_batch(rows: list[Row]) -> dict[str, np.ndarray]:
+            return conversations.batch(rows)._asdict()
+
+        def history_batches(number: int) -> list[Callable[[], dict[str, np.ndarray]]]:
+            return [partial(history_batch, rows) for rows in conversations.epoch(number)]
+
+        def keep_histories() -> None:
+            self._keep("history", self._backbone, table, dataset.n_items)
+
+        self._train_epochs(keras, trainer, "history", history_batches, keep_histories)
+        if settings["kinds"] == []:
+            self._checkpointer.remove()
+            return
+        texts = Texts(sequences, phrases, self.vocabulary, settings, said.vectors)
+        blocks = self._blocks(self._text_backbone)
+        start_as_average(blocks[:-1], settings["seed"] + 1, opposed=True)
+        text_table = table_of(np.zeros((dataset.n_items, settings["hidden_size"]), dtype=np.float32))
+        text_table.words.assign(table.words + text_table.words * SPREAD)
+        if table.turn is not None:
+            text_table.turn.assign(table.turn)
+        states = self._states_of_events(conversations.sequences)
+        text_trainer = TextTrainer(
+            blocks,
+            text_table,
+            self._items("history"),
+            self._last_states([[START]])[0],
+            texts.log_shares,
+            settings["text_dropout"],
+        )
+
+        def text_batch(part: list[Text]) -> dict[str, np.ndarray]:
+            arrays = texts.batch(part)._asdict()
+            arrays["histories"] = states[arrays.pop("rows")]
+            return arrays
+
+        def text_batches(number: int) -> list[Callable[[], dict[str, np.ndarray]]]:
+            return [partial(text_batch, part) for part in texts.epoch(number)]
+
+        def keep_texts() -> None:
+            self._keep("text", self._text_backbone, text_table, None)
+
+        self._train_epochs(keras, text_trainer, "text", text_batches, keep_texts)
+        self._checkpointer.remove()
+
+    def _train_epochs(
+        self,
+        keras: Any,
+        trainer: Any,
+        part: str,
+        batches_of: Callable[[int], list[Callable[[], dict[str, np.ndarray]]]],
+        keep: Callable[[], None],
+    ) -> None:
+        """Train one of the two networks epoch by epoch, from the checkpoint on if there is one.
+
+        Args:
+            keras: The library.
+            trainer: The network.
+            part: "history" or "text".
+            batches_of: From an epoch's number to its batches, each made when it is called.
+            keep: Notes the weights in `weights`.
+        """
+        from instructrec.models.instruct_trainer import compiled_step
+
+        settings, tuning = self.settings, part == "text"
+        first = settings["epochs"] if tuning else 0
+        epochs = settings["tuning_epochs"] if tuning else settings["epochs"]
+        total = settings["epochs"] + (0 if settings["kinds"] == [] else settings["tuning_epochs"])
+        waiting = batches_of(0)
+        steps = len(waiting) * epochs
         warm = max(1, int(steps * WARM))
+        highest = settings["text_learning_rate" if tuning else "learning_rate"]
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, steps - warm), warmup_target=settings["learning_rate"], warmup_steps=warm
+            0.0, max(1, steps - warm), warmup_target=highest, warmup_steps=warm
         )
-        trainer.compile(
-            optimizer=keras.optimizers.AdamW(rate, weight_decay=settings["weight_decay"]), jit_compile=False
-        )
-        self.history = {}
-        trainer(conversations.batch(conversations.epoch(0)[0][:2])._asdict())  # builds all weights
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings["weight_decay"])
+        trainer.compile(optimizer=optimizer, jit_compile=False)
+        example = waiting[0]()
+        trainer(example)  # builds all weights
         trainer.optimizer.build(trainer.trainable_variables)
-        from instructrec.models.instruct_trainer import Checkpoint, compiled_step
-
-        step = compiled_step(trainer, self.vocabulary.n_items)
-        checkpoint = Checkpoint(self._checkpoint, trainer, self._digest(conversations))
-        done, self.history = checkpoint.read()
+        step = compiled_step(trainer, example)
+        done, figures = self._checkpointer.read(part, trainer)
+        self.history.update(figures)
         if done and self._verbose:
-            print(f"going on after epoch {done}/{settings['epochs']} from {self._checkpoint}", flush=True)
-        for number in range(done, settings["epochs"]):
-            batches = conversations.epoch(number)
-            trainer.reset_metrics()
+            print(f"going on after epoch {first + done}/{total} from {self._checkpoint}", flush=True)
+        for number in range(done, epochs):
+            batches = batches_of(number)
             sums: dict[str, float] = {}
-            shown = self._verbose == 1
             with tqdm(
-                total=len(batches),
-                desc=f"epoch {number + 1}/{settings['epochs']}",
-                disable=not shown,
+                batches,
+                desc=f"epoch {first + number + 1}/{total} ({'texts' if tuning else 'histories'})",
+                disable=self._verbose != 1,
                 file=sys.stderr,
                 leave=False,
             ) as bar:
-                for rows in batches:
-                    losses = step(conversations.batch(rows)._asdict())
-                    for name, value in losses.items():
+                for make in bar:
+                    for name, value in step(make()).items():
                         sums[name] = sums.get(name, 0.0) + float(value)
-                    bar.update()
-            figures = {name: value / len(batches) for name, value in sums.items()}
-            for name, value in figures.items():
+            means = {name: value / len(batches) for name, value in sums.items() if name != "loss"}
+            for name, value in means.items():
                 self.history.setdefault(name, []).append(value)
             if self._verbose == 2:
-                said = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-                print(f"epoch {number + 1}/{settings['epochs']}: {said}", flush=True)
-            checkpoint.write(number + 1, self.history)
+                said = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+                print(f"epoch {first + number + 1}/{total}: {said}", flush=True)
+            self._checkpointer.write(part, trainer, number + 1, self.history)
             if self._on_epoch is not None:
-                self._keep_weights()
-                self._on_epoch(number + 1, self)
-        self._keep_weights()
-        checkpoint.remove()
+                keep()
+                self._on_epoch(first + number + 1, self)
+        keep()
 
-    def _digest(self, conversations: Conversations) -> str:
+    def _digest(self, sequences: list[np.ndarray]) -> str:
         """Return a digest of settings and data."""
-        content = json.dumps(
-            [self.settings, conversations.sequences, self.vocabulary.words, version("keras")]
-        )
+        events = [one.tolist() for one in sequences]
+        content = json.dumps([self.settings, events, self.vocabulary.words, version("keras")])
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def _keep_weights(self) -> None:
-        """Fold what makes the tokens' vectors into one table, and note it with the weights of the blocks."""
-        known = self.vocabulary.first_word + len(self.vocabulary.words)
-        table = np.asarray(self._table(), dtype=np.float16)[:known]
-        self.weights = {"tokens": table}
-        if self._table.turn is not None:
-            self.weights["turn"] = np.asarray(self._table.turn)
-        for number, weight in enumerate(self._block_weights()):
-            self.weights[f"blocks/{number:02d}"] = np.asarray(weight)
-        self._fill_table()
+    def _keep(self, part: str, backbone: Any, table: Any, most: int | None) -> None:
+        """Fold what makes the vectors of tokens into one table, and note it with the weights of the blocks.
+
+        Args:
+            part: "history" or "text".
+            backbone: The decoder.
+            table: The `TokenTable`.
+            most: How many tokens to keep behind the controls; None keeps all.
+        """
+        whole = np.asarray(table(), dtype=np.float16)
+        self.weights[f"{part}/tokens"] = whole if most is None else whole[: len(CONTROLS) + most]
+        if part == "text" and table.turn is not None:
+            self.weights["text/turn"] = np.asarray(table.turn).astype(np.float16)
+        for number, weight in enumerate(self._block_weights(backbone)):
+            self.weights[f"{part}/{number:02d}"] = np.asarray(weight).astype(np.float16)
+
+    def _items(self, part: str) -> np.ndarray:
+        """Return the vectors of items, shape (n_items, hidden_size), float32."""
+        first = self.vocabulary.first_item
+        return self.weights[f"{part}/tokens"][first : first + self.vocabulary.n_items].astype(np.float32)
+
+    def _states_of_events(self, sequences: list[list[int]]) -> np.ndarray:
+        """Return the state of the history in front of each event, users one after the other, (n_events, hidden_size).
+
+        Each has read the last items, at most `length` of them and at least all but one in `STRIDE` of that.
+        """
+        length = self.settings["length"]
+        stride = max(1, length // STRIDE)
+        rows, where = [], []
+        start = 0
+        for sequence in sequences:
+            for first in range(0, len(sequence), stride):
+                last = min(len(sequence), first + stride)
+                begin = max(0, last - 1 - length)
+                read = [item + self.vocabulary.first_item for item in sequence[begin : last - 1]]
+                rows.append([START, *read])
+                where.append((start + first, start + last))
+            start += len(sequence)
+        found = np.empty((start, self.settings["hidden_size"]), dtype=np.float32)
+        order = np.argsort([len(row) for row in rows], kind="stable").tolist()
+        for at in range(0, len(order), BATCH):
+            part = order[at : at + BATCH]
+            states = self.states([rows[number] for number in part])
+            for number, row in zip(part, states, strict=True):
+                first, last = where[number]
+                found[first:last] = row[len(rows[number]) - (last - first) : len(rows[number])]
+        return found
 
     def _build(self) -> None:
-        """Make the untrained decoders: one for histories and one for texts, or the same for both."""
-        self._backbone = build_backbone(len(self.vocabulary), self.settings)
-        shared = self.settings["share_layers"]
-        self._text_backbone = (
-            self._backbone if shared else build_backbone(len(self.vocabulary), self.settings)
-        )
+        """Make the untrained decoders: one for histories and one for texts."""
+        self._states_of = {}
+        n_tokens = self.vocabulary.first_word + len(self.vocabulary.words)
+        self._backbone = build_backbone(n_tokens, self.settings)
+        text_settings = {**self.settings, "dropout": self.settings["text_dropout"]}
+        self._text_backbone = build_backbone(n_tokens, text_settings)
 
     @staticmethod
     def _blocks(backbone: Any) -> list[Any]:
         """Return the layers of a decoder, and its last norm."""
         return [*backbone.transformer_layers, backbone.layer_norm]
 
-    def _block_weights(self) -> list[Any]:
-        backbones = (
-            [self._backbone] if self.settings["share_layers"] else [self._backbone, self._text_backbone]
-        )
-        return [weight for one in backbones for layer in self._blocks(one) for weight in layer.weights]
-
-    def _fill_table(self) -> None:
-        """Give the backbone the vectors of all tokens, those of words that only SmolLM2 knows among them."""
-        table = self.weights["tokens"].astype(np.float32)
-        if "turn" in self.weights:
-            more = word_vectors().of(self.vocabulary.more) @ self.weights["turn"]
-            table = np.concatenate([table, more])
-        self._backbone.token_embedding.embeddings.assign(table)
-        if not self.settings["share_layers"]:
-            self._text_backbone.token_embedding.embeddings.assign(table)
+    def _block_weights(self, backbone: Any) -> list[Any]:
+        return [weight for layer in self._blocks(backbone) for weight in layer.weights]
 
     # -- what the model reads ----------------------------------------------------------------------------------
 
@@ -389,6 +477,7 @@ class Mini(NextItemModel):
         if self.settings["word_vectors"]:
             known = set(words)
             more = [word for word in word_vectors().words if word not in known]
+            self._more_vectors = word_vectors().of(more)
         self.vocabulary = Vocabulary(dataset.n_items, words, more)
 
     def _descriptions(self, phrases: Phrases) -> Any:
@@ -406,7 +495,7 @@ class Mini(NextItemModel):
         ]
         described = [list(dict.fromkeys(one)) for one in described]
         shape = (len(described), max(map(len, described), default=1) or 1)
-        table = np.full(shape, self.vocabulary.n_words, dtype=np.int32)
+        table = np.full(shape, len(words), dtype=np.int32)
         for row, one in zip(table, described, strict=True):
             row[: len(one)] = one
         return Descriptions(table, vectors)
@@ -434,24 +523,35 @@ class Mini(NextItemModel):
 
     @property
     def backbone(self) -> Any:
-        """`keras_hub.models.LlamaBackbone`, from `token_ids` and `padding_mask` to states (batch, length, width)."""
-        self._load_backbones()
-        return self._backbone
+        """`keras_hub.models.LlamaBackbone` that reads histories.
+
+        From `token_ids` and `padding_mask` to states (batch, length, width).
+        """
+        return self._loaded(texts=False)
 
     @property
     def text_backbone(self) -> Any:
-        """The decoder that reads texts; with `share_layers` it is `backbone`."""
-        self._load_backbones()
-        return self._text_backbone
+        """The one that reads texts, of words of training alone (`states` reads more)."""
+        return self._loaded(texts=True)
 
-    def _load_backbones(self) -> None:
+    def _loaded(self, texts: bool) -> Any:
+        """Return a decoder with its weights, the vectors of tokens among them."""
+        self._load_blocks()
+        backbone = self._text_backbone if texts else self._backbone
+        table = self.weights["text/tokens" if texts else "history/tokens"].astype(np.float32)
+        short = backbone.token_embedding.embeddings.shape[0] - len(table)
+        backbone.token_embedding.embeddings.assign(np.pad(table, ((0, short), (0, 0))))
+        return backbone
+
+    def _load_blocks(self) -> None:
         self._check_fitted()
         if self._backbone is None:
             quiet_keras()
             self._build()
-            for number, weight in enumerate(self._block_weights()):
-                weight.assign(self.weights[f"blocks/{number:02d}"])
-            self._fill_table()
+            for part, backbone in (("history", self._backbone), ("text", self._text_backbone)):
+                if f"{part}/tokens" in self.weights:
+                    for number, weight in enumerate(self._block_weights(backbone)):
+                        weight.assign(self.weights[f"{part}/{number:02d}"])
 
     @property
     def n_parameters(self) -> int:
@@ -459,32 +559,57 @@ class Mini(NextItemModel):
         self._check_fitted()
         return sum(weight.size for weight in self.weights.values())
 
-    def states(self, conversations: Sequence[Sequence[int]], texts: bool = False) -> np.ndarray:
+    def vectors(self, token_ids: np.ndarray, texts: bool = False) -> np.ndarray:
+        """Return the vectors of tokens as the decoders read them, shape (..., hidden_size), float32.
+
+        Args:
+            token_ids: Of any shape.
+            texts: Whether they are of texts.
+        """
+        table = self.weights["text/tokens" if texts else "history/tokens"]
+        found = table[np.minimum(token_ids, len(table) - 1)].astype(np.float32)
+        more = token_ids >= len(table)
+        if more.any():
+            known = token_ids[more] - len(table)
+            found[more] = self._more_vectors[known] @ self.weights["text/turn"].astype(np.float32)
+        return found
+
+    def states(
+        self,
+        conversations: Sequence[Sequence[int]],
+        texts: bool = False,
+        told: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return the states behind each token, zeros behind the end, shape (n, longest, hidden_size), float32.
 
         Args:
             conversations: n lists of tokens, as `conversation` and `text` return them.
             texts: Whether they are texts, by themselves.
+            told: States of histories that stand in front of texts, shape (n, hidden_size); none by default.
         """
         import tensorflow as tf
 
-        backbone = self.text_backbone if texts else self.backbone
+        self._load_blocks()
         if texts not in self._states_of:
+            blocks = self._blocks(self._text_backbone if texts else self._backbone)
 
             @tf.autograph.experimental.do_not_convert
-            def states_of(token_ids: Any) -> Any:
-                read = tf.cast(token_ids != PAD, tf.int32)
-                hidden = backbone({"token_ids": token_ids, "padding_mask": read}, training=False)
-                return hidden * tf.cast(read, hidden.dtype)[:, :, None]
+            def states_of(hidden: Any, read: Any) -> Any:
+                for block in blocks[:-1]:
+                    hidden = block(hidden, decoder_padding_mask=read, training=False)
+                return blocks[-1](hidden) * tf.cast(read, hidden.dtype)[:, :, None]
 
-            signature = [tf.TensorSpec((None, None), tf.int32)]
+            signature = [
+                tf.TensorSpec((None, None, self.settings["hidden_size"]), tf.float32),
+                tf.TensorSpec((None, None), tf.int32),
+            ]
             self._states_of[texts] = tf.function(states_of, input_signature=signature)
-        token_ids = np.full(
-            (len(conversations), max(map(len, conversations), default=1)), PAD, dtype=np.int32
-        )
-        for row, tokens in zip(token_ids, conversations, strict=True):
-            row[: len(tokens)] = tokens
-        return np.asarray(self._states_of[texts](token_ids))
+        longest = max(map(len, conversations), default=1)
+        token_ids = padded(conversations)[:, :longest]
+        hidden = self.vectors(token_ids, texts)
+        if told is not None:
+            hidden[:, 0] += told / np.sqrt(np.mean(told**2, axis=1, keepdims=True) + 1e-6)
+        return np.asarray(self._states_of[texts](hidden, (token_ids != 0).astype(np.int32)))
 
     def _last_states(self, conversations: Sequence[Sequence[int]], texts: bool = False) -> np.ndarray:
         """Return the state behind the last token of each, shape (n, hidden_size)."""
@@ -499,87 +624,92 @@ class Mini(NextItemModel):
     # -- what the model answers --------------------------------------------------------------------------------
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
-        states = self._last_states([self._conversation(history) for history in histories])
-        distinct = {
-            text: number for number, text in enumerate(dict.fromkeys(text for text in instructions if text))
-        }
-        if distinct:
-            texts = self._last_states([self.text(text) for text in distinct], texts=True)
-            for row, text in enumerate(instructions):
-                if text:
-                    states[row] += texts[distinct[text]]
-        first = self.vocabulary.first_item
-        items = self.weights["tokens"][first : self.vocabulary.first_word].astype(np.float32)
-        return states @ items.T
+        read = self._last_states([self._conversation(history) for history in histories])
+        scores = read @ self._items("history").T
+        if "text/tokens" in self.weights:
+            distinct = {
+                text: number
+                for number, text in enumerate(dict.fromkeys(text for text in instructions if text))
+            }
+            if distinct:
+                moves = (
+                    self._last_states([self.text(text) for text in distinct], texts=True)
+                    @ self._items("text").T
+                )
+                for row, text in enumerate(instructions):
+                    if text:
+                        scores[row] += moves[distinct[text]]
+        return scores
 
-    def spoken_log_probs(self, conversations: Sequence[Sequence[int]]) -> np.ndarray:
+    def spoken_log_probs(self, texts: Sequence[Sequence[int]], told: np.ndarray) -> np.ndarray:
         """Return log p(token) of what is said next, for control tokens and words, shape (n, n_spoken), float32.
 
         Args:
-            conversations: n lists of tokens, as `conversation` returns them.
+            texts: n lists of tokens that begin with `<start>`.
+            told: States of the histories that stand in front of them, shape (n, hidden_size).
         """
-        tokens, vocabulary = self.weights["tokens"].astype(np.float32), self.vocabulary
+        tokens, vocabulary = self.weights["text/tokens"].astype(np.float32), self.vocabulary
         spoken = np.concatenate([tokens[: vocabulary.first_item], tokens[vocabulary.first_word :]])
-        logits = self._last_states(conversations) @ spoken.T
+        last = [len(one) - 1 for one in texts]
+        logits = self.states(texts, True, told)[np.arange(len(texts)), last] @ spoken.T
         logits -= logits.max(axis=1, keepdims=True)
         return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
     def yes_or_no(
-        self, histories: Sequence[Sequence[Hashable]], items: Sequence[Hashable], language: str = "en"
+        self,
+        histories: Sequence[Sequence[Hashable]],
+        items: Sequence[Hashable],
+        instructions: Sequence[str | None] | None = None,
     ) -> np.ndarray:
-        """Return the probability of "yes" against "no" to the question whether a user would like an item (T0).
+        """Return the probability that an item is the one chosen and not one drawn at random from the catalogue (T0).
+
+        By Bayes' rule over the likelihood of the item as the next token, p / (p + 1 / n_items), both being as likely
+        beforehand.
 
         Args:
             histories: n lists of item ids, oldest first.
             items: n item ids.
-            language: Of the question, one of the model's `languages`.
+            instructions: n texts or None.
 
         Returns:
             Array of shape (n,), float32, in [0, 1].
 
         Raises:
-            InputError: An unknown item or language, or lists of unequal length.
+            InputError: An unknown item, or lists of unequal length.
         """
-        return self._either(histories, [{"item": item} for item in items], "yes_or_no", (YES, NO), language)
+        if len(histories) != len(items):
+            raise InputError(f"{len(items)} questions for {len(histories)} histories; give one each")
+        scores = self.score(histories, instructions)
+        own = scores[np.arange(len(items)), self.dataset.item_columns(items)]
+        highest = scores.max(axis=1)
+        mean = np.log(np.exp(scores - highest[:, None]).mean(axis=1)) + highest
+        return 1 / (1 + np.exp(np.clip(mean - own, -80, 80)))
 
     def a_or_b(
         self,
         histories: Sequence[Sequence[Hashable]],
         pairs: Sequence[tuple[Hashable, Hashable]],
-        language: str = "en",
+        instructions: Sequence[str | None] | None = None,
     ) -> np.ndarray:
-        """Return the probability of "A" against "B" to the question which of two items a user would choose (T1).
+        """Return the probability that the first of two items is chosen, one of them being (T1).
 
         Args:
             histories: n lists of item ids, oldest first.
             pairs: n pairs of item ids, A before B.
-            language: Of the question, one of the model's `languages`.
+            instructions: n texts or None.
 
         Returns:
             Array of shape (n,), float32, in [0, 1].
 
         Raises:
-            InputError: An unknown item or language, or lists of unequal length.
+            InputError: An unknown item, or lists of unequal length.
         """
-        asked = [{"item_a": a, "item_b": b} for a, b in pairs]
-        return self._either(histories, asked, "a_or_b", (A, B), language)
-
-    def _either(
-        self,
-        histories: Sequence[Sequence[Hashable]],
-        items: Sequence[dict[str, Hashable]],
-        question: str,
-        options: tuple[int, int],
-        language: str,
-    ) -> np.ndarray:
-        if len(histories) != len(items):
-            raise InputError(f"{len(items)} questions for {len(histories)} histories; give one each")
-        asked = [
-            self._question(history, question, named, language)
-            for history, named in zip(histories, items, strict=True)
-        ]
-        first, second = self.spoken_log_probs(asked)[:, options].T
-        return 1 / (1 + np.exp(second - first))
+        if len(histories) != len(pairs):
+            raise InputError(f"{len(pairs)} questions for {len(histories)} histories; give one each")
+        scores = self.score(histories, instructions)
+        a, b = (self.dataset.item_columns([pair[side] for pair in pairs]) for side in (0, 1))
+        rows = np.arange(len(pairs))
+        return 1 / (1 + np.exp(np.clip(scores[rows, b] - scores[rows, a], -80, 80)))
 
     def say(
         self,
@@ -599,33 +729,29 @@ class Mini(NextItemModel):
             most: The most tokens to say.
 
         Raises:
-            InputError: An unknown item, question or language, or a query without an item.
+            InputError: An unknown item, question or language, a query without an item, or a model without texts.
         """
+        self._check_fitted()
         if question not in ("taste", "query"):
             raise one_of("question", question, ("taste", "query"))
         if (item is None) == (question == "query"):
             raise InputError(f'item is {item!r} with question {question!r}; an item goes with "query" alone')
-        read = self._question(history, question, {} if item is None else {"item": item}, language)
+        if language not in self.settings["languages"]:
+            raise one_of("language", language, self.settings["languages"])
+        if "text/tokens" not in self.weights:
+            raise InputError("this model was trained with kinds=[], on histories alone; it says nothing")
+        asked = wording(self.dataset, question, language)
+        items = {} if item is None else {"item": int(self.dataset.item_columns([item])[0])}
+        read = [START, ASK, *fill(asked, items, self.vocabulary), ANSWER]
+        told = self._last_states([self.conversation(history)])
         said: list[int] = []
         while len(said) < most:
-            best = int(self.spoken_log_probs([read + said])[0].argmax())
+            best = int(self.spoken_log_probs([read + said], told)[0].argmax())
             if best < len(CONTROLS):
                 break
             said.append(best + self.vocabulary.n_items)
         words = self.vocabulary.tokens(said)
         return "".join(words) if language == "zh" else " ".join(words)
-
-    def _question(
-        self, history: Sequence[Hashable], question: str, items: dict[str, Hashable], language: str
-    ) -> list[int]:
-        """Return the tokens of a history and of the first wording of a question about items."""
-        self._check_fitted()
-        if language not in self.settings["languages"]:
-            raise one_of("language", language, self.settings["languages"])
-        text = wording(self.dataset, question, language)
-        columns = dict(zip(items, self.dataset.item_columns(items.values()).tolist(), strict=True))
-        words = fill(text, columns, self.vocabulary)
-        return [*self.conversation(history), ASK, *words, ANSWER]
 
     # -- saving ------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
-"""How Keras trains `Mini`: the network with its losses, and epochs that can be taken up again.
+"""How Keras trains `Mini`: two networks with their losses, and epochs that can be taken up again.
 
-Derived in chapter `keras-implementation`.
+First histories (`HistoryTrainer`: what comes next?), then texts (`TextTrainer`: how does a text move that?), while what
+was learnt of histories is held. Derived in chapter `keras-implementation`.
 """
 
 from __future__ import annotations
@@ -17,23 +18,24 @@ from keras import ops
 
 from instructrec.errors import InputError
 from instructrec.files import atomic_write
-from instructrec.models.conversation import Batch
 from instructrec.models.vocabulary import CONTROLS
 
 QUIET = 1.0
 """Words begin at this length, so that items begin as their own vectors more than as their descriptions."""
 HIDDEN = -1e9
 """The logit of an item that does not compete."""
-LOSSES = ("loss", "item", "ask", "obey", "word")
+HEADWIND = 5.0
+"""In tuning, items that fail a text are so many nats likelier than they are, and have to be put down all the same."""
 WORD_WEIGHT = 0.2
-"""What questions weigh beside texts that ask for an item."""
+"""What the words of answers weigh beside texts that ask for an item."""
 
 
 class Descriptions(NamedTuple):
     """What is said of tokens beside their own vectors.
 
     Attributes:
-        words: Which words describe each item, shape (n_items, most), int32; the number of all words stands for none.
+        words: Which words describe each item, shape (n_items, most), int32; the number of all words of training stands
+            for none.
         vectors: Vectors from elsewhere of the words of training and of more, shape (n, size), float32; None if there
             are none.
     """
@@ -43,11 +45,12 @@ class Descriptions(NamedTuple):
 
 
 class TokenTable(keras.layers.Layer):
-    """The vectors of all tokens, made from their parts: controls, items, words; shape (n_tokens, hidden_size).
+    """The vectors of all tokens, made from their parts: controls, items, words of training, more words.
 
-    Words of training come first; more words have no vectors of their own. A word's vector is its own plus a learnt turn
-    of the one from elsewhere; an item's is its own plus `weight` times those of the words that describe it. In
-    training, own vectors of words are dropped now and then, so that the ones from elsewhere learn to stand in for them.
+    More words have no vectors of their own. A word's vector is its own plus a learnt turn of the one from elsewhere; an
+    item's is its own plus `weight` times those of the words that describe it.
+    In training, own vectors of words are dropped now and then, so that the ones from elsewhere learn to stand in for
+    them.
     """
 
     def __init__(
@@ -71,23 +74,31 @@ class TokenTable(keras.layers.Layer):
             self.turn.assign(QUIET * second_half(*shape, seed))
         self.seeds = keras.random.SeedGenerator(seed)
 
-    def call(self, training: bool = False, held: bool = False) -> Any:
-        """Return the table, and with `held` that of the items once more, of which only the words learn."""
+    def call(self, training: bool = False) -> Any:
+        """Return the vectors of all tokens but more words, shape (n, size)."""
         words = self.words
         if training and self.dropped:
             kept = keras.random.uniform((words.shape[0], 1), seed=self.seeds) >= self.dropped
             words = words * ops.cast(kept, "float32")
         if self.turn is not None:
-            vectors = self.said.vectors
-            assert vectors is not None
-            more = ops.zeros((len(vectors) - self.n_words, self.size))
-            words = ops.concatenate([words, more]) + ops.matmul(vectors, self.turn)
+            assert self.said.vectors is not None
+            words = words + ops.matmul(self.said.vectors[: self.n_words], self.turn)
         described: Any = 0.0
         if self.said.words is not None:
-            padded = ops.concatenate([words, ops.zeros((1, self.size))])
-            described = self.weight * ops.sum(ops.take(padded, self.said.words, axis=0), axis=1)
-        table = ops.concatenate([self.controls, self.items + described, words])
-        return (table, ops.stop_gradient(self.items) + described) if held else table
+            described_by = ops.concatenate([words, ops.zeros((1, self.size))])
+            described = self.weight * ops.sum(ops.take(described_by, self.said.words, axis=0), axis=1)
+        return ops.concatenate([self.controls, self.items + described, words])
+
+    def look_up(self, table: Any, token_ids: Any) -> Any:
+        """Return the vectors of tokens, more words among them, from the table that `call` returned."""
+        known = len(CONTROLS) + self.n_items + self.n_words
+        if self.said.vectors is None or len(self.said.vectors) == self.n_words:
+            return ops.take(table, token_ids, axis=0)
+        more = ops.matmul(
+            ops.take(self.said.vectors, ops.maximum(token_ids - known + self.n_words, 0), axis=0), self.turn
+        )
+        own = ops.take(table, ops.minimum(token_ids, known - 1), axis=0)
+        return ops.where((token_ids < known)[..., None], own, more)
 
 
 def second_half(n: int, size: int, seed: int) -> np.ndarray:
@@ -99,83 +110,29 @@ def second_half(n: int, size: int, seed: int) -> np.ndarray:
     return placed
 
 
-class Trainer(keras.Model):
-    """The network that is trained: from a batch of conversations to its losses.
+class Decoder(keras.Model):
+    """What both trainings share: a decoder over a table of tokens, and losses with their names.
 
     Args:
-        blocks: The decoder's layers and its last norm, for histories.
-        text_blocks: Those for texts; the same ones, or others.
+        blocks: The decoder's layers and its last norm.
         table: Vectors of the tokens.
-        meanings: Sets of items, shape (n_meanings, n_items), bool.
         dropout: Share of the numbers that are dropped of what enters the first layer.
-        obedience: Weight of `obey` beside `ask`.
-        text_weight: Weight of all that texts and questions are to say, beside `item`.
+        losses: Names of the losses.
     """
 
-    def __init__(
-        self,
-        blocks: list[Any],
-        text_blocks: list[Any],
-        table: TokenTable,
-        meanings: np.ndarray,
-        dropout: float,
-        obedience: float,
-        text_weight: float,
-    ) -> None:
-        super().__init__(name="trainer")
-        self.table = table
-        self.blocks, self.text_blocks = blocks, text_blocks
-        self.text_weight = text_weight
+    def __init__(self, blocks: list[Any], table: TokenTable, dropout: float, losses: tuple[str, ...]) -> None:
+        super().__init__(name=type(self).__name__.lower())
+        self.table, self.blocks = table, blocks
         self.drop = keras.layers.Dropout(dropout)
-        self.meanings, self.obedience = meanings, obedience
-        self.means = {name: keras.metrics.Mean(name) for name in LOSSES}
+        self.means = {name: keras.metrics.Mean(name) for name in losses}
 
-    def call(self, batch: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Return the losses of a batch.
-
-        - item: -log p(the item chosen | history), among the items that are not left out;
-        - ask: -log p(the item chosen | history, text) of the texts that are true of it; what the history says and
-          items' own vectors are held;
-        - obey: how far the answer to a text is, in nats (KL divergence), from what the history says alone, cut to the
-          items that meet the text;
-        - word: -log p(the token that follows | history, question), among words of training and control tokens.
-
-        Each is a mean over its places, 0 where there are none.
-        """
-        table, held = self.table(training=training, held=True)
-        n_controls, n_items = len(CONTROLS), self.table.n_items
-        first_word = n_controls + n_items
-        items = table[n_controls:first_word]
-        states = self._states(self.blocks, table, batch["token_ids"], training)
-        histories = ops.take(states, batch["item_places"], axis=0)
-        logits = ops.where(batch["left_out"], HIDDEN, ops.matmul(histories, ops.transpose(items)))
-        item = _cross_entropy(logits, batch["items"])
-        texts = self._states(self.text_blocks, table, batch["text_ids"], training)
-        texts = ops.take(texts, batch["text_places"], axis=0)
-        unasked = ops.stop_gradient(ops.take(logits, batch["asked"], axis=0))
-        answers = unasked + ops.matmul(texts, ops.transpose(held))
-        ask = _cross_entropy(answers, ops.take(batch["items"], batch["asked"])) * batch["true"]
-        meets = ops.all(ops.take(self.meanings, batch["meanings"], axis=0), axis=1)
-        meets = ops.logical_and(meets, unasked > HIDDEN / 2)
-        wanted = ops.softmax(ops.where(meets, unasked, HIDDEN))
-        wanted = wanted * ops.cast(ops.any(meets, axis=-1, keepdims=True), "float32")
-        obey = ops.sum(wanted * (ops.log(wanted + 1e-9) - ops.log_softmax(answers)), axis=-1)
-        spoken = ops.concatenate([table[:n_controls], table[first_word : first_word + self.table.n_words]])
-        said = ops.matmul(ops.take(states, batch["word_places"], axis=0), ops.transpose(spoken))
-        return {
-            "item": _mean(item),
-            "ask": ops.sum(ask) / ops.maximum(ops.sum(batch["true"]), 1.0),
-            "obey": _mean(obey),
-            "word": _mean(_cross_entropy(said, batch["words"])),
-        }
-
-    def _states(self, blocks: list[Any], table: Any, token_ids: Any, training: bool) -> Any:
-        """Return the states behind all tokens, shape (batch * length, hidden_size)."""
-        hidden = self.drop(ops.take(table, token_ids, axis=0), training=training)
+    def states(self, hidden: Any, token_ids: Any, training: bool) -> Any:
+        """Return the states behind all tokens, shape (batch * length, size), from their vectors."""
+        hidden = self.drop(hidden, training=training)
         read = ops.cast(ops.not_equal(token_ids, 0), "int32")
-        for block in blocks[:-1]:
+        for block in self.blocks[:-1]:
             hidden = block(hidden, decoder_padding_mask=read, training=training)
-        return ops.reshape(blocks[-1](hidden), (-1, self.table.size))
+        return ops.reshape(self.blocks[-1](hidden), (-1, self.table.size))
 
     def compute_loss(
         self,
@@ -185,17 +142,101 @@ class Trainer(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the sum of the losses, and note them."""
-        said = y_pred["ask"] + self.obedience * y_pred["obey"] + WORD_WEIGHT * y_pred["word"]
-        loss = y_pred["item"] + self.text_weight * said
-        for name, value in (("loss", loss), *y_pred.items()):
+        """Return the sum of the losses, that of words at `WORD_WEIGHT`, and note them."""
+        loss: Any = 0.0
+        for name, value in y_pred.items():
             self.means[name].update_state(value)
+            loss = loss + (WORD_WEIGHT if name == "word" else 1.0) * value
         return loss
 
     @property
     def metrics(self) -> list[Any]:
         """The means of the losses over an epoch."""
         return list(self.means.values())
+
+
+class HistoryTrainer(Decoder):
+    """From a batch of conversations to how unlikely the items chosen are, `item`, in nats.
+
+    -log p(the item chosen | history), among the items that are not left out, a mean over the places.
+    """
+
+    def __init__(self, blocks: list[Any], table: TokenTable, dropout: float) -> None:
+        super().__init__(blocks, table, dropout, ("item",))
+
+    def call(self, batch: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Return the loss of a batch."""
+        table = self.table(training=training)
+        first = len(CONTROLS)
+        items = table[first : first + self.table.n_items]
+        states = self.states(ops.take(table, batch["token_ids"], axis=0), batch["token_ids"], training)
+        histories = ops.take(states, batch["item_places"], axis=0)
+        logits = ops.where(batch["left_out"], HIDDEN, ops.matmul(histories, ops.transpose(items)))
+        return {"item": _mean(_cross_entropy(logits, batch["items"]))}
+
+
+class TextTrainer(Decoder):
+    """From a batch of texts to how far their answers are from what they should be.
+
+    - text: the distance in nats (KL divergence) of p(item | history, text) from Bayes' rule, by which it is p(item |
+      history) times how likely each item makes the text (`Phrases.log_shares`), among the items that are not left out;
+    - word: -log p(the word that follows | history, question), among words of training and control tokens.
+
+    Each is a mean over its places, 0 where there are none. The states of histories and the items' vectors that go with
+    them are given and held; an item has a second vector for texts, its own and what describes it.
+
+    Args:
+        blocks: The decoder's layers and its last norm.
+        table: Vectors of the tokens, of items those for texts.
+        items: Vectors of items for histories, shape (n_items, size), held.
+        nobody: The state of an empty history, shape (size,).
+        log_shares: Log likelihood of each meaning at each item, shape (n_meanings, n_items).
+        dropout: Share of the numbers that are dropped of what enters the first layer.
+    """
+
+    def __init__(
+        self,
+        blocks: list[Any],
+        table: TokenTable,
+        items: np.ndarray,
+        nobody: np.ndarray,
+        log_shares: np.ndarray,
+        dropout: float,
+    ) -> None:
+        super().__init__(blocks, table, dropout, ("text", "word"))
+        self.held, self.nobody, self.log_shares = items, nobody, log_shares
+
+    def call(self, batch: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Return the losses of a batch."""
+        table = self.table(training=training)
+        first, first_word = len(CONTROLS), len(CONTROLS) + self.table.n_items
+        token_ids, histories = batch["token_ids"], batch["histories"]
+        hidden = self.table.look_up(table, token_ids)
+        told = ops.cast(batch["questions"], "float32")[:, None] * _unit(histories)
+        hidden = ops.concatenate([hidden[:, :1] + told[:, None], hidden[:, 1:]], axis=1)
+        states = self.states(hidden, token_ids, training)
+        texts = ops.take(states, batch["text_places"], axis=0)
+        known = ops.take(histories, batch["asking"], axis=0)
+        read = ops.where(batch["told"][:, None], self.nobody, known)
+        trust, held = batch["trust"][:, None], ops.transpose(self.held)
+        means = ops.sum(ops.take(self.log_shares, batch["meanings"], axis=0), axis=1)
+        wanted = ops.where(batch["left_out"], HIDDEN, trust * ops.matmul(known, held) + means)
+        asked = trust * ops.matmul(read, held) + ops.matmul(texts, ops.transpose(table[first:first_word]))
+        asked = asked + HEADWIND * ops.cast(means < HIDDEN / 2, "float32")
+        possible = ops.cast(
+            ops.max(wanted, axis=-1) > HIDDEN / 2, "float32"
+        )  # else all that meet it are left out
+        wanted = ops.log_softmax(wanted)
+        answers = ops.log_softmax(ops.where(batch["left_out"], HIDDEN, asked))
+        text = ops.sum(ops.exp(wanted) * (ops.maximum(wanted, -50.0) - answers), axis=-1) * possible
+        spoken = ops.concatenate([table[:first], table[first_word:]])
+        said = ops.matmul(ops.take(states, batch["word_places"], axis=0), ops.transpose(spoken))
+        return {"text": _mean(text), "word": _mean(_cross_entropy(said, batch["words"]))}
+
+
+def _unit(vectors: Any) -> Any:
+    """Return vectors of a mean square of 1 over the numbers of each."""
+    return vectors * ops.rsqrt(ops.mean(ops.square(vectors), axis=-1, keepdims=True) + 1e-6)
 
 
 def _cross_entropy(logits: Any, targets: Any) -> Any:
@@ -209,30 +250,43 @@ def _mean(values: Any) -> Any:
     return ops.sum(values) / ops.cast(ops.maximum(ops.shape(values)[0], 1), "float32")
 
 
-def start_as_average(blocks: list[Any], seed: int) -> None:
+def start_as_average(blocks: list[Any], seed: int, opposed: bool = False) -> None:
     """Let each layer begin as an average of what it reads: values and outputs of attention undo each other.
 
     The feed-forward layers begin at a tenth of their usual size. Where tokens begin as vectors of their likeness, the
-    untrained network then ranks by the mean likeness to the history, and by the words that an instruction shares with
-    an item's description.
+    untrained network then ranks by the mean likeness to the history, or by the words that a text shares with what
+    describes an item.
 
     Args:
         blocks: The decoder's layers, built.
         seed: Of the turns.
+        opposed: Let half of the heads take away what they read, at half the size, for texts that refuse.
     """
     rng = np.random.default_rng(seed)
     for block in blocks:
         weights = {weight.path.split("/", 1)[-1]: weight for weight in block.weights}
         value = next(one for path, one in weights.items() if path.endswith("value/kernel"))
         output = next(one for path, one in weights.items() if path.endswith("attention_output/kernel"))
-        turn, _ = np.linalg.qr(rng.normal(size=(value.shape[0], value.shape[0])))
-        value.assign(turn.reshape(value.shape))
-        output.assign(turn.T.reshape(output.shape))
+        size = value.shape[0]
+        if opposed:
+            half = size // 2
+            read = np.zeros((size, size))
+            read[half:, :half], _ = np.linalg.qr(rng.normal(size=(half, half)))
+            read[half:, half:] = read[half:, :half]
+            back = read.T.copy()
+            back[half:] *= -0.5
+        else:
+            read, _ = np.linalg.qr(rng.normal(size=(size, size)))
+            back = read.T
+        value.assign(read.reshape(value.shape))
+        output.assign(back.reshape(output.shape))
         last = next(one for path, one in weights.items() if path.endswith("feedforward_output_dense/kernel"))
         last.assign(last * 0.1)
 
 
-def compiled_step(trainer: Trainer, n_items: int) -> Callable[[dict[str, np.ndarray]], dict[str, Any]]:
+def compiled_step(
+    trainer: Decoder, example: dict[str, np.ndarray]
+) -> Callable[[dict[str, np.ndarray]], dict[str, Any]]:
     """Return a step of training, from a batch to its losses, compiled once for batches of all shapes.
 
     Keras's own `train_on_batch` compiles the first shape apart, so that a training that is taken up again would differ
@@ -240,16 +294,17 @@ def compiled_step(trainer: Trainer, n_items: int) -> Callable[[dict[str, np.ndar
 
     Args:
         trainer: Compiled and built.
-        n_items: Size of the catalogue.
+        example: A batch; of its shapes only the last axes of floats and of masks are kept.
     """
     import tensorflow as tf
 
-    kinds = {"true": tf.float32, "left_out": tf.bool}
-    tables = dict.fromkeys(("token_ids", "text_ids", "meanings"), (None, None))
-    shapes = {**tables, "left_out": (None, n_items)}
     signature = {
-        name: tf.TensorSpec(shapes.get(name, (None,)), kinds.get(name, tf.int32), name=name)
-        for name in Batch._fields
+        name: tf.TensorSpec(
+            (None, array.shape[1] if array.dtype != np.int32 else None) if array.ndim == 2 else (None,),
+            tf.as_dtype(array.dtype),
+            name=name,
+        )
+        for name, array in example.items()
     }
     step = tf.function(trainer.train_step, input_signature=[signature])
 
@@ -265,51 +320,66 @@ class Checkpoint:
 
     Args:
         path: The file; None keeps nothing.
-        trainer: A compiled and built model.
         digest: Of all that decides the training; a checkpoint of another one is refused.
     """
 
-    def __init__(self, path: Path | None, trainer: keras.Model, digest: str) -> None:
-        self.path, self.trainer, self.digest = path, trainer, digest
+    def __init__(self, path: Path | None, digest: str) -> None:
+        self.path, self.digest = path, digest
+        self._parts: dict[str, list[np.ndarray]] = {}
+        self._note: dict[str, Any] = {"digest": digest, "epochs": {}, "history": {}}
+        if path is not None and path.exists():
+            self._open(path)
 
-    def _variables(self) -> list[Any]:
-        return [*self.trainer.variables, *self.trainer.optimizer.variables]
-
-    def read(self) -> tuple[int, dict[str, list[float]]]:
-        """Return how many epochs are done and their figures, after giving the model its state at that time.
-
-        Raises:
-            InputError: The file is damaged, or of another training.
-        """
-        if self.path is None or not self.path.exists():
-            return 0, {}
+    def _open(self, path: Path) -> None:
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            with np.load(path, allow_pickle=False) as arrays:
                 note = json.loads(str(arrays["note"]))
-                values = [arrays[f"{number:04d}"] for number in range(len(arrays.files) - 1)]
+                for name in sorted(arrays.files):
+                    if name != "note":
+                        self._parts.setdefault(name.split("/")[0], []).append(arrays[name])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(
-                f"{str(self.path)!r} is no checkpoint or a damaged one ({error}); delete it to train from the start"
+                f"{str(path)!r} is no checkpoint or a damaged one ({error}); delete it to train from the start"
             ) from error
         if note["digest"] != self.digest:
             raise InputError(
-                f"{str(self.path)!r} is a checkpoint of another training (its settings, data or version differ); "
+                f"{str(path)!r} is a checkpoint of another training (its settings, data or version differ); "
                 "give another file, or delete it to train from the start"
             )
-        for variable, value in zip(self._variables(), values, strict=True):
-            variable.assign(value)
-        return int(note["epochs"]), note["history"]
+        self._note = note
 
-    def write(self, epochs: int, history: dict[str, list[float]]) -> None:
-        """Write the state after some epochs; the file before stays whole until then."""
+    def read(self, part: str, trainer: keras.Model) -> tuple[int, dict[str, list[float]]]:
+        """Return how many epochs of a part are done and all figures, after giving the network its state at that time.
+
+        Args:
+            part: "history" or "text".
+            trainer: The network, compiled and built.
+        """
+        if part not in self._parts:
+            return 0, {}
+        for variable, value in zip(_variables(trainer), self._parts[part], strict=True):
+            variable.assign(value)
+        return int(self._note["epochs"][part]), self._note["history"]
+
+    def write(self, part: str, trainer: keras.Model, epochs: int, history: dict[str, list[float]]) -> None:
+        """Write the state after some epochs of a part; the file before stays whole until then."""
         if self.path is None:
             return
-        note = json.dumps({"digest": self.digest, "epochs": epochs, "history": history})
-        arrays = {f"{number:04d}": np.asarray(one) for number, one in enumerate(self._variables())}
+        self._parts[part] = [np.asarray(one) for one in _variables(trainer)]
+        self._note = {**self._note, "epochs": {**self._note["epochs"], part: epochs}, "history": history}
+        arrays = {
+            f"{name}/{number:04d}": array
+            for name, listed in self._parts.items()
+            for number, array in enumerate(listed)
+        }
         with atomic_write(self.path, "wb") as handle:
-            np.savez(handle, note=np.array(note), **arrays)  # type: ignore[arg-type]
+            np.savez(handle, note=np.array(json.dumps(self._note)), **arrays)  # type: ignore[arg-type]
 
     def remove(self) -> None:
         """Delete the file of a training that has come to its end."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def _variables(trainer: keras.Model) -> list[Any]:
+    return [*trainer.variables, *trainer.optimizer.variables]

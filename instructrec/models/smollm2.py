@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from tqdm import tqdm
 
 from instructrec.backend import quiet_keras, silent_stderr
 from instructrec.errors import InputError
@@ -89,6 +90,38 @@ class SmolLM2:
         tokens = self._tokens(text)
         hidden, _ = self._step(tokens[None], self._empty_cache(len(tokens)), 0)
         return _pick(self._log_probs(hidden[:, :-1]), tokens[None, 1:])[0]
+
+    def last_states(self, prompt: str, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """Return the state behind the last token of `prompt` + each text, after the last norm.
+
+        Args:
+            prompt: What all texts begin with; it is read once.
+            texts: n texts of at least one token.
+            batch_size: Texts of one length that are read at once.
+
+        Returns:
+            Array of shape (n, width of the backbone), float32.
+
+        Raises:
+            InputError: The prompt or a text is empty.
+        """
+        from keras import ops
+
+        start, tokens = self._tokens(prompt), [self._tokens(text) for text in texts]
+        found = np.empty((len(tokens), self.backbone.hidden_dim), dtype=np.float32)
+        by_length: dict[int, list[int]] = {}
+        for number, one in enumerate(tokens):
+            by_length.setdefault(len(one), []).append(number)
+        for length, numbers in sorted(by_length.items()):
+            _, cache = self._step(start[None], self._empty_cache(len(start) + length), 0)
+            for first in tqdm(
+                range(0, len(numbers), batch_size), desc=f"{prompt!r}, {length} tokens", leave=False
+            ):
+                part = numbers[first : first + batch_size]
+                read = np.stack([tokens[number] for number in part])
+                hidden, _ = self._step(read, ops.repeat(cache, len(part), axis=0), len(start))
+                found[part] = np.asarray(ops.cast(hidden[:, -1], "float32"))
+        return found
 
     def option_log_likelihood(
         self,

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-CONTROLS = ("<pad>", "<start>", "<ask>", "<answer>", "<end>", "<unknown>", "<yes>", "<no>", "<a>", "<b>")
-PAD, START, ASK, ANSWER, END, UNKNOWN, YES, NO, A, B = range(len(CONTROLS))
+CONTROLS = ("<pad>", "<start>", "<ask>", "<answer>", "<end>", "<unknown>")
+PAD, START, ASK, ANSWER, END, UNKNOWN = range(len(CONTROLS))
 LONGEST = 48
 """The most tokens of an instruction that are read, the first ones."""
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+|<=|>=|[<>=]")
@@ -47,11 +47,18 @@ class Vocabulary:
         return len(self._numbers)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return the numbers of a text's tokens, at most `LONGEST`; an unknown one is `<unknown>`."""
+        """Return the numbers of a text's tokens, at most `LONGEST`.
+
+        A word that is not known is read without an "s" at its end, or else as `<unknown>`.
+        """
         return self._encode(text)
 
     def _encode_text(self, text: str) -> tuple[int, ...]:
-        return tuple([self._numbers.get(token, UNKNOWN) for token in tokenise(text)[:LONGEST]])
+        return tuple([self._number(token) for token in tokenise(text)[:LONGEST]])
+
+    def _number(self, token: str) -> int:
+        known = self._numbers.get(token)
+        return self._numbers.get(token.removesuffix("s"), UNKNOWN) if known is None else known
 
     def spoken(self, token: int) -> int:
         """Return the number of a control token or word among those alone, without items."""

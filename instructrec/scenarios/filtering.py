@@ -15,6 +15,8 @@ from instructrec.models.base import Recommender
 class FilterByInstruction(Recommender):
     """Score by another recommender; items that do not meet the request's instruction get minus infinity.
 
+    A recommender that follows instructions is told them too.
+
     An instruction of which nothing is understood filters nothing. This is the strongest simple answer to a stated
     constraint, and what a model that reads instructions has to be compared with. Derived in chapter `scenarios`.
     """
@@ -48,7 +50,8 @@ class FilterByInstruction(Recommender):
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         ids = self.dataset.items["item_id"].to_numpy()
-        scores = self.model.score([list(ids[history]) for history in histories])
+        told = instructions if self.model.follows_instructions else None
+        scores = self.model.score([list(ids[history]) for history in histories], told)
         return np.where(np.stack([self.mask(text) for text in instructions]), scores, -np.inf)
 
     def _arrays(self) -> dict[str, np.ndarray]:

@@ -1,0 +1,261 @@
+"""What `mini` costs: an answer, many, a forward pass beside the machine's matrix products, training by data size.
+
+    python -m benchmarks.mini_cost [--skip-growth]
+
+On the model of data/mini, warm; close everything else on the machine first.
+
+- latency: `recommend` with history and instruction, one request at a time, on one thread (in a process of its own on
+  one core), 300 requests of the test part, each with another text; p50 and p99 in ms;
+- throughput: `score` of 1,000 requests with 200 different texts, as requests a second, all threads;
+- forward pass: of the decoder of histories at the shapes of training, as a share of what matrix products of the same
+  shapes reach on this machine, each alone; with a profile of where the rest of the time goes, by leaving parts away;
+- growth: seconds an epoch of either training at 1, 2, 5 and 10 times the events, users copied (simulated data: what is
+  measured is time, not accuracy).
+
+Writes benchmarks/results/mini_cost.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from instructrec import datasets
+from instructrec.backend import quiet_keras
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import InputError
+from instructrec.evaluation.conditions import make_conditions
+from instructrec.files import atomic_write
+from instructrec.models import SHIPPED, create, load
+from instructrec.models.instruct import Mini
+from instructrec.split import SPLITS, Split
+
+RESULTS = Path(__file__).with_name("results") / "mini_cost.json"
+ROWS, LENGTH = 64, 50
+"""The shape of a batch of histories in training."""
+GROWTH = (1, 2, 5, 10)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="What mini costs.")
+    parser.add_argument("--skip-growth", action="store_true", help="leave out training by data size")
+    parser.add_argument(
+        "--latency", action="store_true", help="print the latency alone, of this process as it is"
+    )
+    options = parser.parse_args(arguments)
+    quiet_keras()
+    split = SPLITS["leave-last-out"](datasets.load("movielens-100k"))
+    model = load(SHIPPED["mini"])
+    assert isinstance(model, Mini)
+    if options.latency:
+        print(json.dumps(latency(model, split)))
+        return 0
+    found: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+    found["machine"] = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    found["throughput"] = throughput(model, split)
+    found["forward"] = forward(model)
+    found["latency"] = on_one_core()
+    for name in ("throughput", "forward", "latency"):
+        print(name, json.dumps(found[name], indent=1), flush=True)
+    if not options.skip_growth:
+        found["growth"] = growth(split)
+        print(pd.DataFrame(found["growth"]).to_string(index=False))
+    with atomic_write(RESULTS) as handle:
+        json.dump(found, handle, indent=1)
+        handle.write("\n")
+    return 0
+
+
+def requests_of(split: Split) -> tuple[list[Any], list[str]]:
+    """Return the histories of the test part and texts of five conditions."""
+    made = make_conditions(
+        split, "test", ["stated", "vague wish", "negated", "constraints", "category and era"]
+    )
+    texts = sorted({text for one in made.asked.values() for text in one.texts if text})
+    order = np.random.default_rng(0).permutation(len(texts))
+    return split.requests("test").histories, [texts[at] for at in order]
+
+
+def on_one_core() -> dict[str, float]:
+    """Return what `latency` says in a process that has one core and one thread."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
+    bound = ["taskset", "-c", "0"] if shutil.which("taskset") else []
+    command = [*bound, sys.executable, "-m", "benchmarks.mini_cost", "--latency"]
+    answer = subprocess.run(
+        command, env={**os.environ, **threads}, capture_output=True, text=True, check=True
+    )
+    found: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    return found
+
+
+def latency(model: Mini, split: Split) -> dict[str, float]:
+    """Return percentiles of `recommend` in ms, after 30 requests that are not counted."""
+    histories, texts = requests_of(split)
+    seconds = []
+    for number in range(330):
+        history, text = histories[number % len(histories)], texts[number % len(texts)]
+        seconds.append(timed(lambda history=history, text=text: model.recommend(history, text)))  # type: ignore[misc]
+    p50, p99 = np.percentile(np.array(seconds[30:]) * 1000, [50, 99])
+    return {"p50 ms": round(float(p50), 2), "p99 ms": round(float(p99), 2)}
+
+
+def throughput(model: Mini, split: Split) -> dict[str, float]:
+    """Return requests a second of one call of `score` with 1,000 requests, the median of five calls."""
+    histories, texts = requests_of(split)
+    asked = [histories[number % len(histories)] for number in range(1000)]
+    said = [texts[number % 200] for number in range(1000)]
+    model.score(asked, said)
+    seconds = [timed(lambda: model.score(asked, said)) for _ in range(5)]
+    return {"requests a second": round(1000 / statistics.median(seconds), 1)}
+
+
+def timed(run: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def forward(model: Mini) -> dict[str, Any]:
+    """Return the forward pass's share of the speed of matrix products, and a profile in ms."""
+    import tensorflow as tf
+
+    backbone = model.backbone
+    rng = np.random.default_rng(0)
+    width, inner = model.settings["hidden_size"], model.settings["intermediate_size"]
+    heads, n_items = model.settings["n_heads"], model.vocabulary.n_items
+    hidden = tf.constant(rng.normal(size=(ROWS, LENGTH, width)).astype(np.float32))
+    items = tf.constant(model._items("history").T.copy())
+    read = tf.ones((ROWS, LENGTH), dtype=tf.int32)
+    flat = tf.reshape(hidden, (-1, width))
+    wide = tf.constant(rng.normal(size=(ROWS * LENGTH, inner)).astype(np.float32))
+    square, out, into = (
+        tf.constant(rng.normal(size=shape).astype(np.float32))
+        for shape in ((width, width), (width, inner), (inner, width))
+    )
+    by_head = tf.constant(rng.normal(size=(ROWS, heads, LENGTH, width // heads)).astype(np.float32))
+    weights = tf.constant(rng.normal(size=(ROWS, heads, LENGTH, LENGTH)).astype(np.float32))
+    blocks, norm = backbone.transformer_layers, backbone.layer_norm
+
+    def whole(states: Any) -> Any:
+        for block in blocks:
+            states = block(states, decoder_padding_mask=read, training=False)
+        return tf.matmul(tf.reshape(norm(states), (-1, width)), items)
+
+    def products(states: Any) -> Any:
+        """The matrix products of the same shapes and nothing else."""
+        kept = []
+        for _ in blocks:
+            kept += [tf.matmul(states, square) for _ in range(4)]
+            kept += [tf.matmul(by_head, by_head, transpose_b=True), tf.matmul(weights, by_head)]
+            kept += [tf.matmul(states, out), tf.matmul(states, out), tf.matmul(wide, into)]
+        return [*kept, tf.matmul(states, items)]
+
+    def attention(states: Any) -> Any:
+        for block in blocks:
+            states = states + block._self_attention_layer(
+                hidden_states=block._self_attention_layernorm(states),
+                attention_mask=tf.linalg.band_part(tf.ones((ROWS, LENGTH, LENGTH), tf.int32), -1, 0),
+            )
+        return states
+
+    def norms(states: Any) -> Any:
+        for block in blocks:
+            states = block._feedforward_layernorm(block._self_attention_layernorm(states))
+        return norm(states)
+
+    def scores(states: Any) -> Any:
+        return tf.matmul(states, items)
+
+    n = ROWS * LENGTH
+    operations = (
+        len(blocks) * (2 * n * (4 * width * width + 3 * width * inner) + 2 * 2 * n * LENGTH * width)
+        + 2 * n * width * n_items
+    )
+    parts = {
+        "whole": (whole, hidden),
+        "matrix products alone": (products, flat),
+        "attention": (attention, hidden),
+        "norms": (norms, hidden),
+        "scores of the catalogue": (scores, flat),
+    }
+    ms = {}
+    compiled = {name: tf.function(run, jit_compile=False) for name, (run, _) in parts.items()}
+    for name, (_, given) in parts.items():
+        compiled[name](given)
+    for name, (_, given) in parts.items():
+        ms[name] = fastest(partial(compiled[name], given))
+    xla = tf.function(whole, jit_compile=True)
+    xla(hidden)
+    ms["whole, compiled by XLA"] = fastest(partial(xla, hidden))
+    return {
+        "shape": [ROWS, LENGTH, width],
+        "GFLOP": round(operations / 1e9, 3),
+        "ms": ms,
+        "GFLOP/s": {
+            name: round(operations / ms[name] / 1e6, 1) for name in ("whole", "matrix products alone")
+        },
+        "share of matrix products": round(ms["matrix products alone"] / ms["whole"], 3),
+    }
+
+
+def fastest(run: Callable[[], Any], times: int = 15) -> float:
+    """Return the ms of the fastest of some calls."""
+    return round(min(timed(run) for _ in range(times)) * 1000, 2)
+
+
+def growth(split: Split) -> list[dict[str, float]]:
+    """Return seconds an epoch at several data sizes: the users are copied under new ids."""
+    rows = []
+    for times in GROWTH:
+        data = grown(split.train, times)
+        model = create("mini", epochs=2, tuning_epochs=2)
+        marks: list[float] = []
+        model.fit(data, on_epoch=lambda epoch, model, marks=marks: marks.append(time.perf_counter()))  # type: ignore[call-arg]
+        rows.append(
+            {
+                "times": times,
+                "events": data.n_interactions,
+                "seconds an epoch of histories": round(marks[1] - marks[0], 2),
+                "seconds an epoch of texts": round(marks[3] - marks[2], 2),
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def grown(data: Dataset, times: int) -> Dataset:
+    """Return a data set with each user several times."""
+    copies = []
+    for number in range(times):
+        copies.append(data.interactions.assign(user_id=data.interactions["user_id"] + number * 10_000))
+    users = pd.concat(
+        [data.users.assign(user_id=data.users["user_id"] + number * 10_000) for number in range(times)]
+    )
+    return Dataset(
+        data.name,
+        users.reset_index(drop=True),
+        data.items,
+        pd.concat(copies, ignore_index=True),
+        category_field=data.category_field,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as error:
+        sys.exit(f"benchmarks.mini_cost: {error}")
