@@ -5,7 +5,7 @@ conversation, more than a hundred thousand texts a second. Each text is true of 
 category is one of its own, a refused category one that it lacks. What a text means is told with it, as the set of items
 that meet it, with how likely each of them makes the text: one of three categories is named in a third of the cases. The
 frames are in the editable data file `phrases.toml`, and those of the templates that are not held out serve too. Derived
-in chapter `keras-implementation`.
+in chapter `instruction-tuning`.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ RARE = 25
 WELL_KNOWN, LITTLE_KNOWN = 0.85, 0.5
 """Above which popularity an item is called well known, and below which little known (see `popularity_of`)."""
 QUESTIONS = ("query", "taste")
+COMPOSED = 0.6
+"""Share of the texts that are put together from parts, where the rest fills whole frames."""
 NEVER = -1e9
 """The log likelihood of a text at an item that does not meet it."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -259,7 +261,7 @@ class Phrases:
         found: list[str] = []
         for language in self.languages:
             annotator = self.annotators[language]
-            found += self._bare_frames(language)
+            found += [*self._bare_frames(language), *self._parts(language)]
             for own, others in self.names[language].values():
                 found += [own, *others]
             for category in self.every:
@@ -274,6 +276,12 @@ class Phrases:
         found += [f"{decade}..{decade + 9}" for decade in self.decades if decade is not None]
         return list(dict.fromkeys(found))
 
+    def _parts(self, language: str, *names: str) -> list[str]:
+        """Return parts of the grammar, bare."""
+        words = self.annotators[language].words
+        grammar = frames()[f"grammar_{language}"]
+        return [part.format(**words, decade=" ") for name in names or grammar for part in grammar[name]]
+
     def telling_texts(self) -> list[str]:
         """Return what may not be put among other words by chance: names of categories, and frames that refuse."""
         names = [
@@ -285,11 +293,16 @@ class Phrases:
             for kind in ("refusal", "category_refusal")
             for frame in self.frames[language][kind]
         ]
+        refusals += [part for language in self.languages for part in self._parts(language, "refuse")]
         return [*names, *refusals]
 
     def function_texts(self) -> list[str]:
         """Return the frames without what stands in them: their words say how something is asked, not what."""
-        return [text for language in self.languages for text in self._bare_frames(language)]
+        return [
+            text
+            for language in self.languages
+            for text in (*self._bare_frames(language), *self._parts(language))
+        ]
 
     def _bare_frames(self, language: str) -> list[str]:
         slots = dict.fromkeys(("category", "other", "decade", "word", "wish", "item", "taste"), " ")
@@ -306,10 +319,10 @@ class Phrases:
             return None
         if len(known) > 1 and draw() < 0.3:
             several = known if draw() < 0.5 else _pair(known, draw)
-            text = self._fill("category", language, draw, category=self.annotators[language].join(several))
+            text = self._wanted("category", language, draw, self.annotators[language].join(several))
             return Phrase(text, tuple([self._numbers["category", one] for one in several]))
         one = known[int(draw() * len(known))]
-        text = self._fill("category", language, draw, category=self._name(language, one, draw))
+        text = self._wanted("category", language, draw, self._name(language, one, draw))
         return Phrase(text, (self._numbers["category", one],))
 
     def _era(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
@@ -325,6 +338,11 @@ class Phrases:
             return None
         words = {"decade": self._decade(language, decade), "category": self._name(language, one, draw)}
         meaning = (self._numbers["category", one], self._numbers["decade", decade])
+        if draw() < COMPOSED:
+            era = self._joined(language, draw, "era", decade=words["decade"])
+            category = words["category"]
+            what, after = (f"{category}", f"{era}") if language == "en" else (f"{era}{category}", "")
+            return Phrase(self._composed(language, draw, what, after=after), meaning)
         return Phrase(self._fill("category_era", language, draw, **words), meaning)
 
     def _title(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
@@ -332,6 +350,12 @@ class Phrases:
         if not words:
             return None
         word = words[int(draw() * len(words))]
+        if draw() < COMPOSED / 2:
+            called = self._joined(language, draw, "called")
+            thing = self.annotators[language].words["thing"]
+            what = f"{thing} {called} {word}" if language == "en" else f"{called}{word}的{thing}"
+            text = self._composed(language, draw, what, after=" ")
+            return Phrase(text, (self._numbers["word", word],), True)
         return Phrase(self._fill("title", language, draw, word=word), (self._numbers["word", word],), True)
 
     def _wish(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
@@ -339,13 +363,17 @@ class Phrases:
         if one is None:
             return None
         wish = self.annotators[language].wish(one, draw)
-        return Phrase(self._fill("wish", language, draw, wish=wish), (self._numbers["category", one],))
+        return Phrase(self._wanted("wish", language, draw, wish), (self._numbers["category", one],))
 
     def _refusal(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
         other = self._lacking(item, met, draw)
         if other is None:
             return None
-        text = self._fill("refusal", language, draw, category=self._name(language, other, draw))
+        name = self._name(language, other, draw)
+        if draw() < COMPOSED:
+            text = self._composed(language, draw, name, "refuse")
+        else:
+            text = self._fill("refusal", language, draw, category=name)
         return Phrase(text, (self._numbers["not", other],))
 
     def _category_refusal(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
@@ -354,6 +382,13 @@ class Phrases:
             return None
         words = {"category": self._name(language, one, draw), "other": self._name(language, other, draw)}
         meaning = (self._numbers["category", one], self._numbers["not", other])
+        if draw() < COMPOSED:
+            wanted = self._composed(language, draw, words["category"])
+            refused = self._composed(language, draw, words["other"], "refuse")
+            but = self._joined(language, draw, "but")
+            return Phrase(
+                f"{wanted}{but}{refused}" if language == "zh" else f"{wanted} {but} {refused}", meaning
+            )
         return Phrase(self._fill("category_refusal", language, draw, **words), meaning)
 
     def _condition(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
@@ -407,6 +442,48 @@ class Phrases:
         words = {"taste": taste, "wish": self.annotators[language].wish(one, draw)}
         text = self._fill("taste_wish", language, draw, **words)
         return Phrase(text, (self._numbers["category", one],), told=True)
+
+    def _wanted(self, kind: str, language: str, draw: Draw, what: str) -> str:
+        """Return a text that asks for something, put together from parts or in a frame of its kind."""
+        if draw() >= COMPOSED:
+            return self._fill(kind, language, draw, **{kind: what})
+        if kind == "wish":
+            return self._composed(language, draw, what, after=" ")
+        return self._composed(language, draw, what)
+
+    def _composed(self, language: str, draw: Draw, what: str, asks: str = "ask", after: str = "") -> str:
+        """Return a plain request put together from parts.
+
+        Args:
+            language: One of `languages`.
+            draw: Random numbers in [0, 1).
+            what: What is asked for or refused.
+            asks: "ask" or "refuse".
+            after: What follows in place of a noun; a space for nothing, before it nor behind.
+        """
+        grammar = frames()[f"grammar_{language}"]
+
+        def part(name: str) -> str:
+            listed = grammar[name]
+            return listed[int(draw() * len(listed))].format(**self.annotators[language].words)
+
+        wanted = asks == "ask"
+        before = part("before") if wanted and after != " " else ""
+        last = part("closing" if wanted else "end")
+        said = (
+            part("opening"),
+            part(asks),
+            before,
+            what,
+            after.strip() or part("after") * (after != " "),
+            last,
+        )
+        return ("" if language == "zh" else " ").join(one for one in said if one)
+
+    def _joined(self, language: str, draw: Draw, name: str, **values: str) -> str:
+        """Return one part of the grammar, filled."""
+        listed = frames()[f"grammar_{language}"][name]
+        return listed[int(draw() * len(listed))].format(**values)
 
     # -- parts of texts ----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ A conversation is
     <start> item item item …
 
 where at the start and at each item the next item is learnt, so that a row of twenty items gives twenty targets in one
-pass. Derived in chapter `keras-implementation`.
+pass. Derived in chapter `instruction-tuning`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`mini`: a language model whose vocabulary holds the items; instructions and choices are one conversation.
 
-Keras Hub's `LlamaBackbone` reads it and Keras trains it from scratch. Derived in chapter `keras-implementation`.
+Keras Hub's `LlamaBackbone` reads it and Keras trains it from scratch. Derived in chapter `instruction-tuning`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WORD_DROPOUT = 0.15
 SPREAD = 4.0
 """In tuning, own vectors of words start so many times further apart, so that one title word is told from another."""
 STRIDE = 4
-"""A state for tuning has read at least all but one in so many of the items that are read at most."""
+"""The states that tuning starts from have read the last items, all but at most one in so many of `length`."""
 WARM = 1 / 20
 """Share of the steps over which the learning rate rises."""
 BATCH = 256
@@ -57,10 +57,9 @@ class Mini(NextItemModel):
 
         <start> item item item …            <ask> words <answer>
 
-    and decoders of the Llama family (`n_layers` blocks of causal self-attention with rotary places and a gated
-    feed-forward layer, each behind an RMS norm), one for each over one table of tokens, make of them a state behind the
-    last token, h and g. With e_i an
-    item's vector, after Bayes' rule p(i | history, text) ~ p(i | history) p(text | i, history),
+    and two decoders of the Llama family (`n_layers` blocks of causal self-attention with rotary places and a gated
+    feed-forward layer, each behind an RMS norm) make of them a state behind the last token, h and g. With e_i and f_i
+    an item's vectors, after Bayes' rule p(i | history, text) ~ p(i | history) p(text | i),
 
         p(i | history)       = softmax over items of h · e_i,
         p(i | history, text) = softmax over items of h · e_i + g · f_i.
@@ -81,7 +80,7 @@ class Mini(NextItemModel):
     Own vectors of items start as SASRec's do (`cosine_factors`), and attention starts as an average of what it reads.
 
     Source: the task is that of Zhang et al., 2023, arXiv:2305.07001; item tokens in the vocabulary after Geng et al.,
-    RecSys 2022, arXiv:2203.13366. Derived in chapter `keras-implementation`.
+    RecSys 2022, arXiv:2203.13366. Derived in chapter `instruction-tuning`.
     """
 
     name = "mini"

@@ -1,7 +1,7 @@
 """How Keras trains `Mini`: two networks with their losses, and epochs that can be taken up again.
 
 First histories (`HistoryTrainer`: what comes next?), then texts (`TextTrainer`: how does a text move that?), while what
-was learnt of histories is held. Derived in chapter `keras-implementation`.
+was learnt of histories is held. Derived in chapter `instruction-tuning`.
 """
 
 from __future__ import annotations

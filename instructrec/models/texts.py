@@ -2,7 +2,7 @@
 
 A text that asks for an item is `<ask> words <answer>`. It is read by itself; it belongs to an event of a history, and
 moves what is said there. A question is `<start> <ask> words <answer> words <end>`, where `<start>` stands for the
-history and the words behind `<answer>` are learnt. Derived in chapter `keras-implementation`.
+history and the words behind `<answer>` are learnt. Derived in chapter `instruction-tuning`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tokens of the language model `mini`: control tokens, one token an item, and words.
 
-Derived in chapter `keras-implementation`.
+Derived in chapter `instruction-tuning`.
 """
 
 from __future__ import annotations

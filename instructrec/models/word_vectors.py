@@ -1,7 +1,7 @@
 """Vectors of English words, for a small model that meets new ones: of what genre is a film that has to do with it?
 
 `python -m instructrec.models.word_vectors` makes the file in data/words/ anew from SmolLM2's weights. Derived in
-chapter `keras-implementation`.
+chapter `instruction-tuning`.
 """
 
 from __future__ import annotations
