@@ -142,13 +142,24 @@ def forward(model: Mini) -> dict[str, Any]:
     read = tf.ones((ROWS, LENGTH), dtype=tf.int32)
     flat = tf.reshape(hidden, (-1, width))
     wide = tf.constant(rng.normal(size=(ROWS * LENGTH, inner)).astype(np.float32))
-    square, out, into = (
-        tf.constant(rng.normal(size=shape).astype(np.float32))
-        for shape in ((width, width), (width, inner), (inner, width))
-    )
-    by_head = tf.constant(rng.normal(size=(ROWS, heads, LENGTH, width // heads)).astype(np.float32))
-    weights = tf.constant(rng.normal(size=(ROWS, heads, LENGTH, LENGTH)).astype(np.float32))
+
+    def drawn(*shape: int) -> Any:
+        return tf.constant(rng.normal(size=shape).astype(np.float32))
+
     blocks, norm = backbone.transformer_layers, backbone.layer_norm
+    factors = [
+        {
+            "from width": [
+                *(drawn(width, width) for _ in range(4)),
+                drawn(width, inner),
+                drawn(width, inner),
+            ],
+            "to width": drawn(inner, width),
+            "heads": drawn(ROWS, heads, LENGTH, width // heads),
+            "weights": drawn(ROWS, heads, LENGTH, LENGTH),
+        }
+        for _ in blocks
+    ]
 
     def whole(states: Any) -> Any:
         for block in blocks:
@@ -156,12 +167,13 @@ def forward(model: Mini) -> dict[str, Any]:
         return tf.matmul(tf.reshape(norm(states), (-1, width)), items)
 
     def products(states: Any) -> Any:
-        """The matrix products of the same shapes and nothing else."""
+        """The matrix products of the same shapes and nothing else; no two are alike, or they would be done once."""
         kept = []
-        for _ in blocks:
-            kept += [tf.matmul(states, square) for _ in range(4)]
-            kept += [tf.matmul(by_head, by_head, transpose_b=True), tf.matmul(weights, by_head)]
-            kept += [tf.matmul(states, out), tf.matmul(states, out), tf.matmul(wide, into)]
+        for part in factors:
+            kept += [tf.matmul(states, one) for one in part["from width"]]
+            kept += [tf.matmul(wide, part["to width"])]
+            kept += [tf.matmul(part["heads"], part["heads"], transpose_b=True)]
+            kept += [tf.matmul(part["weights"], part["heads"])]
         return [*kept, tf.matmul(states, items)]
 
     def attention(states: Any) -> Any:
