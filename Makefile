@@ -88,6 +88,11 @@ mini-ablation: setup  ## what mini owes to its parts: each taken away or turned 
 mini-cost: setup  ## what mini costs: latency, throughput, speed beside matrix products, growth with the data
 	@$(RUN) -m benchmarks.mini_cost $(ARGS)
 
+.PHONY: mini-rival
+mini-rival: setup  ## train mini and RecTools's SASRec in one run: when does ours reach their NDCG@10? (a quarter of an hour)
+	@$(RUN) -m benchmarks.peers.environments rectools
+	@$(RUN) -m benchmarks.parity --parts sasrec --learn-from train --ours mini --seeds 0 --out benchmarks/results/mini_rival.json
+
 .PHONY: lint
 lint: setup  ## ruff: rules and format, notebooks too
 	@echo "== ruff =="

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"wrote {folder}")
         return 0
     model = create("mini", seed=SEED)
+    started = time.perf_counter()
     model.fit(split.train, verbose=2)  # type: ignore[call-arg]
+    print(f"{time.perf_counter() - started:.0f} s of training")
     shipped = json.loads((folder / FIGURES).read_text("utf-8"))
     figures = figures_of(model, split)
     return compare(figures, shipped["figures"])

@@ -8,9 +8,11 @@ without the instruction and its list is cut to the items that meet it, by the tr
 simple answer. Prints, a line a condition:
 
 - satisfaction at 10 of `mini`, as a share of what any list could reach, or violation at 10 where something is refused;
-- NDCG@10 of `mini` and of SASRec cut, and their ratio, with a 95% bootstrap interval over users of the mean of seeds.
+- NDCG@10 of `mini` and of SASRec cut, and their ratio, with a 95% bootstrap interval over users of the mean of seeds;
+  texts are about the first target of a request, and what is unasked is measured over all of them.
 
-and how often it is right where it is asked for no list: yes or no, A or B, words (see `other_tasks`).
+and how often it is right where it is asked for no list: yes or no, A or B, words (see `other_tasks`). With
+`--set kinds=[]` it is trained on histories alone and asked nothing: its answers without an instruction are the same.
 
 Writes benchmarks/results/mini.json (with --part test alone), figures and settings by protocol.
 """
@@ -84,9 +86,9 @@ def main(arguments: list[str] | None = None) -> int:
     for seed in options.seeds:
         sasrec = trained("sasrec", seed, split, options.protocol)
         model = trained("mini", seed, split, options.protocol, **settings)
-        runs.append(measure(model, sasrec, split, options.part))
+        runs.append(measure(model, sasrec, split, options.part, () if settings.get("kinds") == [] else None))
         assert isinstance(model, Mini)
-        others.append(other_tasks(model, split, options.part, seed))
+        others.append({} if settings.get("kinds") == [] else other_tasks(model, split, options.part, seed))
     rows = {name: summary([one[name] for one in runs]) for name in runs[0]}
     print(f"{'condition':<22}{'obeyed':>8}{'NDCG@10':>9}{'SASRec cut':>12}{'ratio':>8}  95% interval")
     for name, row in rows.items():
@@ -160,10 +162,11 @@ def measure(
 
     n = len(histories)
     everything = np.ones((n, split.train.n_items), dtype=bool)
-    found = {
-        name: figures(asked(texts), simple, everything, everything, targets)
-        for name, texts in (("none", [None] * n), ("null", [NULL] * n))
-    }
+    every_target = [split.train.item_columns(one) for one in requests.targets]
+    found = {}
+    for name, said in (("none", None), ("null", NULL)):
+        own = ndcg_of_several(asked([said] * n), every_target)
+        found[name] = np.stack([np.ones(n), own, ndcg_of_several(simple, every_target)], axis=1)
     asked_in = ASKED_IN if conditions is None else {"en": tuple(one for one in conditions if one != "none")}
     for language, names in asked_in.items():
         if not names:
@@ -309,6 +312,19 @@ def ndcg(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     own = scores[np.arange(len(targets)), targets]
     rank = (scores > own[:, None]).sum(axis=1)
     return np.where(np.isfinite(own) & (rank < K), 1 / np.log2(rank + 2.0), 0.0)
+
+
+def ndcg_of_several(scores: np.ndarray, targets: list[np.ndarray]) -> np.ndarray:
+    """Return NDCG@10 of requests with any number of targets, as `evaluate` measures it."""
+    gains = 1 / np.log2(np.arange(2, K + 2))
+    lists = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+    shown = np.isfinite(np.take_along_axis(scores, lists, axis=1))
+    return np.array(
+        [
+            (np.isin(row, wanted) & there) @ gains / gains[: len(wanted)].sum()
+            for row, there, wanted in zip(lists, shown, targets, strict=True)
+        ]
+    )
 
 
 def summary(runs: list[np.ndarray], n_draws: int = 2000) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""What `mini` owes to its parts: each is taken away or turned down, and the rest trained as before, more shortly.
+"""What `mini` owes to its parts: each is taken away or turned down, and the rest trained as before.
 
-    python -m benchmarks.mini_ablation [--only history|texts] [--seeds 0]
+    python -m benchmarks.mini_ablation [--only history|texts] [--rows NAME …] [--seeds 0 1 2] [--torch] [--processes 1]
 
 Trains on the training part of leave-last-out of MovieLens-100K and measures on the VALIDATION part (choices are made
-there), with the epochs in EPOCHS. Parts of the first training are measured by NDCG@10 without a text; tuning by
-NDCG@10 and satisfaction@10 under some conditions. Every figure has a 95% bootstrap interval over users; the seed is the
-same for all rows, so that rows differ by what they name and by the luck of one training each.
+there). Parts of the first training are measured by NDCG@10 without a text, with three seeds; tuning by NDCG@10 and
+satisfaction@10 under some conditions, with the first of the seeds. Every figure has a 95% bootstrap interval over users
+of the mean of seeds. With `--torch` Keras runs on PyTorch, on a GPU where there is one (`benchmarks.on_torch`), in as
+many processes as are asked for.
 
 Writes benchmarks/results/mini_ablation.json; a row that is there already is not trained again.
 """
@@ -14,22 +15,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import platform
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.mini import DATA, measure
 from instructrec import datasets
-from instructrec.errors import InputError
+from instructrec.errors import InputError, one_of
 from instructrec.files import atomic_write
 from instructrec.models import create
+from instructrec.models.instruct import Mini
 from instructrec.split import SPLITS
 
 RESULTS = Path(__file__).with_name("results") / "mini_ablation.json"
-EPOCHS = {"epochs": 15, "tuning_epochs": 6}
 HISTORY: dict[str, dict[str, Any]] = {
     "as it is": {},
     "one target a row": {"packed": False},
@@ -65,6 +69,7 @@ TEXTS: dict[str, dict[str, Any]] = {
     },
     "English alone": {"languages": ["en"]},
     "no noise": {"noise": 0.0},
+    "no like words": {"paraphrase": 0.0},
     "no word vectors": {"word_vectors": False},
     "words alone, no item tokens": {"item_tokens": False},
     "item tokens alone, no words": {"describe_items": False},
@@ -72,38 +77,112 @@ TEXTS: dict[str, dict[str, Any]] = {
 CONDITIONS = ("none", "stated", "unseen wording", "vague wish", "negated", "title word", "new words")
 
 
+class Task(NamedTuple):
+    """One training: the part, its row's name, the settings, and the device it is to use."""
+
+    part: str
+    name: str
+    settings: dict[str, Any]
+    torch: bool
+
+
+class Done(NamedTuple):
+    """What came of it: seconds of training, parameters, figures a request by condition, and where it ran."""
+
+    task: Task
+    seconds: float
+    parameters: int
+    rows: dict[str, np.ndarray]
+    place: str
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Take parts of mini away.")
     parser.add_argument("--only", choices=["history", "texts"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="rows by name, such as 'width 64'")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--torch", action="store_true", help="Keras on PyTorch, on a GPU where there is one")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    split = SPLITS["leave-last-out"](datasets.load(DATA))
-    found: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
-    for part, variants in (("history", HISTORY), ("texts", TEXTS)):
-        if options.only not in (None, part):
-            continue
+    if options.processes < 1:
+        raise InputError(
+            f"argument --processes: {options.processes} given; a whole number of at least 1 is accepted"
+        )
+    names = [*HISTORY, *TEXTS]
+    for name in options.rows or ():
+        if name not in names:
+            raise one_of("row", name, names, most=len(names))
+    found: dict[str, Any] = json.loads(options.out.read_text("utf-8")) if options.out.is_file() else {}
+    tasks = []
+    for part, variants, seeds in (
+        ("texts", TEXTS, options.seeds[:1]),
+        ("history", HISTORY, options.seeds),
+    ):
         for name, changed in variants.items():
-            for seed in options.seeds:
-                key = f"{part}: {name}, seed {seed}"
-                settings = {**EPOCHS, **changed, **({"kinds": []} if part == "history" else {}), "seed": seed}
-                if found.get(key, {}).get("settings") == settings:
-                    continue
-                model = create("mini", **settings)
-                started = time.perf_counter()
-                model.fit(split.train)
-                seconds = time.perf_counter() - started
-                rows = measure(model, None, split, "valid", () if part == "history" else CONDITIONS)
-                found[key] = {
-                    "settings": settings,
-                    "seconds": round(seconds, 1),
-                    "parameters": model.n_parameters,  # type: ignore[attr-defined]
-                    "rows": {label: summary(one) for label, one in rows.items()},
-                }
-                print(key, f"{seconds:.0f} s", line(found[key]["rows"]), flush=True)
-                with atomic_write(RESULTS) as handle:
-                    json.dump(found, handle, indent=1)
-                    handle.write("\n")
+            settings = {**changed, **({"kinds": []} if part == "history" else {})}
+            row = found.get(f"{part}: {name}", {})
+            if options.rows and name not in options.rows:
+                continue
+            there = _of_part(part, row.get("settings", {})), row.get("seeds")
+            if options.only in (None, part) and there != (_of_part(part, Mini(**settings).settings), seeds):
+                tasks += [Task(part, name, {**settings, "seed": seed}, options.torch) for seed in seeds]
+    runs: dict[str, list[Done]] = {}
+    for done in _trained(tasks, options.processes):
+        part, name = done.task.part, done.task.name
+        key = f"{part}: {name}"
+        listed = runs.setdefault(key, [])
+        listed.append(done)
+        seeds = options.seeds[:1] if part == "texts" else options.seeds
+        if len(listed) < len(seeds):
+            continue
+        rows = {label: summary(np.mean([one.rows[label] for one in listed], axis=0)) for label in done.rows}
+        settings = Mini(**{**done.task.settings, "seed": 0}).settings
+        found[key] = {
+            "settings": settings,
+            "seeds": seeds,
+            "seconds": round(float(np.mean([one.seconds for one in listed])), 1),
+            "parameters": done.parameters,
+            "on": done.place,
+            "rows": rows,
+        }
+        print(key, f"{found[key]['seconds']:.0f} s", line(rows), flush=True)
+        with atomic_write(options.out) as handle:
+            json.dump(found, handle, indent=1)
+            handle.write("\n")
     return 0
+
+
+def _of_part(part: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide a part: those of tuning are nothing to the training on histories."""
+    tuning = ("tuning_epochs", "text_", "instruction_share", "question_share", "noise", "paraphrase")
+    return {name: value for name, value in settings.items() if part == "texts" or not name.startswith(tuning)}
+
+
+def _trained(tasks: list[Task], processes: int) -> Iterator[Done]:
+    """Give what comes of each task, in processes of their own if there are to be several or another backend."""
+    if processes == 1 and not any(task.torch for task in tasks):
+        yield from map(train, tasks)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(train, tasks)
+
+
+def train(task: Task) -> Done:
+    """Train a model and measure it."""
+    place = f"TensorFlow, {platform.machine()} CPU"
+    if task.torch:
+        from benchmarks import on_torch
+
+        place = f"PyTorch, {on_torch.installed()}"
+    split = SPLITS["leave-last-out"](datasets.load(DATA))
+    model = create("mini", **task.settings)
+    started = time.perf_counter()
+    model.fit(split.train)
+    seconds = time.perf_counter() - started
+    rows = measure(model, None, split, "valid", () if task.part == "history" else CONDITIONS)
+    assert isinstance(model, Mini)
+    return Done(task, seconds, model.n_parameters, rows, place)
 
 
 def summary(rows: np.ndarray, n_draws: int = 2000) -> dict[str, list[float]]:

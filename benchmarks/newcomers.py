@@ -1,6 +1,6 @@
 """Items and users that `mini` never met in training: how far above chance does it rank for them?
 
-    python -m benchmarks.newcomers [--seeds 0 1 2]
+    python -m benchmarks.newcomers [--seeds 0 1 2] [--torch]
 
 A tenth of the items of MovieLens-100K and a tenth of the users are drawn; all events of either are taken out of the
 training part of leave-last-out, and `mini` is trained on the rest. The items stay in the catalogue with title, year and
@@ -10,15 +10,17 @@ genres, as a shop lists what nobody has bought yet; the users ask with their his
   is one in so many), and among the whole catalogue, without text, with its category, with category and decade;
 - new users: the test part's requests of new users whose target is no new item, beside the requests of the others.
 
-Each figure is a mean over requests and seeds with a 95% bootstrap interval over requests. Writes
-benchmarks/results/newcomers.json.
+Each figure is a mean over requests and seeds with a 95% bootstrap interval over requests. With `--torch` Keras runs on
+PyTorch (`benchmarks.on_torch`), all seeds at a time. Writes benchmarks/results/newcomers.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,23 +41,41 @@ PROTOCOL, SHARE, K = "leave-last-out", 0.1, 10
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Rank for items and users that mini never met.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--torch", action="store_true", help="Keras on PyTorch, on a GPU where there is one")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    split = SPLITS[PROTOCOL](datasets.load(DATA))
-    figures: dict[str, list[np.ndarray]] = {}
-    for seed in options.seeds:
-        for name, values in measure(split, seed).items():
-            figures.setdefault(name, []).append(values)
+    place = "TensorFlow"
+    runs: list[dict[str, np.ndarray]]
+    if options.torch:
+        with multiprocessing.get_context("spawn").Pool(len(options.seeds)) as pool:
+            place = f"PyTorch, {pool.map(_on_torch, options.seeds)[0]}"
+            runs = pool.map(partial(measured, torch=True), options.seeds, chunksize=1)
+    else:
+        runs = [measured(seed) for seed in options.seeds]
+    figures = {name: [one[name] for one in runs] for name in runs[0]}
     rows = {name: summary(np.concatenate(values)) for name, values in figures.items()}
     for name, row in rows.items():
         print(
             f"{name:<52}{row['mean']:.4f}  [{row['low']:.4f}, {row['high']:.4f}]  {row['requests']} requests"
         )
-    with atomic_write(RESULTS) as handle:
-        json.dump(
-            {"seeds": options.seeds, "protocol": PROTOCOL, "share": SHARE, "rows": rows}, handle, indent=1
-        )
+    note = {"seeds": options.seeds, "protocol": PROTOCOL, "share": SHARE, "on": place}
+    with atomic_write(options.out) as handle:
+        json.dump({**note, "rows": rows}, handle, indent=1)
         handle.write("\n")
     return 0
+
+
+def _on_torch(_: int) -> str:
+    from benchmarks import on_torch
+
+    return on_torch.installed()
+
+
+def measured(seed: int, torch: bool = False) -> dict[str, np.ndarray]:
+    """Return `measure` of the book's split, after choosing the backend."""
+    if torch:
+        _on_torch(seed)
+    return measure(SPLITS[PROTOCOL](datasets.load(DATA)), seed)
 
 
 def measure(split: Split, seed: int) -> dict[str, np.ndarray]:

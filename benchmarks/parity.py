@@ -65,26 +65,28 @@ RECBOLE = {
 }
 LEARN_FROM = {"train": "the training part", "known": "the training and validation parts"}
 RECTOOLS = {"n_factors": 64, "n_blocks": 2, "session_max_len": 100, "loss": "softmax"}
-# of the recorded search (benchmarks/results/tuning.json), the best at this length
-OURS = {
-    "embedding_size": 64,
-    "n_blocks": 2,
-    "length": 100,
-    "dropout": 0.1,
-    "learning_rate": 0.008,
-    "epochs": 15,
+OURS: dict[str, dict[str, Any]] = {
+    # of the recorded search (benchmarks/results/tuning.json), the best at this length
+    "sasrec": {
+        "embedding_size": 64,
+        "n_blocks": 2,
+        "length": 100,
+        "dropout": 0.1,
+        "learning_rate": 0.008,
+        "epochs": 15,
+    },
+    "mini": {},
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure our baselines and the peers' on the same requests.")
     parser.add_argument("--parts", nargs="+", choices=["recbole", "sasrec"], default=["recbole", "sasrec"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of our SASRec")
+    parser.add_argument("--ours", choices=["sasrec", "mini"], default="sasrec", help="what RecTools's meets")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of our model")
     parser.add_argument("--peer-seeds", nargs="+", type=int, default=[0], help="of RecTools's SASRec")
     parser.add_argument("--epochs", type=int, default=100, help="of RecTools's SASRec")
-    parser.add_argument(
-        "--settings", type=json.loads, default={}, help="more settings of our SASRec, as JSON"
-    )
+    parser.add_argument("--settings", type=json.loads, default={}, help="more settings of our model, as JSON")
     parser.add_argument(
         "--peer-settings", type=json.loads, default={}, help="more settings of RecTools's SASRec, as JSON"
     )
@@ -102,7 +104,7 @@ def main() -> int:
     if options.train_ours:
         folder, settings = options.train_ours
         data = learnt_from(split, options.learn_from[0])
-        return train_ours(split, Path(folder), json.loads(settings), data)
+        return train_ours(options.ours, split, Path(folder), json.loads(settings), data)
     words = [word for word in sys.argv[1:] if word != "--out" and word != str(options.out)]
     results: dict[str, Any] = {
         "command": " ".join(["python -m benchmarks.parity", *words]),
@@ -252,7 +254,7 @@ def against_rectools(
         "learn_from": LEARN_FROM[parts],
         "settings": {
             "rectools": {**RECTOOLS, **options.peer_settings, "epochs": options.epochs},
-            "ours": {**OURS, **options.settings},
+            "ours": {**OURS[options.ours], **options.settings},
         },
     }
     theirs: list[dict[str, Any]] = []
@@ -276,12 +278,20 @@ def against_rectools(
         for seed in options.seeds[turn : turn + 1]:
             target = folder / f"ours-{seed}"
             target.mkdir()
-            settings = json.dumps({**OURS, **options.settings, "seed": seed})
-            command = [sys.executable, "-m", "benchmarks.parity", "--learn-from", parts]
+            settings = json.dumps({**OURS[options.ours], **options.settings, "seed": seed})
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.parity",
+                "--learn-from",
+                parts,
+                "--ours",
+                options.ours,
+            ]
             command += ["--train-ours", str(target), settings]
-            said = ask(command, "our SASRec")
+            said = ask(command, f"our {options.ours}")
             with np.load(target / "scores.npz") as stored:
-                measured = evaluate_scores(stored["scores"], split, label="SASRec")
+                measured = evaluate_scores(stored["scores"], split, label=options.ours)
             our_evaluations.append(measured)
             ours.append({"figures": figures(measured), **said})
             rows.append((f"ours, seed {seed}", figures(measured), said["seconds"]))
@@ -297,7 +307,7 @@ def against_rectools(
     reached = [one["reached"]["seconds"] / their_seconds if one["reached"] else None for one in ours]
     their_work = statistics.fmean(one["cpu_seconds"] for one in theirs)
     worked = [one["reached"]["cpu_seconds"] / their_work if one["reached"] else None for one in ours]
-    said_of = f"SASRec, trained on {LEARN_FROM[parts]}"
+    said_of = f"{options.ours}, trained on {LEARN_FROM[parts]}"
     whole = statistics.fmean(one["seconds"] for one in ours) / their_seconds
     checks[f"{said_of}: NDCG@10 at least {BETTER} times RecTools's"] = ratio >= BETTER
     checks[f"{said_of}: its whole training in at most {TIME} of RecTools's time"] = whole <= TIME
@@ -305,7 +315,7 @@ def against_rectools(
         share is not None and share <= TIME for share in reached
     )
     found["versions"]["ours"] = {name: version(name) for name in ("keras", "tensorflow", "numpy")}
-    table(f"{said_of} (width 64, 2 blocks, length 100; RecTools {options.epochs} epochs)", rows)
+    table(f"{said_of} (RecTools: width 64, 2 blocks, length 100, {options.epochs} epochs)", rows)
     print(f"parameters: RecTools {theirs[0]['parameters']:,}, ours {ours[0]['parameters']:,}")
     print(
         f"ours / RecTools: NDCG@10 {ratio:.3f} (difference {difference.mean:+.4f}, 95% over users "
@@ -352,10 +362,9 @@ def learnt_from(split: Split, parts: str) -> Dataset:
     return split.train if parts == "train" else split.train.with_interactions(split.before_test)
 
 
-def train_ours(split: Split, folder: Path, settings: dict[str, Any], data: Dataset) -> int:
-    """Train our SASRec, keep the scores, and say what it reached after each epoch: the child's side of a run."""
+def train_ours(name: str, split: Split, folder: Path, settings: dict[str, Any], data: Dataset) -> int:
+    """Train our model, keep the scores, and say what it reached after each epoch: the child's side of a run."""
     from instructrec.backend import quiet_keras
-    from instructrec.models.sasrec import SASRec
 
     quiet_keras()  # imports are counted for nobody
     curve: list[dict[str, float]] = []
@@ -371,7 +380,7 @@ def train_ours(split: Split, folder: Path, settings: dict[str, Any], data: Datas
         curve.append({"epoch": epoch, "seconds": seconds, "cpu_seconds": cpu_seconds, "NDCG@10": reached})
         measuring += clocks() - now
 
-    model = SASRec(**settings)
+    model: Any = create(name, **settings)
     model.fit(data, on_epoch=after)
     seconds, cpu_seconds = (clocks() - started - measuring).tolist()
     requests = split.requests("test")

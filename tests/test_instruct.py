@@ -12,7 +12,15 @@ from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.evaluation.conditions import new_words
-from instructrec.instructions.phrases import KINDS, LANGUAGES, QUESTIONS, Phrases, frames, title_words
+from instructrec.instructions.phrases import (
+    KINDS,
+    LANGUAGES,
+    NAMED_FIRST,
+    QUESTIONS,
+    Phrases,
+    frames,
+    title_words,
+)
 from instructrec.models import word_vectors as vectors_module
 from instructrec.models.conversation import Conversations
 from instructrec.models.instruct import Mini
@@ -147,6 +155,18 @@ def test_title_words_are_rare_and_long():
     assert title_words(["Big Heat (1953)"]) == [("big", "heat")]
 
 
+def test_plain_requests_begin_with_what_they_name_at_times(films):
+    phrases, draw = Phrases(films), random.Random(0).random
+    grammar, words = frames()["grammar_en"], phrases.annotators["en"].words
+    assert not set(grammar["wanted"]) & {*grammar["refused"], *grammar["refuse"]}
+    for asks, name in (("ask", "wanted"), ("refuse", "refused")):
+        ends = tuple(part.format(**words) for part in grammar[name])
+        assert len(ends) == len(set(ends)) > 40
+        texts = [phrases._composed("en", draw, "horror", asks) for _ in range(2000)]
+        behind = sum(text.endswith(ends) for text in texts) / len(texts)
+        assert NAMED_FIRST * 0.8 < behind < NAMED_FIRST + 0.35  # some of these end other texts too
+
+
 def test_frames_are_the_same_kinds_in_both_languages():
     english, chinese = (frames()[language] for language in LANGUAGES)
     assert list(english) == list(chinese)
@@ -228,7 +248,10 @@ def test_a_batch_leaves_out_what_was_met_before(films):
         history = conversations.sequences[row.user]
         for event in row.events:
             assert batch.items[number] == history[event]
-            assert set(np.flatnonzero(batch.left_out[number])) == set(history[:event]) - {history[event]}
+            never = set(np.flatnonzero(conversations.never))
+            assert set(np.flatnonzero(batch.left_out[number])) == (set(history[:event]) | never) - {
+                history[event]
+            }
             number += 1
     assert number == len(batch.items) == len(batch.item_places) == len(batch.left_out)
 
@@ -240,7 +263,9 @@ def test_an_item_that_is_met_again_competes(films):
     conversations = conversations_of(films.with_interactions(again), forgetting=0)
     rows = [row for batch in conversations.epoch(0) for row in batch]
     left_out = conversations.batch(sorted(rows, key=lambda row: row.events[0])).left_out
-    assert [set(np.flatnonzero(one)) for one in left_out] == [set(), {4}, {5}]
+    never = set(range(films.n_items)) - {4, 5}  # what nobody has met does not compete either
+    assert [set(np.flatnonzero(one)) - never for one in left_out] == [set(), {4}, {5}]
+    assert all(never <= set(np.flatnonzero(one)) for one in left_out)
 
 
 def test_epochs_differ_and_repeat(films):

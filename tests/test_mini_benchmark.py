@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import mini, mini_ablation, mini_cost, newcomers, paper_tables
-from instructrec import datasets, models
+from benchmarks import mini, mini_ablation, mini_cost, newcomers, on_torch, paper_tables
+from instructrec import datasets, models, split
+from instructrec.errors import InputError
+from instructrec.evaluation import evaluate
 
 
 def test_figures_of_a_list():
@@ -21,6 +23,21 @@ def test_figures_of_a_list():
     assert simple == pytest.approx(1 / np.log2(3))
     violation = mini.figures(scores, scores, wanted, ~wanted, np.array([1]), violated=True)[0, 0]
     assert violation == pytest.approx(0.2)
+
+
+def test_what_is_unasked_is_measured_as_the_book_measures_it():
+    shop = datasets.load("shop")
+    parts = split.SPLITS["global-time"](shop)
+    model = models.create("most-popular").fit(parts.train)
+    requests = parts.requests("test")
+    assert max(map(len, requests.targets)) > 1
+    scores = np.array(model.score(requests.histories))
+    for row, history in zip(scores, requests.histories, strict=True):
+        row[parts.train.item_columns(history)] = -np.inf
+    targets = [parts.train.item_columns(one) for one in requests.targets]
+    found = mini.ndcg_of_several(scores, targets).mean()
+    assert found == pytest.approx(evaluate(model, parts).per_user["NDCG@10"].mean(), abs=0.01)  # ties
+    assert found > 0
 
 
 def test_a_summary_is_a_ratio_of_means_over_the_requests_that_are_asked():
@@ -67,7 +84,27 @@ def test_an_ablation_has_intervals_of_both_figures():
 def test_all_variants_of_the_ablation_can_be_made():
     for variants in (mini_ablation.HISTORY, mini_ablation.TEXTS):
         for changed in variants.values():
-            models.create("mini", **{**mini_ablation.EPOCHS, **changed})
+            models.create("mini", **changed)
+
+
+def test_a_backend_is_chosen_before_any_model_is_made():
+    from instructrec.backend import quiet_keras
+
+    quiet_keras()
+    with pytest.raises(InputError, match="Keras is imported already"):
+        on_torch.installed()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--processes", "0"], "argument --processes: 0 given"),
+        (["--rows", "width 65"], "unknown row 'width 65'"),
+    ],
+)
+def test_an_ablation_refuses_what_it_cannot_do(arguments, says):
+    with pytest.raises(InputError, match=says):
+        mini_ablation.main(arguments)
 
 
 def test_grown_data_are_the_same_users_again():

@@ -29,12 +29,12 @@ from instructrec.instructions.templates import load_templates
 
 LANGUAGES = ("en", "zh")
 KINDS = {
-    "category": 0.18,
+    "category": 0.24,
     "era": 0.04,
     "category and era": 0.12,
     "title": 0.18,
     "wish": 0.13,
-    "refusal": 0.20,
+    "refusal": 0.14,
     "category and refusal": 0.05,
     "condition": 0.10,
     "popularity": 0.03,
@@ -51,6 +51,10 @@ WELL_KNOWN, LITTLE_KNOWN = 0.85, 0.5
 QUESTIONS = ("query", "taste")
 COMPOSED = 0.6
 """Share of the texts that are put together from parts, where the rest fills whole frames."""
+NAMED_FIRST = 0.3
+"""Share of the texts put together from parts that begin with what they name ("horror is not for me"), if any."""
+OFTEN = 3
+"""A frame of the templates is drawn so many times as often as one of this module's."""
 NEVER = -1e9
 """The log likelihood of a text at an item that does not meet it."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -293,7 +297,13 @@ class Phrases:
             for kind in ("refusal", "category_refusal")
             for frame in self.frames[language][kind]
         ]
-        refusals += [part for language in self.languages for part in self._parts(language, "refuse")]
+        refusals += [
+            part
+            for language in self.languages
+            for name in ("refuse", "refused")
+            if name in frames()[f"grammar_{language}"]
+            for part in self._parts(language, name)
+        ]
         return [*names, *refusals]
 
     def function_texts(self) -> list[str]:
@@ -469,15 +479,13 @@ class Phrases:
 
         wanted = asks == "ask"
         before = part("before") if wanted and after != " " else ""
-        last = part("closing" if wanted else "end")
-        said = (
-            part("opening"),
-            part(asks),
-            before,
-            what,
-            after.strip() or part("after") * (after != " "),
-            last,
-        )
+        named = (before, what, after.strip() or part("after") * (after != " "))
+        said: tuple[str, ...]
+        behind = "wanted" if wanted else "refused"
+        if behind in grammar and draw() < NAMED_FIRST:
+            said = (part("opening"), *named, part(behind))
+        else:
+            said = (part("opening"), part(asks), *named, part("closing" if wanted else "end"))
         return ("" if language == "zh" else " ").join(one for one in said if one)
 
     def _joined(self, language: str, draw: Draw, name: str, **values: str) -> str:
@@ -537,7 +545,8 @@ class Phrases:
                 continue
             kind, slot = _FRAMES_OF[template.preference, template.intention]
             fields = {**words, "context": "", "intention": f"{{{slot}}}", "preference": "{taste}"}
-            known[kind] += [template.render(fields, variant) for variant in range(len(template.variants))]
+            rendered = [template.render(fields, variant) for variant in range(len(template.variants))]
+            known[kind] += OFTEN * rendered
         return known
 
     def _all_names(self, dataset: Dataset, language: str) -> dict[str, tuple[str, list[str]]]:

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
         token_ids: Shape (batch, length), int32; 0 is padding.
         item_places: Numbers in the flattened tokens where an item follows, shape (n,), int32.
         items: The item's column, shape (n,), int32.
-        left_out: Items that do not compete there, since the user has met them, shape (n, n_items), bool.
+        left_out: Items that do not compete there, since the user has met them or nobody has, shape (n, n_items), bool.
     """
 
     token_ids: np.ndarray
@@ -69,6 +69,7 @@ class Conversations:
         self.sequences = [one.tolist() for one in sequences]
         self.vocabulary, self.settings = vocabulary, settings
         self.n_items = vocabulary.n_items
+        self.never = never_met(self.sequences, vocabulary.n_items)
 
     def epoch(self, number: int) -> list[list[Row]]:
         """Return the rows of an epoch in batches of like length, in a random order.
@@ -110,7 +111,7 @@ class Conversations:
         """Return rows as arrays."""
         tokens = padded([row.tokens for row in rows])
         n_places = np.cumsum([0, *(len(row.places) for row in rows)])
-        left_out = np.zeros((n_places[-1], self.n_items), dtype=bool)
+        left_out = np.tile(self.never, (n_places[-1], 1))
         for first, row in zip(n_places, rows, strict=False):
             history, met = self.sequences[row.user], 0
             for number, event in enumerate(row.events, start=first):
@@ -126,6 +127,17 @@ class Conversations:
             ),
             left_out,
         )
+
+
+def never_met(sequences: Sequence[Sequence[int]], n_items: int) -> np.ndarray:
+    """Return which items no history holds, shape (n_items,), bool.
+
+    They do not compete in training: it would teach that what is new is never chosen.
+    """
+    never = np.ones(n_items, dtype=bool)
+    for sequence in sequences:
+        never[list(sequence)] = False
+    return never
 
 
 def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:

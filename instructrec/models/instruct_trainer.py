@@ -24,7 +24,7 @@ QUIET = 1.0
 """Words begin at this length, so that items begin as their own vectors more than as their descriptions."""
 HIDDEN = -1e9
 """The logit of an item that does not compete."""
-HEADWIND = 5.0
+HEADWIND = 4.0
 """In tuning, items that fail a text are so many nats likelier than they are, and have to be put down all the same."""
 WORD_WEIGHT = 0.2
 """What the words of answers weigh beside texts that ask for an item."""

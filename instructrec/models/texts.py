@@ -25,7 +25,7 @@ LONG = 48
 """Texts of more tokens are left out of training, so that a batch of them stays narrow."""
 REPLACED = 0.5
 """Share of the words of a paraphrased text that a like word replaces, where there is one."""
-LIKE, MOST_LIKE = 0.7, 8
+LIKE, MOST_LIKE = 0.6, 30
 """A word is like another from this cosine of their vectors, and of so many likest ones one is drawn."""
 MOST_NOISE = {True: 8, False: 20}
 """So many words at most are put among those of an English text, and characters among those of a Chinese one."""
