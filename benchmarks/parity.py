@@ -20,7 +20,9 @@ by `evaluate_scores` and `evaluate_lists`. Nothing is tuned here.
 
 RecTools's 100 epochs take about six minutes on two idle cores, and there are two rounds. Prints tables, writes
 benchmarks/results/parity.json.
-Exit status 1 if a limit is missed: 2% for EASE and ItemKNN, 1.05 times and half the time for SASRec.
+Exit status 1 if a limit is missed: 2% for EASE and ItemKNN, 1.05 times and half the time for SASRec. `--ours mini` puts
+`mini` in the place of our SASRec: it has to reach RecTools's figure in RecTools's time, tuning to texts included in its
+own, and to be trained in twelve minutes.
 """
 
 from __future__ import annotations
@@ -54,7 +56,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / "peers"
 RESULTS = Path(__file__).with_name("results") / "parity.json"
 MEASURES = ("HR", "NDCG", "MRR")
-WITHIN, BETTER, TIME = 0.02, 1.05, 0.5
+WITHIN, BETTER = 0.02, 1.05
+TIME = {"sasrec": 0.5, "mini": 1.0}
+"""Share of RecTools's time in which ours has to reach its last figure."""
+LONGEST: dict[str, float | None] = {"sasrec": None, "mini": 720.0}
+"""The most seconds of ours by themselves; without any, the share of RecTools's time counts for the whole training."""
 RECBOLE = {
     "EASE": {"theirs": {"reg_weight": 250.0}, "name": "ease", "ours": {"reg": 250.0}},
     "ItemKNN": {
@@ -111,7 +117,7 @@ def main() -> int:
         "machine": machine(),
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "split": f"{split.protocol}, test, whole catalogue, {len(split.requests('test'))} requests",
-        "limits": {"within": WITHIN, "better": BETTER, "time": TIME},
+        "limits": {"within": WITHIN, "better": BETTER, "time": TIME[options.ours]},
     }
     checks: dict[str, bool] = {}
     try:
@@ -310,9 +316,14 @@ def against_rectools(
     said_of = f"{options.ours}, trained on {LEARN_FROM[parts]}"
     whole = statistics.fmean(one["seconds"] for one in ours) / their_seconds
     checks[f"{said_of}: NDCG@10 at least {BETTER} times RecTools's"] = ratio >= BETTER
-    checks[f"{said_of}: its whole training in at most {TIME} of RecTools's time"] = whole <= TIME
-    checks[f"{said_of}: reaches RecTools's NDCG@10 in at most {TIME} of its time, each seed"] = all(
-        share is not None and share <= TIME for share in reached
+    most, longest = TIME[options.ours], LONGEST[options.ours]
+    if longest is None:
+        checks[f"{said_of}: its whole training in at most {most} of RecTools's time"] = whole <= most
+    else:
+        within = all(one["seconds"] <= longest for one in ours)
+        checks[f"{said_of}: its whole training in at most {longest:.0f} s, each seed"] = within
+    checks[f"{said_of}: reaches RecTools's NDCG@10 in at most {most} of its time, each seed"] = all(
+        share is not None and share <= most for share in reached
     )
     found["versions"]["ours"] = {name: version(name) for name in ("keras", "tensorflow", "numpy")}
     table(f"{said_of} (RecTools: width 64, 2 blocks, length 100, {options.epochs} epochs)", rows)

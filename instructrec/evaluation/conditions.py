@@ -28,10 +28,10 @@ from instructrec.instructions.constraint import (
     popularity_of,
 )
 from instructrec.instructions.lexicon import domain_words, normal, stands_alone, synonyms
+from instructrec.instructions.phrases import check_languages
 from instructrec.instructions.schema import Answer, Intention, Preference, Style, TaskForm
 from instructrec.split import Split
 
-LANGUAGES = ("en", "zh")
 CONDITIONS = {
     "none": "no instruction; the wish is the one of `stated`, so that the row says how often it is met unasked",
     "stated": "one category of the target, drawn at random (an oracle), in the wordings of `ThreeTower`'s training",
@@ -201,11 +201,7 @@ def _checked(
         if name not in CONDITIONS and name not in MORE_CONDITIONS:
             accepted = [*CONDITIONS, *MORE_CONDITIONS]
             raise one_of("condition", name, accepted, most=len(accepted))
-    if isinstance(languages, str) or not languages:
-        raise InputError(f'languages is {languages!r}; a list of "en", "zh" or both is accepted')
-    for language in languages:
-        if language not in LANGUAGES:
-            raise one_of("language", language, LANGUAGES)
+    check_languages(languages)
     if n_requests is not None and not _whole(n_requests, 1):
         raise InputError(f"n_requests is {n_requests!r}; a whole number of at least 1, or None, is accepted")
     if not _whole(seed, 0):

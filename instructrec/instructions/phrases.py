@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.errors import one_of
+from instructrec.errors import InputError, one_of
 from instructrec.instructions.annotate import Annotator, Draw
 from instructrec.instructions.constraint import POPULARITY, column_name, literal, popularity_of
 from instructrec.instructions.lexicon import domain_words, lexicon, normal, synonyms
@@ -38,7 +38,7 @@ KINDS = {
     "category and refusal": 0.05,
     "condition": 0.10,
     "popularity": 0.03,
-    "null": 0.06,
+    "null": 0.09,
     "taste": 0.05,
     "taste and category": 0.04,
     "taste and wish": 0.03,
@@ -129,13 +129,26 @@ def wording(dataset: Dataset, question: str, language: str) -> str:
     return frames()[language][question][0].format(**domain_words(dataset, language), item="{item}")
 
 
+def check_languages(languages: Sequence[str]) -> None:
+    """Refuse what is no list of "en", "zh" or both.
+
+    Raises:
+        InputError: It is none.
+    """
+    if isinstance(languages, str) or not languages:
+        raise InputError(f'languages is {languages!r}; a list of "en", "zh" or both is accepted')
+    for language in languages:
+        if language not in LANGUAGES:
+            raise one_of("language", language, LANGUAGES)
+
+
 class Phrase(NamedTuple):
     """What a user types, and what it means.
 
     Attributes:
         text: In English or Chinese.
         meaning: Rows of `Phrases.meanings`; an item meets the text if it is in all of these sets.
-        literal: Each word has to be taken as it stands; no like word could be put in its place.
+        literal: Each word has to be taken as it stands: no like word could be put in its place, and no noise beside it.
         told: It tells the taste that the history shows, for a user whose history is not read.
     """
 
@@ -170,9 +183,7 @@ class Phrases:
         kinds: Sequence[str] | None = None,
         context_share: float = 0.1,
     ) -> None:
-        for language in languages:
-            if language not in LANGUAGES:
-                raise one_of("language", language, LANGUAGES)
+        check_languages(languages)
         for kind in kinds or ():
             if kind not in KINDS:
                 raise one_of("kind of phrase", kind, KINDS, most=len(KINDS))
@@ -431,7 +442,11 @@ class Phrases:
         return None
 
     def _null(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase:
-        return Phrase(self._fill("null", language, draw), ())
+        if draw() < COMPOSED:
+            words = self.annotators[language].words
+            anything = self._joined(language, draw, "anything", **words)
+            return Phrase(self._composed(language, draw, anything, after=" "), (), True)
+        return Phrase(self._fill("null", language, draw), (), True)
 
     def _taste(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Phrase | None:
         taste = self.taste(met, language)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from instructrec.backend import quiet_keras, silent_stderr
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
-from instructrec.instructions.phrases import KINDS, LANGUAGES, Phrases, title_words, wording
+from instructrec.instructions.phrases import KINDS, LANGUAGES, Phrases, check_languages, title_words, wording
 from instructrec.models.base import check_number, check_seed, check_share, check_whole
 from instructrec.models.conversation import Conversations, Row, padded
 from instructrec.models.sasrec import cosine_factors
@@ -109,9 +109,9 @@ class Mini(NextItemModel):
         dropout: float = 0.3,
         text_dropout: float = 0.1,
         epochs: int = 15,
-        tuning_epochs: int = 15,
+        tuning_epochs: int = 18,
         batch_size: int = 64,
-        text_batch_size: int = 256,
+        text_batch_size: int = 128,
         learning_rate: float = 0.004,
         text_learning_rate: float = 0.004,
         weight_decay: float = 0.01,
@@ -182,11 +182,7 @@ class Mini(NextItemModel):
         for kind in kinds or ():
             if kind not in KINDS:
                 raise one_of("kind of phrase", kind, KINDS, most=len(KINDS))
-        if isinstance(languages, str) or not languages:
-            raise InputError(f'languages is {languages!r}; a list of "en", "zh" or both is accepted')
-        for language in languages:
-            if language not in LANGUAGES:
-                raise one_of("language", language, LANGUAGES)
+        check_languages(languages)
         check_number("learning_rate", learning_rate, above=0)
         check_number("text_learning_rate", text_learning_rate, above=0)
         check_number("weight_decay", weight_decay)
@@ -676,8 +672,7 @@ class Mini(NextItemModel):
         Raises:
             InputError: An unknown item, or lists of unequal length.
         """
-        if len(histories) != len(items):
-            raise InputError(f"{len(items)} questions for {len(histories)} histories; give one each")
+        _check_one_each(items, histories)
         scores = self.score(histories, instructions)
         own = scores[np.arange(len(items)), self.dataset.item_columns(items)]
         highest = scores.max(axis=1)
@@ -703,8 +698,7 @@ class Mini(NextItemModel):
         Raises:
             InputError: An unknown item, or lists of unequal length.
         """
-        if len(histories) != len(pairs):
-            raise InputError(f"{len(pairs)} questions for {len(histories)} histories; give one each")
+        _check_one_each(pairs, histories)
         scores = self.score(histories, instructions)
         a, b = (self.dataset.item_columns([pair[side] for pair in pairs]) for side in (0, 1))
         rows = np.arange(len(pairs))
@@ -798,6 +792,11 @@ def starting_items(sequences: list[np.ndarray], n_items: int, settings: dict[str
     factors = np.zeros((n_items, size), dtype=np.float32)
     factors[:, :half] = cosine_factors([one + 1 for one in sequences], n_items + 1, half)[1:]
     return factors
+
+
+def _check_one_each(questions: Sequence[object], histories: Sequence[object]) -> None:
+    if len(questions) != len(histories):
+        raise InputError(f"{len(questions)} questions for {len(histories)} histories; give one each")
 
 
 def _title_tokens(dataset: Dataset) -> set[str]:

@@ -27,7 +27,7 @@ REPLACED = 0.5
 """Share of the words of a paraphrased text that a like word replaces, where there is one."""
 LIKE, MOST_LIKE = 0.6, 30
 """A word is like another from this cosine of their vectors, and of so many likest ones one is drawn."""
-MOST_NOISE = {True: 8, False: 20}
+MOST_NOISE = {True: 8, False: 28}
 """So many words at most are put among those of an English text, and characters among those of a Chinese one."""
 COMMON = 4_000
 """Noise is drawn from the words of training, from so many of the commonest words beyond, and from unknown ones."""
