@@ -155,7 +155,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _of_part(part: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that decide a part: those of tuning are nothing to the training on histories."""
-    tuning = ("tuning_epochs", "text_", "instruction_share", "question_share", "noise", "paraphrase")
+    tuning = (
+        "tuning_epochs",
+        "settling_epochs",
+        "text_",
+        "instruction_share",
+        "question_share",
+        "noise",
+        "paraphrase",
+    )
     return {name: value for name, value in settings.items() if part == "texts" or not name.startswith(tuning)}
 
 

@@ -38,6 +38,7 @@ SMALL = {
     "text_batch_size": 16,
     "epochs": 3,
     "tuning_epochs": 2,
+    "settling_epochs": 1,
     "length": 8,
 }
 
@@ -490,6 +491,15 @@ def test_tuning_leaves_what_histories_say(films, trained):
     np.testing.assert_array_equal(alone.score([[1, 2], []]), trained.score([[1, 2], []]))
 
 
+def test_nothing_is_dropped_while_tuning_settles(films):
+    def tuned(share, settling):
+        settings = {**SMALL, "text_dropout": share, "settling_epochs": settling, "word_vectors": False}
+        return models.create("mini", **settings).fit(films).weights["text/tokens"]
+
+    np.testing.assert_array_equal(tuned(0.5, 2), tuned(0.0, 2))
+    assert not np.array_equal(tuned(0.5, 1), tuned(0.0, 1))
+
+
 # -- answers -------------------------------------------------------------------------------------------------------
 
 
@@ -598,6 +608,7 @@ def test_bad_questions(trained, call, says):
         ({"kinds": ["genre"]}, "unknown kind of phrase"),
         ({"noise": 1.0}, "noise is 1.0"),
         ({"tuning_epochs": 0}, "tuning_epochs is 0"),
+        ({"settling_epochs": -1}, "settling_epochs is -1"),
         ({"describe_items": 1}, "describe_items is 1"),
         ({"text_learning_rate": 0}, "text_learning_rate is 0"),
         ({"seed": -1}, "seed is -1"),

@@ -110,6 +110,7 @@ class Mini(NextItemModel):
         text_dropout: float = 0.1,
         epochs: int = 15,
         tuning_epochs: int = 18,
+        settling_epochs: int = 6,
         batch_size: int = 64,
         text_batch_size: int = 128,
         learning_rate: float = 0.004,
@@ -141,6 +142,8 @@ class Mini(NextItemModel):
             text_dropout: The same in tuning.
             epochs: Passes over the events.
             tuning_epochs: Passes over the events in which texts are drawn for them.
+            settling_epochs: The last of them, in which nothing is dropped, so that plain texts are read exactly; at
+                least 0.
             batch_size: Rows a step.
             text_batch_size: Texts a step.
             learning_rate: The highest of AdamW; it rises over the first twentieth of the steps, then falls as a cosine.
@@ -164,6 +167,7 @@ class Mini(NextItemModel):
         }
         for setting, value in counts.items():
             check_whole(setting, value)
+        check_whole("settling_epochs", settling_epochs, 0)
         if hidden_size % (2 * n_heads):
             raise InputError(
                 f"hidden_size is {hidden_size} and n_heads {n_heads}; the first must be a multiple of twice the second"
@@ -198,6 +202,7 @@ class Mini(NextItemModel):
         check_seed(seed)
         super().__init__(
             **counts,
+            settling_epochs=settling_epochs,
             **shares,
             kinds=None if kinds is None else list(kinds),
             languages=list(languages),
@@ -360,13 +365,17 @@ class Mini(NextItemModel):
         example = waiting[0]()
         trainer(example)  # builds all weights
         trainer.optimizer.build(trainer.trainable_variables)
-        step = compiled_step(trainer, example)
+        settled = epochs - settings["settling_epochs"] if tuning else epochs
+        step = None
         done, figures = self._checkpointer.read(part, trainer)
         self.history.update(figures)
         if done and self._verbose:
             print(f"going on after epoch {first + done}/{total} from {self._checkpoint}", flush=True)
         for number in range(done, epochs):
             batches = batches_of(number)
+            if step is None or number == settled:
+                trainer.dropping = number < settled
+                step = compiled_step(trainer, example)
             sums: dict[str, float] = {}
             with tqdm(
                 batches,

@@ -118,7 +118,12 @@ class Decoder(keras.Model):
         table: Vectors of the tokens.
         dropout: Share of the numbers that are dropped of what enters the first layer.
         losses: Names of the losses.
+
+    Attributes:
+        dropping: Whether anything is dropped in training; read when a step is compiled.
     """
+
+    dropping = True
 
     def __init__(self, blocks: list[Any], table: TokenTable, dropout: float, losses: tuple[str, ...]) -> None:
         super().__init__(name=type(self).__name__.lower())
@@ -128,6 +133,7 @@ class Decoder(keras.Model):
 
     def states(self, hidden: Any, token_ids: Any, training: bool) -> Any:
         """Return the states behind all tokens, shape (batch * length, size), from their vectors."""
+        training = training and self.dropping
         hidden = self.drop(hidden, training=training)
         read = ops.cast(ops.not_equal(token_ids, 0), "int32")
         for block in self.blocks[:-1]:
@@ -166,7 +172,7 @@ class HistoryTrainer(Decoder):
 
     def call(self, batch: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Return the loss of a batch."""
-        table = self.table(training=training)
+        table = self.table(training=training and self.dropping)
         first = len(CONTROLS)
         items = table[first : first + self.table.n_items]
         states = self.states(ops.take(table, batch["token_ids"], axis=0), batch["token_ids"], training)
@@ -208,7 +214,7 @@ class TextTrainer(Decoder):
 
     def call(self, batch: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Return the losses of a batch."""
-        table = self.table(training=training)
+        table = self.table(training=training and self.dropping)
         first, first_word = len(CONTROLS), len(CONTROLS) + self.table.n_items
         token_ids, histories = batch["token_ids"], batch["histories"]
         hidden = self.table.look_up(table, token_ids)
