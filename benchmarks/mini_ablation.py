@@ -1,12 +1,12 @@
 """What `mini` owes to its parts: each is taken away or turned down, and the rest trained as before.
 
-    python -m benchmarks.mini_ablation [--only history|texts] [--rows NAME …] [--seeds 0 1 2] [--torch] [--processes 1]
+    python -m benchmarks.mini_ablation [--only PART] [--rows NAME …] [--seeds 0 1 2] [--torch] [--processes 1]
 
 Trains on the training part of leave-last-out of MovieLens-100K and measures on the VALIDATION part (choices are made
 there). Parts of the first training are measured by NDCG@10 without a text, with three seeds; tuning by NDCG@10 and
-satisfaction@10 under some conditions, with the first of the seeds. Every figure has a 95% bootstrap interval over users
-of the mean of seeds. With `--torch` Keras runs on PyTorch, on a GPU where there is one (`benchmarks.on_torch`), in as
-many processes as are asked for.
+satisfaction@10 under some conditions, with the first of the seeds; copying likewise, in a table of its own.
+Every figure has a 95% bootstrap interval over users of the mean of seeds. With `--torch` Keras runs on PyTorch, on a
+GPU where there is one (`benchmarks.on_torch`), in as many processes as are asked for.
 
 Writes benchmarks/results/mini_ablation.json; a row that is there already is not trained again.
 """
@@ -72,7 +72,12 @@ TEXTS: dict[str, dict[str, Any]] = {
     "no like words": {"paraphrase": 0.0},
     "no word vectors": {"word_vectors": False},
     "words alone, no item tokens": {"item_tokens": False},
-    "item tokens alone, no words": {"describe_items": False},
+    "item tokens alone, no words": {"describe_items": False, "copies": ["words"]},
+}
+COPIES: dict[str, dict[str, Any]] = {
+    "words and titles copied": {},
+    "titles not copied": {"copies": ["words"]},
+    "nothing copied": {"copies": []},
 }
 CONDITIONS = ("none", "stated", "unseen wording", "vague wish", "negated", "title word", "new words")
 
@@ -98,7 +103,7 @@ class Done(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Take parts of mini away.")
-    parser.add_argument("--only", choices=["history", "texts"])
+    parser.add_argument("--only", choices=["history", "texts", "copies"])
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="rows by name, such as 'width 64'")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--torch", action="store_true", help="Keras on PyTorch, on a GPU where there is one")
@@ -109,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise InputError(
             f"argument --processes: {options.processes} given; a whole number of at least 1 is accepted"
         )
-    names = [*HISTORY, *TEXTS]
+    names = [*HISTORY, *TEXTS, *COPIES]
     for name in options.rows or ():
         if name not in names:
             raise one_of("row", name, names, most=len(names))
@@ -117,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     tasks = []
     for part, variants, seeds in (
         ("texts", TEXTS, options.seeds[:1]),
+        ("copies", COPIES, options.seeds[:1]),
         ("history", HISTORY, options.seeds),
     ):
         for name, changed in variants.items():
@@ -133,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         key = f"{part}: {name}"
         listed = runs.setdefault(key, [])
         listed.append(done)
-        seeds = options.seeds[:1] if part == "texts" else options.seeds
+        seeds = options.seeds if part == "history" else options.seeds[:1]
         if len(listed) < len(seeds):
             continue
         rows = {label: summary(np.mean([one.rows[label] for one in listed], axis=0)) for label in done.rows}
@@ -163,8 +169,11 @@ def _of_part(part: str, settings: dict[str, Any]) -> dict[str, Any]:
         "question_share",
         "noise",
         "paraphrase",
+        "copies",
     )
-    return {name: value for name, value in settings.items() if part == "texts" or not name.startswith(tuning)}
+    return {
+        name: value for name, value in settings.items() if part != "history" or not name.startswith(tuning)
+    }
 
 
 def _trained(tasks: list[Task], processes: int) -> Iterator[Done]:

@@ -108,7 +108,14 @@ def _states(
         return np.asarray(ops.convert_to_numpy(state))
 
 
-def _keep(self: Any, part: str, backbone: Any, table: Any, most: int | None) -> None:
+def _keep(
+    self: Any,
+    part: str,
+    backbone: Any,
+    table: Any,
+    copies: dict[str, Any] | None = None,
+    most: int | None = None,
+) -> None:
     import torch  # type: ignore[import-not-found,unused-ignore]
     from keras import ops
 
@@ -119,5 +126,7 @@ def _keep(self: Any, part: str, backbone: Any, table: Any, most: int | None) -> 
     self.weights[f"{part}/tokens"] = whole if most is None else whole[: len(CONTROLS) + most]
     if part == "text" and table.turn is not None:
         self.weights["text/turn"] = ops.convert_to_numpy(table.turn).astype(np.float16)
+    for name, turn in (copies or {}).items():
+        self.weights[f"text/{name}"] = ops.convert_to_numpy(turn).astype(np.float16)
     for number, weight in enumerate(self._block_weights(backbone)):
         self.weights[f"{part}/{number:02d}"] = ops.convert_to_numpy(weight).astype(np.float16)

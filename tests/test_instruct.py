@@ -391,7 +391,7 @@ def test_the_answer_that_is_taught_is_that_of_bayes(films):
     history = rng.normal(size=(1, 8)).astype(np.float32)
 
     def loss(moves: np.ndarray) -> float:
-        trainer = TextTrainer([lambda hidden: hidden], table, items, np.zeros(8, np.float32), shares, 0.0)
+        trainer = TextTrainer([lambda hidden: hidden], table, items, np.zeros(8, np.float32), shares, 0.0, ())
         trainer.states = lambda hidden, token_ids, training: np.tile(np.eye(1, 8, dtype=np.float32), (3, 1))
         table.items.assign(np.outer(moves, np.eye(1, 8)[0]).astype(np.float32))
         batch = {
@@ -530,6 +530,106 @@ def test_a_text_moves_what_the_history_says_by_the_same_for_everybody(films, tra
     assert np.ptp((asked - unasked)[0]) > 0
 
 
+def test_words_of_a_text_are_weighed_and_copied(films, trained):
+    columns = films.item_columns([3, 7])
+    names = [films.items["title"][column].split()[1].lower() for column in columns]
+    asked = f"show me {names[0]} or {names[1]}, a comedy"
+    text = trained.text(asked)
+    state, vectors = trained.states([text], texts=True)[0], trained.vectors(np.array(text), texts=True)
+    a, b = (
+        state @ (state[-1] @ trained.weights[f"text/{name}"].astype(np.float32)) / SMALL["hidden_size"]
+        for name in ("words", "titles")
+    )
+    expected = trained._items("text") @ (state[-1] + a[1:-1] @ vectors[1:-1])
+    weights = trained.word_weights(asked)
+    assert weights["word"].tolist() == ["show", "me", names[0], "or", names[1], "a", "comedy"]
+    np.testing.assert_allclose(weights["words"], a[1:-1], atol=1e-5)
+    assert weights["words"].abs().min() > 0
+    assert (weights["titles"] != 0).tolist() == [word in names for word in weights["word"]]
+    for column, name in zip(columns, names, strict=True):
+        weight = weights.set_index("word").loc[name, "titles"]
+        assert weight == pytest.approx(b[trained.vocabulary.tokens(text).index(name)], abs=1e-5)
+        expected[column] += weight
+    moved = np.subtract(*trained.score([[1]] * 2, [asked, None]))
+    np.testing.assert_allclose(moved, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("copies", [(), ("words",), ("titles",)])
+def test_what_is_not_copied_has_no_weights(films, copies, tmp_path):
+    model = models.create("mini", **SMALL, copies=copies).fit(films)
+    assert [name for name in ("words", "titles") if f"text/{name}" in model.weights] == list(copies)
+    assert list(model.word_weights("a comedy")) == ["word", *copies]
+    model.save(tmp_path / "mini")
+    loaded = models.load(tmp_path / "mini")
+    np.testing.assert_array_equal(loaded.score([[1]], ["a comedy"]), model.score([[1]], ["a comedy"]))
+
+
+@pytest.mark.parametrize("copies", [(), ("words", "titles")])
+def test_what_is_taught_of_a_text_is_what_is_answered(films, copies):
+    """The trainer's loss of a batch is that of the answers that the model gives."""
+    from instructrec.models import instruct_trainer
+
+    kept = {}
+    original = instruct_trainer.compiled_step
+
+    def remember(trainer, example):
+        kept.update(trainer=trainer, batch=example)
+        return original(trainer, example)
+
+    settings = {**SMALL, "copies": copies, "question_share": 0.0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instruct_trainer, "compiled_step", remember)
+        model = models.create("mini", **settings).fit(films)
+    batch, trainer = kept["batch"], kept["trainer"]
+    moves = model._moves([[token for token in row if token] for row in batch["token_ids"].tolist()])
+    known = np.where(batch["told"][:, None], trainer.nobody, batch["histories"])
+    means = trainer.log_shares[batch["meanings"]].sum(axis=1)
+    wanted = batch["trust"][:, None] * (batch["histories"] @ trainer.held.T) + means
+    asked = batch["trust"][:, None] * (known @ trainer.held.T) + moves
+    asked = asked + instruct_trainer.HEADWIND * (means < -1e8)
+    wanted, asked = (np.where(batch["left_out"], -1e9, one).astype(np.float64) for one in (wanted, asked))
+    possible = wanted.max(axis=1) > -5e8
+    wanted, asked = (one - np.logaddexp.reduce(one, axis=1, keepdims=True) for one in (wanted, asked))
+    loss = (np.exp(wanted) * (np.maximum(wanted, -50) - asked)).sum(axis=1) * possible
+    assert float(trainer(batch)["text"]) == pytest.approx(loss.mean(), rel=2e-3)
+
+
+def test_titles_are_told_apart_by_copying(films):
+    """Forty titles in eight numbers: a product of vectors confuses them, copying does not."""
+    settings = {
+        **SMALL,
+        "hidden_size": 8,
+        "tuning_epochs": 12,
+        "kinds": ["title"],
+        "noise": 0.0,
+        "question_share": 0.0,
+    }
+    words = [title.split()[1].lower() for title in films.items["title"]]
+
+    def right(**more):
+        model = models.create("mini", **settings, **more).fit(films)
+        moves = model.score([[]] * len(words), words) - model.score([[]])
+        return float(np.mean(moves.argmax(axis=1) == np.arange(len(words))))
+
+    assert right() > 0.9 > right(copies=["words"]) + 0.2
+
+
+def test_a_batch_says_which_titles_hold_its_words(films):
+    texts, _ = texts_of(films)
+    model = models.create("mini", **SMALL)
+    model._make_vocabulary(films, model._words(films))
+    texts.titled = model._titled
+    batch = texts.batch(texts.epoch(0)[0])
+    assert batch.titled.shape[1] == films.n_items
+    assert batch.titling.shape == batch.token_ids.shape
+    assert not batch.titled[-1].any()
+    assert (batch.titling < len(batch.titled) - 1).any()
+    for tokens, rows in zip(batch.token_ids, batch.titling, strict=True):
+        for token, row in zip(tokens.tolist(), rows, strict=True):
+            held = np.flatnonzero(batch.titled[row])
+            np.testing.assert_array_equal(held, model._titled.get(token, []))
+
+
 def test_likelihoods_are_those_of_the_next_token(films, trained):
     read = [[START, ASK, ANSWER], [START, ASK, trained.vocabulary.first_word, ANSWER]]
     told = np.ones((2, SMALL["hidden_size"]), dtype=np.float32)
@@ -606,6 +706,7 @@ def test_bad_questions(trained, call, says):
         ({"languages": "en"}, "languages is 'en'"),
         ({"languages": ["fr"]}, "unknown language 'fr'"),
         ({"kinds": ["genre"]}, "unknown kind of phrase"),
+        ({"copies": ["genres"]}, "unknown copy 'genres'"),
         ({"noise": 1.0}, "noise is 1.0"),
         ({"tuning_epochs": 0}, "tuning_epochs is 0"),
         ({"settling_epochs": -1}, "settling_epochs is -1"),

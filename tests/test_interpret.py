@@ -87,3 +87,8 @@ def test_figures(mini, films):  # noqa: F811
     shares.index = ["", "no", "comedy"]
     ax = interpret.draw_word_by_word(shares, "share")
     assert [label.get_text() for label in ax.get_xticklabels()] == ["(nothing)", "no", "comedy"]
+    weights = mini.word_weights("no comedy")
+    ax = interpret.draw_word_weights(weights)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["no", "comedy"]
+    assert [bar.get_width() for bar in ax.containers[0]] == weights["words"].tolist()
+    assert ax.yaxis_inverted()

@@ -29,16 +29,16 @@ from instructrec.instructions.templates import load_templates
 
 LANGUAGES = ("en", "zh")
 KINDS = {
-    "category": 0.24,
+    "category": 0.22,
     "era": 0.04,
-    "category and era": 0.12,
-    "title": 0.18,
-    "wish": 0.13,
-    "refusal": 0.14,
-    "category and refusal": 0.05,
+    "category and era": 0.14,
+    "title": 0.10,
+    "wish": 0.19,
+    "refusal": 0.16,
+    "category and refusal": 0.07,
     "condition": 0.10,
     "popularity": 0.03,
-    "null": 0.09,
+    "null": 0.12,
     "taste": 0.05,
     "taste and category": 0.04,
     "taste and wish": 0.03,
@@ -297,8 +297,11 @@ class Phrases:
         grammar = frames()[f"grammar_{language}"]
         return [part.format(**words, decade=" ") for name in names or grammar for part in grammar[name]]
 
-    def telling_texts(self) -> list[str]:
-        """Return what may not be put among other words by chance: names of categories, and frames that refuse."""
+    def telling_texts(self) -> tuple[list[str], list[str], list[str]]:
+        """Return what may not be put among other words by chance: names of categories, and frames that refuse.
+
+        The third list holds words of the second that may: they stand in wishes too, and by themselves refuse nothing.
+        """
         names = [
             text for names in self.names.values() for own, others in names.values() for text in (own, *others)
         ]
@@ -315,7 +318,8 @@ class Phrases:
             if name in frames()[f"grammar_{language}"]
             for part in self._parts(language, name)
         ]
-        return [*names, *refusals]
+        harmless = [text for language in self.languages for text in frames()["harmless"][language]]
+        return names, refusals, harmless
 
     def function_texts(self) -> list[str]:
         """Return the frames without what stands in them: their words say how something is asked, not what."""

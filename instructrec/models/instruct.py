@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from instructrec.backend import quiet_keras, silent_stderr
@@ -46,6 +47,8 @@ STRIDE = 4
 """The states that tuning starts from have read the last items, all but at most one in so many of `length`."""
 WARM = 1 / 20
 """Share of the steps over which the learning rate rises."""
+COPIES = ("words", "titles")
+"""What of the words of a text can be copied."""
 BATCH = 256
 """Requests that are scored at once."""
 
@@ -62,9 +65,13 @@ class Mini(NextItemModel):
     an item's vectors, after Bayes' rule p(i | history, text) ~ p(i | history) p(text | i),
 
         p(i | history)       = softmax over items of h · e_i,
-        p(i | history, text) = softmax over items of h · e_i + g · f_i.
+        p(i | history, text) = softmax over items of h · e_i + (g + sum of a_t v_t) · f_i + sum of b_t, t in title of i.
 
-    So an instruction moves what the history says, and one that says nothing leaves it as it is.
+    So an instruction moves what the history says, and one that says nothing leaves it as it is. The sums are over words
+    t of the text, which are copied: with their vectors v_t, and into the scores of the items whose titles hold them,
+    since titles have too many words for a product of vectors of this width to tell them apart. The weights say what a
+    word is here, a thing that is wanted, one that is refused, the name of something, or nothing:
+    a_t = g · A s_t / width and b_t = g · B s_t / width, of any sign, s_t being the state behind the word.
 
     An item has two vectors, e_i for histories and f_i for texts: its own plus half of the sum of the vectors of the
     words that describe it (categories, decade, title): so "comedy" in an instruction and in a catalogue are one vector,
@@ -80,7 +87,8 @@ class Mini(NextItemModel):
     Own vectors of items start as SASRec's do (`cosine_factors`), and attention starts as an average of what it reads.
 
     Source: the task is that of Zhang et al., 2023, arXiv:2305.07001; item tokens in the vocabulary after Geng et al.,
-    RecSys 2022, arXiv:2203.13366. Derived in chapter `instruction-tuning`.
+    RecSys 2022, arXiv:2203.13366; copying after Gu et al., ACL 2016, arXiv:1603.06393. Derived in chapter
+    `instruction-tuning`.
     """
 
     name = "mini"
@@ -105,6 +113,7 @@ class Mini(NextItemModel):
         packed: bool = True,
         item_tokens: bool = True,
         describe_items: bool = True,
+        copies: Sequence[str] = COPIES,
         word_vectors: bool = True,
         dropout: float = 0.3,
         text_dropout: float = 0.1,
@@ -137,6 +146,8 @@ class Mini(NextItemModel):
             packed: Learn what follows each item of a row; otherwise what follows the last alone.
             item_tokens: Let items have vectors of their own, beside those of their words.
             describe_items: Let words that describe an item be a part of its vector.
+            copies: What of a text's words is copied, of "words" (their vectors) and "titles" (into the scores of the
+                items whose titles hold them).
             word_vectors: Let SmolLM2's vectors be a part of words.
             dropout: Share dropped of tokens, attention and feed-forward in training on histories, in [0, 1).
             text_dropout: The same in tuning.
@@ -186,6 +197,9 @@ class Mini(NextItemModel):
         for kind in kinds or ():
             if kind not in KINDS:
                 raise one_of("kind of phrase", kind, KINDS, most=len(KINDS))
+        for copied in copies:
+            if copied not in COPIES:
+                raise one_of("copy", copied, COPIES)
         check_languages(languages)
         check_number("learning_rate", learning_rate, above=0)
         check_number("text_learning_rate", text_learning_rate, above=0)
@@ -206,6 +220,7 @@ class Mini(NextItemModel):
             **shares,
             kinds=None if kinds is None else list(kinds),
             languages=list(languages),
+            copies=list(copies),
             **flags,
             learning_rate=learning_rate,
             text_learning_rate=text_learning_rate,
@@ -293,13 +308,14 @@ class Mini(NextItemModel):
             return [partial(history_batch, rows) for rows in conversations.epoch(number)]
 
         def keep_histories() -> None:
-            self._keep("history", self._backbone, table, dataset.n_items)
+            self._keep("history", self._backbone, table, most=dataset.n_items)
 
         self._train_epochs(keras, trainer, "history", history_batches, keep_histories)
         if settings["kinds"] == []:
             self._checkpointer.remove()
             return
-        texts = Texts(sequences, phrases, self.vocabulary, settings, said.vectors)
+        titled = self._titled if "titles" in settings["copies"] else None
+        texts = Texts(sequences, phrases, self.vocabulary, settings, said.vectors, titled)
         blocks = self._blocks(self._text_backbone)
         start_as_average(blocks[:-1], settings["seed"] + 1, opposed=True)
         text_table = table_of(np.zeros((dataset.n_items, settings["hidden_size"]), dtype=np.float32))
@@ -314,6 +330,7 @@ class Mini(NextItemModel):
             self._last_states([[START]])[0],
             texts.log_shares,
             settings["text_dropout"],
+            settings["copies"],
         )
 
         def text_batch(part: list[Text]) -> dict[str, np.ndarray]:
@@ -325,7 +342,7 @@ class Mini(NextItemModel):
             return [partial(text_batch, part) for part in texts.epoch(number)]
 
         def keep_texts() -> None:
-            self._keep("text", self._text_backbone, text_table, None)
+            self._keep("text", self._text_backbone, text_table, text_trainer.copies)
 
         self._train_epochs(keras, text_trainer, "text", text_batches, keep_texts)
         self._checkpointer.remove()
@@ -405,19 +422,29 @@ class Mini(NextItemModel):
         content = json.dumps([self.settings, events, self.vocabulary.words, version("keras")])
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def _keep(self, part: str, backbone: Any, table: Any, most: int | None) -> None:
+    def _keep(
+        self,
+        part: str,
+        backbone: Any,
+        table: Any,
+        copies: dict[str, Any] | None = None,
+        most: int | None = None,
+    ) -> None:
         """Fold what makes the vectors of tokens into one table, and note it with the weights of the blocks.
 
         Args:
             part: "history" or "text".
             backbone: The decoder.
             table: The `TokenTable`.
+            copies: The matrices by which words are weighed, A and B, by name.
             most: How many tokens to keep behind the controls; None keeps all.
         """
         whole = np.asarray(table(), dtype=np.float16)
         self.weights[f"{part}/tokens"] = whole if most is None else whole[: len(CONTROLS) + most]
         if part == "text" and table.turn is not None:
             self.weights["text/turn"] = np.asarray(table.turn).astype(np.float16)
+        for name, turn in (copies or {}).items():
+            self.weights[f"text/{name}"] = np.asarray(turn).astype(np.float16)
         for number, weight in enumerate(self._block_weights(backbone)):
             self.weights[f"{part}/{number:02d}"] = np.asarray(weight).astype(np.float16)
 
@@ -474,7 +501,7 @@ class Mini(NextItemModel):
     def _words(self, dataset: Dataset) -> list[str]:
         """Return the words of training: those of the instructions in their languages, and of titles."""
         texts = Phrases(dataset, self.settings["languages"]).texts()
-        return sorted({token for text in texts for token in tokenise(text)} | _title_tokens(dataset))
+        return sorted({token for text in texts for token in tokenise(text)}.union(*_title_tokens(dataset)))
 
     def _make_vocabulary(self, dataset: Dataset, words: list[str]) -> None:
         more: list[str] = []
@@ -483,6 +510,11 @@ class Mini(NextItemModel):
             more = [word for word in word_vectors().words if word not in known]
             self._more_vectors = word_vectors().of(more)
         self.vocabulary = Vocabulary(dataset.n_items, words, more)
+        held: dict[int, list[int]] = {}
+        for column, tokens in enumerate(_title_tokens(dataset)):
+            for token in tokens:
+                held.setdefault(self.vocabulary.encode(token)[0], []).append(column)
+        self._titled = {token: np.array(columns) for token, columns in held.items()}
 
     def _descriptions(self, phrases: Phrases) -> Any:
         from instructrec.models.instruct_trainer import Descriptions
@@ -618,12 +650,20 @@ class Mini(NextItemModel):
     def _last_states(self, conversations: Sequence[Sequence[int]], texts: bool = False) -> np.ndarray:
         """Return the state behind the last token of each, shape (n, hidden_size)."""
         found = np.empty((len(conversations), self.settings["hidden_size"]), dtype=np.float32)
+        for numbers, _, last in self._batches_of_states(conversations, texts):
+            found[numbers] = last
+        return found
+
+    def _batches_of_states(
+        self, conversations: Sequence[Sequence[int]], texts: bool
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Give numbers of conversations of like length, the states behind their tokens, and those behind the last."""
         order = np.argsort([len(one) for one in conversations], kind="stable")
         for start in range(0, len(order), BATCH):
-            part = [conversations[number] for number in order[start : start + BATCH]]
-            last = [len(one) - 1 for one in part]
-            found[order[start : start + BATCH]] = self.states(part, texts)[np.arange(len(part)), last]
-        return found
+            numbers = order[start : start + BATCH]
+            part = [conversations[number] for number in numbers]
+            states = self.states(part, texts)
+            yield numbers, states, states[np.arange(len(part)), [len(one) - 1 for one in part]]
 
     # -- what the model answers --------------------------------------------------------------------------------
 
@@ -636,14 +676,58 @@ class Mini(NextItemModel):
                 for number, text in enumerate(dict.fromkeys(text for text in instructions if text))
             }
             if distinct:
-                moves = (
-                    self._last_states([self.text(text) for text in distinct], texts=True)
-                    @ self._items("text").T
-                )
+                moves = self._moves([self.text(text) for text in distinct])
                 for row, text in enumerate(instructions):
                     if text:
                         scores[row] += moves[distinct[text]]
         return scores
+
+    def _moves(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
+        """Return what texts add to the items' scores, shape (n, n_items), float32."""
+        items = self._items("text").T
+        moves = np.empty((len(texts), items.shape[1]), dtype=np.float32)
+        for numbers, states, last in self._batches_of_states(texts, texts=True):
+            part = [texts[number] for number in numbers]
+            weights = self._word_weights(states, last)
+            if "words" in weights:
+                token_ids = padded(part)[:, : states.shape[1]]
+                is_word = token_ids >= self.vocabulary.first_item
+                read = self.vectors(token_ids, texts=True)
+                last = last + np.einsum("nt,nts->ns", weights["words"] * is_word, read)
+            moves[numbers] = last @ items
+            if "titles" in weights:
+                for number, text, by_token in zip(numbers, part, weights["titles"], strict=True):
+                    for token, weight in zip(text, by_token, strict=False):
+                        if token in self._titled:
+                            moves[number, self._titled[token]] += weight
+        return moves
+
+    def _word_weights(self, states: np.ndarray, last: np.ndarray) -> dict[str, np.ndarray]:
+        """Return a and b by the name of what is copied, each of shape (n, length)."""
+        found = {}
+        for name in COPIES:
+            if f"text/{name}" in self.weights:
+                turned = last @ self.weights[f"text/{name}"].astype(np.float32) / self.settings["hidden_size"]
+                found[name] = np.einsum("ns,nts->nt", turned, states)
+        return found
+
+    def word_weights(self, instruction: str) -> pd.DataFrame:
+        """Return how the words of an instruction are weighed when they are copied.
+
+        Args:
+            instruction: A text.
+
+        Returns:
+            A row for each token but `<ask>` and `<answer>`: `word`; `words`, the weight of its vector; `titles`, what
+            it adds in nats to the scores of items whose titles hold it, 0 where none does. Columns by what the model
+            copies (`copies`).
+        """
+        text = self.text(instruction)
+        states = self.states([text], texts=True)
+        weights = {name: one[0, 1:-1] for name, one in self._word_weights(states, states[:, -1]).items()}
+        if "titles" in weights:
+            weights["titles"] = weights["titles"] * [token in self._titled for token in text[1:-1]]
+        return pd.DataFrame({"word": self.vocabulary.tokens(text[1:-1]), **weights})
 
     def spoken_log_probs(self, texts: Sequence[Sequence[int]], told: np.ndarray) -> np.ndarray:
         """Return log p(token) of what is said next, for control tokens and words, shape (n, n_spoken), float32.
@@ -758,11 +842,11 @@ class Mini(NextItemModel):
     # -- saving ------------------------------------------------------------------------------------------------
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        own = sorted(set(self.vocabulary.words) - _title_tokens(self.dataset))
+        own = sorted(set(self.vocabulary.words).difference(*_title_tokens(self.dataset)))
         return {"words": np.array(own, dtype=np.str_), **self.weights}
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        words = {*arrays.pop("words").tolist(), *_title_tokens(self.dataset)}
+        words = set(arrays.pop("words").tolist()).union(*_title_tokens(self.dataset))
         self._make_vocabulary(self.dataset, sorted(words))
         self.weights = arrays
 
@@ -808,7 +892,7 @@ def _check_one_each(questions: Sequence[object], histories: Sequence[object]) ->
         raise InputError(f"{len(questions)} questions for {len(histories)} histories; give one each")
 
 
-def _title_tokens(dataset: Dataset) -> set[str]:
-    """Return the tokens of title words; a saved model finds them in its catalogue instead of keeping them."""
+def _title_tokens(dataset: Dataset) -> list[set[str]]:
+    """Return the tokens of each item's title words; a saved model finds them in its catalogue."""
     found = title_words(dataset.items["title"].tolist())
-    return {token for words in found for word in words for token in tokenise(word)}
+    return [{token for word in words for token in tokenise(word)} for words in found]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -198,6 +198,7 @@ class TextTrainer(Decoder):
         nobody: The state of an empty history, shape (size,).
         log_shares: Log likelihood of each meaning at each item, shape (n_meanings, n_items).
         dropout: Share of the numbers that are dropped of what enters the first layer.
+        copies: Which weights of words are learnt, of `COPIES`.
     """
 
     def __init__(
@@ -208,26 +209,43 @@ class TextTrainer(Decoder):
         nobody: np.ndarray,
         log_shares: np.ndarray,
         dropout: float,
+        copies: Sequence[str],
     ) -> None:
         super().__init__(blocks, table, dropout, ("text", "word"))
         self.held, self.nobody, self.log_shares = items, nobody, log_shares
+        shape = (table.size, table.size)
+        self.copies = {name: self.add_weight(shape=shape, initializer="zeros", name=name) for name in copies}
 
     def call(self, batch: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Return the losses of a batch."""
         table = self.table(training=training and self.dropping)
         first, first_word = len(CONTROLS), len(CONTROLS) + self.table.n_items
         token_ids, histories = batch["token_ids"], batch["histories"]
-        hidden = self.table.look_up(table, token_ids)
+        vectors = self.table.look_up(table, token_ids)
         told = ops.cast(batch["questions"], "float32")[:, None] * _unit(histories)
-        hidden = ops.concatenate([hidden[:, :1] + told[:, None], hidden[:, 1:]], axis=1)
+        hidden = ops.concatenate([vectors[:, :1] + told[:, None], vectors[:, 1:]], axis=1)
         states = self.states(hidden, token_ids, training)
         texts = ops.take(states, batch["text_places"], axis=0)
+        by_token = ops.reshape(states, (-1, ops.shape(token_ids)[1], self.table.size))
+        weights = {
+            name: word_weights(texts, ops.take(by_token, batch["asking"], axis=0), turn)
+            for name, turn in self.copies.items()
+        }
+        if "words" in weights:
+            is_word = ops.cast(token_ids >= first, "float32")[:, :, None]
+            copied = ops.take(vectors * is_word, batch["asking"], axis=0)
+            texts = texts + ops.einsum("nt,nts->ns", weights["words"], copied)
         known = ops.take(histories, batch["asking"], axis=0)
         read = ops.where(batch["told"][:, None], self.nobody, known)
         trust, held = batch["trust"][:, None], ops.transpose(self.held)
         means = ops.sum(ops.take(self.log_shares, batch["meanings"], axis=0), axis=1)
         wanted = ops.where(batch["left_out"], HIDDEN, trust * ops.matmul(known, held) + means)
         asked = trust * ops.matmul(read, held) + ops.matmul(texts, ops.transpose(table[first:first_word]))
+        if "titles" in weights:
+            rows = ops.take(batch["titling"], batch["asking"], axis=0)
+            which = ops.equal(rows[:, :, None], ops.arange(ops.shape(batch["titled"])[0], dtype="int32"))
+            by_word = ops.einsum("nt,ntk->nk", weights["titles"], ops.cast(which, "float32"))
+            asked = asked + ops.matmul(by_word, batch["titled"])
         asked = asked + HEADWIND * ops.cast(means < HIDDEN / 2, "float32")
         possible = ops.cast(
             ops.max(wanted, axis=-1) > HIDDEN / 2, "float32"
@@ -238,6 +256,17 @@ class TextTrainer(Decoder):
         spoken = ops.concatenate([table[:first], table[first_word:]])
         said = ops.matmul(ops.take(states, batch["word_places"], axis=0), ops.transpose(spoken))
         return {"text": _mean(text), "word": _mean(_cross_entropy(said, batch["words"]))}
+
+
+def word_weights(texts: Any, states: Any, turn: Any) -> Any:
+    """Return how much of each word is copied, g · W s / width, shape (n, length).
+
+    Args:
+        texts: States behind whole texts, g, shape (n, size).
+        states: States behind their tokens, s, shape (n, length, size).
+        turn: W, shape (size, size).
+    """
+    return ops.einsum("ns,nts->nt", ops.matmul(texts, turn) / turn.shape[0], states)
 
 
 def _unit(vectors: Any) -> Any:

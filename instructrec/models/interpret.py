@@ -117,6 +117,30 @@ def draw_attention(
     return ax
 
 
+def draw_word_weights(weights: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw at which weights the words of a text are copied, a row a word, the first on top.
+
+    Args:
+        weights: As `Mini.word_weights` returns them.
+        ax: Where to draw; a new figure by default.
+    """
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.2, 0.3 * len(weights) + 1), layout="constrained")
+    places = np.arange(len(weights))
+    labels = {"words": "its vector, a", "titles": "to its titles, b (nats)"}
+    names = [name for name in labels if name in weights]
+    for number, name in enumerate(names):
+        height, label = 0.8 / len(names), labels[name]
+        ax.barh(places - 0.4 + height * (number + 0.5), weights[name], height, label=label)
+    ax.axvline(0, color="grey", linewidth=0.8)
+    ax.set_yticks(places, weights["word"])
+    ax.invert_yaxis()
+    ax.set_xlabel("weight")
+    return ax
+
+
 def draw_map(places: np.ndarray, groups: Sequence[str], shown: Sequence[str], ax: Axes | None = None) -> Axes:
     """Draw items as points, those of some groups in colour with a mark of their own.
 

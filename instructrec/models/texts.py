@@ -70,6 +70,9 @@ class TextBatch(NamedTuple):
         word_places: Numbers in the flattened tokens where a word of an answer follows, shape (k,), int32.
         words: That word, shape (k,), int32, by `Vocabulary.spoken`.
         rows: The history that each text belongs to, as a number among all events, shape (batch,), int32.
+        titled: Which items' titles hold each title word of the batch, shape (k + 1, n_items), float32; the last row
+            stands for all other tokens and is 0.
+        titling: The row of each token there, shape (batch, length), int32.
     """
 
     token_ids: np.ndarray
@@ -83,6 +86,8 @@ class TextBatch(NamedTuple):
     word_places: np.ndarray
     words: np.ndarray
     rows: np.ndarray
+    titled: np.ndarray
+    titling: np.ndarray
 
 
 class Texts:
@@ -94,6 +99,7 @@ class Texts:
         vocabulary: Numbers of the tokens.
         settings: Those of `Mini`.
         vectors: Of all words, shape (n_words, size), in which like words are near; None if there are none.
+        titled: Columns of the items whose titles hold a word, by its token, where such words are copied; or None.
     """
 
     def __init__(
@@ -103,7 +109,9 @@ class Texts:
         vocabulary: Vocabulary,
         settings: dict[str, Any],
         vectors: np.ndarray | None = None,
+        titled: dict[int, np.ndarray] | None = None,
     ) -> None:
+        self.titled = titled or {}
         self.sequences = [one.tolist() for one in sequences]
         self.starts = np.cumsum([0, *map(len, self.sequences)])
         self.phrases, self.vocabulary, self.settings = phrases, vocabulary, settings
@@ -118,7 +126,11 @@ class Texts:
                 allowed = [one for one in like if one not in kept_back]
                 if token not in fixed and allowed:
                     self._neighbours[token] = allowed
-        telling = {token for text in phrases.telling_texts() for token in vocabulary.encode(text)}
+        names, refusals, harmless = (
+            {token for text in texts for token in vocabulary.encode(text)}
+            for texts in phrases.telling_texts()
+        )
+        telling = names | (refusals - harmless)
         first_more = vocabulary.first_word + len(vocabulary.words)
         known = [
             (token, word)
@@ -248,7 +260,19 @@ class Texts:
                 [self.vocabulary.spoken(word) for _, _, said in answered for word in said], dtype=np.int32
             ),
             np.array([self.starts[text.user] + text.event for text in texts], dtype=np.int32),
+            *self._titles(tokens),
         )
+
+    def _titles(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return `titled` and `titling` of a batch."""
+        found, numbers = np.unique(tokens, return_inverse=True)
+        words = [token for token in found.tolist() if token in self.titled]
+        titled = np.zeros((len(words) + 1, self.n_items), dtype=np.float32)
+        for row, word in zip(titled, words, strict=False):
+            row[self.titled[word]] = 1
+        rows = np.full(len(found), len(words), dtype=np.int32)
+        rows[np.isin(found, words)] = np.arange(len(words))
+        return titled, rows[numbers].reshape(tokens.shape)
 
 
 def _kept_back(vocabulary: Vocabulary) -> set[int]:
