@@ -335,6 +335,34 @@ def test_only_what_is_asked_is_paraphrased(films):
     assert not said & asked
 
 
+def test_noise_names_nothing_and_refuses_nothing(films):
+    texts, _ = texts_of(films)
+    known = set(texts.vocabulary.words)
+    noise = {
+        word
+        for kinds in texts._noise.values()
+        for kind in kinds
+        for word in texts.vocabulary.tokens(kind)
+        if word in known
+    }
+    assert {"tonight", "please", "最", "一"} <= noise
+    assert not noise & {
+        "no",
+        "not",
+        "never",
+        "without",
+        "skip",
+        "hate",
+        "不",
+        "别",
+        "没",
+        "非",
+        "厌",
+        "comedy",
+        "恐",
+    }
+
+
 # -- training ------------------------------------------------------------------------------------------------------
 
 
