@@ -300,7 +300,7 @@ class Phrases:
     def telling_texts(self) -> tuple[list[str], list[str], list[str]]:
         """Return what may not be put among other words by chance: names of categories, and frames that refuse.
 
-        The third list holds words of the second that may: they stand in wishes too, and by themselves refuse nothing.
+        The third list holds words of the second that may: by themselves they refuse nothing.
         """
         names = [
             text for names in self.names.values() for own, others in names.values() for text in (own, *others)
