@@ -53,7 +53,6 @@ def installed() -> str:
     instruct_trainer.TokenTable.__init__ = _on_device(instruct_trainer.TokenTable.__init__)  # type: ignore[method-assign]
     instruct_trainer.TextTrainer.__init__ = _on_device(instruct_trainer.TextTrainer.__init__)  # type: ignore[method-assign]
     instruct.Mini.states = _states  # type: ignore[method-assign]
-    instruct.Mini._keep = _keep  # type: ignore[method-assign]
     torch.set_num_threads(1)
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
@@ -106,27 +105,3 @@ def _states(
             state = block(state, decoder_padding_mask=read, training=False)
         state = blocks[-1](state) * ops.cast(read, "float32")[:, :, None]
         return np.asarray(ops.convert_to_numpy(state))
-
-
-def _keep(
-    self: Any,
-    part: str,
-    backbone: Any,
-    table: Any,
-    copies: dict[str, Any] | None = None,
-    most: int | None = None,
-) -> None:
-    import torch  # type: ignore[import-not-found,unused-ignore]
-    from keras import ops
-
-    from instructrec.models.vocabulary import CONTROLS
-
-    with torch.no_grad():
-        whole = ops.convert_to_numpy(table()).astype(np.float16)
-    self.weights[f"{part}/tokens"] = whole if most is None else whole[: len(CONTROLS) + most]
-    if part == "text" and table.turn is not None:
-        self.weights["text/turn"] = ops.convert_to_numpy(table.turn).astype(np.float16)
-    for name, turn in (copies or {}).items():
-        self.weights[f"text/{name}"] = ops.convert_to_numpy(turn).astype(np.float16)
-    for number, weight in enumerate(self._block_weights(backbone)):
-        self.weights[f"{part}/{number:02d}"] = ops.convert_to_numpy(weight).astype(np.float16)

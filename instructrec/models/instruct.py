@@ -439,14 +439,19 @@ class Mini(NextItemModel):
             copies: The matrices by which words are weighed, A and B, by name.
             most: How many tokens to keep behind the controls; None keeps all.
         """
-        whole = np.asarray(table(), dtype=np.float16)
+        from keras import ops
+
+        def kept(array: Any) -> np.ndarray:
+            return ops.convert_to_numpy(array).astype(np.float16)
+
+        whole = kept(table())
         self.weights[f"{part}/tokens"] = whole if most is None else whole[: len(CONTROLS) + most]
         if part == "text" and table.turn is not None:
-            self.weights["text/turn"] = np.asarray(table.turn).astype(np.float16)
+            self.weights["text/turn"] = kept(table.turn)
         for name, turn in (copies or {}).items():
-            self.weights[f"text/{name}"] = np.asarray(turn).astype(np.float16)
+            self.weights[f"text/{name}"] = kept(turn)
         for number, weight in enumerate(self._block_weights(backbone)):
-            self.weights[f"{part}/{number:02d}"] = np.asarray(weight).astype(np.float16)
+            self.weights[f"{part}/{number:02d}"] = kept(weight)
 
     def _items(self, part: str) -> np.ndarray:
         """Return the vectors of items, shape (n_items, hidden_size), float32."""
