@@ -4,7 +4,8 @@
 
 Trains on the training part of leave-last-out of MovieLens-100K and measures on the VALIDATION part (choices are made
 there). Parts of the first training are measured by NDCG@10 without a text, with three seeds; tuning by NDCG@10 and
-satisfaction@10 under some conditions, with the first of the seeds; copying likewise, in a table of its own.
+satisfaction@10 under some conditions, with the first of the seeds and a third of the epochs (`SHORT`), in all rows
+alike.
 Every figure has a 95% bootstrap interval over users of the mean of seeds. With `--torch` Keras runs on PyTorch, on a
 GPU where there is one (`benchmarks.on_torch`), in as many processes as are asked for.
 
@@ -50,6 +51,7 @@ HISTORY: dict[str, dict[str, Any]] = {
     "one layer": {"n_layers": 1},
     "four layers": {"n_layers": 4},
 }
+SHORT: dict[str, Any] = {"tuning_epochs": 8, "settling_epochs": 3}
 TEXTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "a tenth of the texts": {"instruction_share": 0.05},
@@ -73,9 +75,6 @@ TEXTS: dict[str, dict[str, Any]] = {
     "no word vectors": {"word_vectors": False},
     "words alone, no item tokens": {"item_tokens": False},
     "item tokens alone, no words": {"describe_items": False, "copies": ["words"]},
-}
-COPIES: dict[str, dict[str, Any]] = {
-    "words and titles copied": {},
     "titles not copied": {"copies": ["words"]},
     "nothing copied": {"copies": []},
 }
@@ -102,7 +101,7 @@ class Done(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Take parts of mini away.")
-    parser.add_argument("--only", choices=["history", "texts", "copies"])
+    parser.add_argument("--only", choices=["history", "texts"])
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="rows by name, such as 'width 64'")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--torch", action="store_true", help="Keras on PyTorch, on a GPU where there is one")
@@ -113,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise InputError(
             f"argument --processes: {options.processes} given; a whole number of at least 1 is accepted"
         )
-    names = [*HISTORY, *TEXTS, *COPIES]
+    names = [*HISTORY, *TEXTS]
     for name in options.rows or ():
         if name not in names:
             raise one_of("row", name, names, most=len(names))
@@ -121,11 +120,10 @@ def main(arguments: list[str] | None = None) -> int:
     tasks = []
     for part, variants, seeds in (
         ("texts", TEXTS, options.seeds[:1]),
-        ("copies", COPIES, options.seeds[:1]),
         ("history", HISTORY, options.seeds),
     ):
         for name, changed in variants.items():
-            settings = {**changed, **({"kinds": []} if part == "history" else {})}
+            settings = {**changed, **(SHORT if part == "texts" else {"kinds": []})}
             row = found.get(f"{part}: {name}", {})
             if options.rows and name not in options.rows:
                 continue
@@ -168,6 +166,7 @@ def _of_part(part: str, settings: dict[str, Any]) -> dict[str, Any]:
         "noise",
         "paraphrase",
         "copies",
+        "copy_dropout",
     )
     return {
         name: value for name, value in settings.items() if part != "history" or not name.startswith(tuning)

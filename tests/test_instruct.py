@@ -363,6 +363,41 @@ def test_noise_names_nothing_and_refuses_nothing(films):
     }
 
 
+@pytest.mark.parametrize("languages", [["en", "zh"], ["en"], ["zh"]])
+def test_sentences_stand_around_any_text(films, languages):
+    texts, phrases = texts_of(
+        films, languages=languages, noise=0.9, instruction_share=0.9, kinds=["title", "null"]
+    )
+    around = {sides for language in languages for sides in phrases.carriers(language)}
+    assert len(around) >= 15 * len(languages)
+    encode = texts.vocabulary.encode
+    sides = [([ASK, *encode(before)], [*encode(after), ANSWER]) for before, after in around]
+    tokens = [text.tokens for batch in texts.epoch(0) for text in batch if not text.answer]
+    carried = [
+        one
+        for one in tokens
+        if any(one[: len(before)] == before and one[-len(after) :] == after for before, after in sides)
+    ]
+    assert 0.9 / 4 < len(carried) / len(tokens) < 0.9 / 2  # a third of the noise
+    words = {token for listed in phrases.title_words for word in listed for token in encode(word)}
+    assert any(words & set(one) for one in carried)  # literal ones too
+
+
+def test_words_of_sentences_around_are_not_foreseen_and_mean_nothing(films):
+    phrases = Phrases(films)
+    known = {token for text in phrases.texts() for token in tokenise(text)}
+    names = phrases.telling_texts()[0]
+    for language in LANGUAGES:
+        said = [token for sides in phrases.carriers(language) for side in sides for token in tokenise(side)]
+        assert all(frame.count("{text}") == 1 for frame in frames()["carriers"][language])
+        assert len(set(said) - known) > 20
+        for sides in phrases.carriers(language):
+            assert not [
+                name for name in names for side in sides if f" {name} " in f" {' '.join(tokenise(side))} "
+            ]
+            assert not [name for name in names if not name.isascii() and name in "".join(sides)]
+
+
 # -- training ------------------------------------------------------------------------------------------------------
 
 
@@ -419,7 +454,9 @@ def test_the_answer_that_is_taught_is_that_of_bayes(films):
     history = rng.normal(size=(1, 8)).astype(np.float32)
 
     def loss(moves: np.ndarray) -> float:
-        trainer = TextTrainer([lambda hidden: hidden], table, items, np.zeros(8, np.float32), shares, 0.0, ())
+        trainer = TextTrainer(
+            [lambda hidden: hidden], table, items, np.zeros(8, np.float32), shares, 0.0, (), 0.0
+        )
         trainer.states = lambda hidden, token_ids, training: np.tile(np.eye(1, 8, dtype=np.float32), (3, 1))
         table.items.assign(np.outer(moves, np.eye(1, 8)[0]).astype(np.float32))
         batch = {
@@ -519,9 +556,10 @@ def test_tuning_leaves_what_histories_say(films, trained):
     np.testing.assert_array_equal(alone.score([[1, 2], []]), trained.score([[1, 2], []]))
 
 
-def test_nothing_is_dropped_while_tuning_settles(films):
+@pytest.mark.parametrize("dropped", ["text_dropout", "copy_dropout"])
+def test_nothing_is_dropped_while_tuning_settles(films, dropped):
     def tuned(share, settling):
-        settings = {**SMALL, "text_dropout": share, "settling_epochs": settling, "word_vectors": False}
+        settings = {**SMALL, dropped: share, "settling_epochs": settling, "word_vectors": False}
         return models.create("mini", **settings).fit(films).weights["text/tokens"]
 
     np.testing.assert_array_equal(tuned(0.5, 2), tuned(0.25, 2))
@@ -561,18 +599,19 @@ def test_a_text_moves_what_the_history_says_by_the_same_for_everybody(films, tra
 def test_words_of_a_text_are_weighed_and_copied(films, trained):
     columns = films.item_columns([3, 7])
     names = [films.items["title"][column].split()[1].lower() for column in columns]
-    asked = f"show me {names[0]} or {names[1]}, a comedy"
+    asked = f"show me {names[0]} or {names[1]}, a comedy, spooky"
     text = trained.text(asked)
+    assert text[-2] >= trained.vocabulary.first_more  # a word that training did not have is not copied
     state, vectors = trained.states([text], texts=True)[0], trained.vectors(np.array(text), texts=True)
     a, b = (
         state @ (state[-1] @ trained.weights[f"text/{name}"].astype(np.float32)) / SMALL["hidden_size"]
         for name in ("words", "titles")
     )
-    expected = trained._items("text") @ (state[-1] + a[1:-1] @ vectors[1:-1])
+    expected = trained._items("text") @ (state[-1] + a[1:-2] @ vectors[1:-2])
     weights = trained.word_weights(asked)
-    assert weights["word"].tolist() == ["show", "me", names[0], "or", names[1], "a", "comedy"]
-    np.testing.assert_allclose(weights["words"], a[1:-1], atol=1e-5)
-    assert weights["words"].abs().min() > 0
+    assert weights["word"].tolist() == ["show", "me", names[0], "or", names[1], "a", "comedy", "spooky"]
+    np.testing.assert_allclose(weights["words"], [*a[1:-2], 0], atol=1e-5)
+    assert weights["words"][:-1].abs().min() > 0
     assert (weights["titles"] != 0).tolist() == [word in names for word in weights["word"]]
     for column, name in zip(columns, names, strict=True):
         weight = weights.set_index("word").loc[name, "titles"]
@@ -647,7 +686,7 @@ def test_a_batch_says_which_titles_hold_its_words(films):
     model = models.create("mini", **SMALL)
     model._make_vocabulary(films, model._words(films))
     texts.titled = model._titled
-    batch = texts.batch(texts.epoch(0)[0])
+    batch = texts.batch([text for part in texts.epoch(0) for text in part])
     assert batch.titled.shape[1] == films.n_items
     assert batch.titling.shape == batch.token_ids.shape
     assert not batch.titled[-1].any()

@@ -82,7 +82,7 @@ def test_an_ablation_has_intervals_of_both_figures():
 
 
 def test_all_variants_of_the_ablation_can_be_made():
-    for variants in (mini_ablation.HISTORY, mini_ablation.TEXTS, mini_ablation.COPIES):
+    for variants in (mini_ablation.HISTORY, mini_ablation.TEXTS):
         for changed in variants.values():
             models.create("mini", **changed)
 

@@ -251,6 +251,16 @@ class Phrases:
         """Return the texts that ask for words, by kind, `query` and `taste`; {item} stands for an item."""
         return {kind: self.frames[language][kind] for kind in QUESTIONS}
 
+    def carriers(self, language: str) -> list[tuple[str, str]]:
+        """Return sentences in which any text may stand, each as what is in front of it and what is behind.
+
+        Their words are kept out of `texts`, as those of users are that nobody foresaw.
+        """
+        return [
+            (before, after)
+            for before, _, after in (frame.partition("{text}") for frame in frames()["carriers"][language])
+        ]
+
     def descriptions(self) -> list[list[str]]:
         """Return what describes each item: names of its categories in all languages, its decade, words of its title."""
         return [

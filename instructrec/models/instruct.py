@@ -68,9 +68,9 @@ class Mini(NextItemModel):
         p(i | history, text) = softmax over items of h · e_i + (g + sum of a_t v_t) · f_i + sum of b_t, t in title of i.
 
     So an instruction moves what the history says, and one that says nothing leaves it as it is. The sums are over words
-    t of the text, which are copied: with their vectors v_t, and into the scores of the items whose titles hold them,
-    since titles have too many words for a product of vectors of this width to tell them apart. The weights say what a
-    word is here, a thing that is wanted, one that is refused, the name of something, or nothing:
+    t of the text that training knew, which are copied: with their vectors v_t, and into the scores of the items whose
+    titles hold them, since titles have too many words for a product of vectors of this width to tell them apart. The
+    weights say what a word is here, a thing that is wanted, one that is refused, the name of something, or nothing:
     a_t = g · A s_t / width and b_t = g · B s_t / width, of any sign, s_t being the state behind the word.
 
     An item has two vectors, e_i for histories and f_i for texts: its own plus half of the sum of the vectors of the
@@ -107,7 +107,7 @@ class Mini(NextItemModel):
         question_share: float = 0.1,
         kinds: Sequence[str] | None = None,
         languages: Sequence[str] = LANGUAGES,
-        noise: float = 0.5,
+        noise: float = 0.6,
         paraphrase: float = 0.4,
         forgetting: float = 0.1,
         packed: bool = True,
@@ -117,9 +117,10 @@ class Mini(NextItemModel):
         word_vectors: bool = True,
         dropout: float = 0.3,
         text_dropout: float = 0.1,
+        copy_dropout: float = 0.15,
         epochs: int = 15,
-        tuning_epochs: int = 18,
-        settling_epochs: int = 6,
+        tuning_epochs: int = 24,
+        settling_epochs: int = 8,
         batch_size: int = 64,
         text_batch_size: int = 128,
         learning_rate: float = 0.004,
@@ -139,7 +140,8 @@ class Mini(NextItemModel):
             question_share: Share of the texts that are questions, in [0, 1).
             kinds: Kinds of instructions, from `instructions.phrases.KINDS`; all by default, an empty list for none.
             languages: Of "en" and "zh".
-            noise: Share of the instructions into which words are put that mean nothing there, in [0, 1).
+            noise: Share of the instructions into which words are put that mean nothing there, or around which a
+                sentence is put, in [0, 1).
             paraphrase: Share of the instructions in which words are replaced by like ones, by SmolLM2's vectors, in
                 [0, 1).
             forgetting: Share of the items of a row that are learnt but not read, in [0, 1).
@@ -151,10 +153,12 @@ class Mini(NextItemModel):
             word_vectors: Let SmolLM2's vectors be a part of words.
             dropout: Share dropped of tokens, attention and feed-forward in training on histories, in [0, 1).
             text_dropout: The same in tuning.
+            copy_dropout: Share of the texts whose words are not copied in tuning, so that the state behind a text
+                learns to do without, in [0, 1).
             epochs: Passes over the events.
             tuning_epochs: Passes over the events in which texts are drawn for them.
-            settling_epochs: The last of them, in which nothing is dropped, so that plain texts are read exactly; at
-                least 0.
+            settling_epochs: The last of them, in which nothing is dropped and noise and like words are rarer, so that
+                plain texts are read exactly; at least 0.
             batch_size: Rows a step.
             text_batch_size: Texts a step.
             learning_rate: The highest of AdamW; it rises over the first twentieth of the steps, then falls as a cosine.
@@ -191,6 +195,7 @@ class Mini(NextItemModel):
             "forgetting": forgetting,
             "dropout": dropout,
             "text_dropout": text_dropout,
+            "copy_dropout": copy_dropout,
         }
         for setting, share in shares.items():
             check_share(setting, share)
@@ -331,6 +336,7 @@ class Mini(NextItemModel):
             texts.log_shares,
             settings["text_dropout"],
             settings["copies"],
+            settings["copy_dropout"],
         )
 
         def text_batch(part: list[Text]) -> dict[str, np.ndarray]:
@@ -488,7 +494,7 @@ class Mini(NextItemModel):
     def _build(self) -> None:
         """Make the untrained decoders: one for histories and one for texts."""
         self._states_of = {}
-        n_tokens = self.vocabulary.first_word + len(self.vocabulary.words)
+        n_tokens = self.vocabulary.first_more
         self._backbone = build_backbone(n_tokens, self.settings)
         text_settings = {**self.settings, "dropout": self.settings["text_dropout"]}
         self._text_backbone = build_backbone(n_tokens, text_settings)
@@ -696,9 +702,8 @@ class Mini(NextItemModel):
             weights = self._word_weights(states, last)
             if "words" in weights:
                 token_ids = padded(part)[:, : states.shape[1]]
-                is_word = token_ids >= self.vocabulary.first_item
                 read = self.vectors(token_ids, texts=True)
-                last = last + np.einsum("nt,nts->ns", weights["words"] * is_word, read)
+                last = last + np.einsum("nt,nts->ns", weights["words"] * self._is_copied(token_ids), read)
             moves[numbers] = last @ items
             if "titles" in weights:
                 for number, text, by_token in zip(numbers, part, weights["titles"], strict=True):
@@ -716,6 +721,10 @@ class Mini(NextItemModel):
                 found[name] = np.einsum("ns,nts->nt", turned, states)
         return found
 
+    def _is_copied(self, token_ids: np.ndarray) -> np.ndarray:
+        """Return which tokens are words of training."""
+        return (token_ids >= self.vocabulary.first_item) & (token_ids < self.vocabulary.first_more)
+
     def word_weights(self, instruction: str) -> pd.DataFrame:
         """Return how the words of an instruction are weighed when they are copied.
 
@@ -723,13 +732,16 @@ class Mini(NextItemModel):
             instruction: A text.
 
         Returns:
-            A row for each token but `<ask>` and `<answer>`: `word`; `words`, the weight of its vector; `titles`, what
-            it adds in nats to the scores of items whose titles hold it, 0 where none does. Columns by what the model
+            A row for each token but `<ask>` and `<answer>`: `word`; `words`, the weight of its vector, 0 of a word that
+            training did not have; `titles`, what it adds in nats to the scores of items whose titles hold it, 0 where
+            none does. Columns by what the model
             copies (`copies`).
         """
         text = self.text(instruction)
         states = self.states([text], texts=True)
         weights = {name: one[0, 1:-1] for name, one in self._word_weights(states, states[:, -1]).items()}
+        if "words" in weights:
+            weights["words"] = weights["words"] * self._is_copied(np.array(text[1:-1]))
         if "titles" in weights:
             weights["titles"] = weights["titles"] * [token in self._titled for token in text[1:-1]]
         return pd.DataFrame({"word": self.vocabulary.tokens(text[1:-1]), **weights})

@@ -199,6 +199,7 @@ class TextTrainer(Decoder):
         log_shares: Log likelihood of each meaning at each item, shape (n_meanings, n_items).
         dropout: Share of the numbers that are dropped of what enters the first layer.
         copies: Which weights of words are learnt, of `COPIES`.
+        copy_dropout: Share of the texts whose words are not copied, while anything is dropped.
     """
 
     def __init__(
@@ -210,9 +211,11 @@ class TextTrainer(Decoder):
         log_shares: np.ndarray,
         dropout: float,
         copies: Sequence[str],
+        copy_dropout: float,
     ) -> None:
         super().__init__(blocks, table, dropout, ("text", "word"))
         self.held, self.nobody, self.log_shares = items, nobody, log_shares
+        self.copy_dropout = copy_dropout
         shape = (table.size, table.size)
         self.copies = {name: self.add_weight(shape=shape, initializer="zeros", name=name) for name in copies}
 
@@ -232,9 +235,15 @@ class TextTrainer(Decoder):
             for name, turn in self.copies.items()
         }
         if "words" in weights:
-            is_word = ops.cast(token_ids >= first, "float32")[:, :, None]
-            copied = ops.take(vectors * is_word, batch["asking"], axis=0)
-            texts = texts + ops.einsum("nt,nts->ns", weights["words"], copied)
+            is_word = (token_ids >= first) & (token_ids < first_word + self.table.n_words)
+            copied = ops.take(vectors * ops.cast(is_word, "float32")[:, :, None], batch["asking"], axis=0)
+            by_words = ops.einsum("nt,nts->ns", weights["words"], copied)
+            if training and self.dropping and self.copy_dropout:
+                kept = (
+                    keras.random.uniform((ops.shape(texts)[0], 1), seed=self.table.seeds) >= self.copy_dropout
+                )
+                by_words = by_words * ops.cast(kept, "float32")
+            texts = texts + by_words
         known = ops.take(histories, batch["asking"], axis=0)
         read = ops.where(batch["told"][:, None], self.nobody, known)
         trust, held = batch["trust"][:, None], ops.transpose(self.held)

@@ -31,6 +31,10 @@ MOST_NOISE = {True: 8, False: 28}
 """So many words at most are put among those of an English text, and characters among those of a Chinese one."""
 COMMON = 4_000
 """Noise is drawn from the words of training, from so many of the commonest words beyond, and from unknown ones."""
+CARRIED = 1 / 3
+"""Share of the noise that is a sentence around the text (`Phrases.carriers`), which may stand around any text."""
+CALM = 0.4
+"""While tuning settles, like words and noise are so many times as frequent."""
 
 
 class Text(NamedTuple):
@@ -131,7 +135,6 @@ class Texts:
             for texts in phrases.telling_texts()
         )
         telling = names | (refusals - harmless)
-        first_more = vocabulary.first_word + len(vocabulary.words)
         known = [
             (token, word)
             for token, word in enumerate(vocabulary.words, start=vocabulary.first_word)
@@ -139,9 +142,16 @@ class Texts:
         ]
         latin = [token for token, word in known if word.isascii()] or [UNKNOWN]
         other = [token for token, word in known if not word.isascii()] or [UNKNOWN]
-        common = range(first_more, first_more + min(COMMON, len(vocabulary.more)))
+        common = range(vocabulary.first_more, vocabulary.first_more + min(COMMON, len(vocabulary.more)))
         common_words = [token for token in common if token not in kept_back] or [UNKNOWN]
         self._noise = {True: (latin, common_words, [UNKNOWN]), False: (other, other, [UNKNOWN])}
+        self._carriers = {}
+        for latin_text, language in ((True, "en"), (False, "zh")):
+            spoken = language if language in phrases.languages else phrases.languages[0]
+            self._carriers[latin_text] = [
+                (vocabulary.encode(before), vocabulary.encode(after))
+                for before, after in phrases.carriers(spoken)
+            ]
 
     def epoch(self, number: int) -> list[list[Text]]:
         """Return the texts of an epoch in batches of like length, in a random order.
@@ -150,6 +160,7 @@ class Texts:
             number: From 0; with the seed it decides all draws.
         """
         settings = self.settings
+        settled = settings["tuning_epochs"] - settings["settling_epochs"]
         rng = np.random.default_rng([settings["seed"], 1, number])
         draw = random.Random(int(rng.integers(2**62))).random
         texts: list[Text] = []
@@ -159,7 +170,7 @@ class Texts:
                     if event and draw() < settings["question_share"]:
                         made: Text | None = self._question(user, event, draw)
                     else:
-                        made = self._ask(user, event, draw)
+                        made = self._ask(user, event, draw, CALM if number >= settled else 1.0)
                     if made is not None:
                         texts.append(made)
         size = settings["text_batch_size"]
@@ -167,19 +178,22 @@ class Texts:
         batches = [[texts[at] for at in order[start : start + size]] for start in range(0, len(order), size)]
         return [batches[at] for at in rng.permutation(len(batches))]
 
-    def _ask(self, user: int, event: int, draw: Callable[[], float]) -> Text | None:
-        """Return a text in front of an event, with like words in it and noise at times."""
+    def _ask(self, user: int, event: int, draw: Callable[[], float], often: float) -> Text | None:
+        """Return a text in front of an event, with like words in it and noise at times, `often` as often as set."""
         sequence = self.sequences[user]
         item = sequence[event] if draw() >= ARBITRARY else int(draw() * self.n_items)
         phrase = self.phrases.ask(item, sequence[max(0, event - 20) : event], draw)
         if phrase is None:
             return None
         words: Sequence[int] = self.vocabulary.encode(phrase.text)
-        if not phrase.literal:
-            if draw() < self.settings["paraphrase"]:
-                words = [self._like(token, draw) if draw() < REPLACED else token for token in words]
-            if draw() < self.settings["noise"]:
-                latin = phrase.text.isascii()
+        if not phrase.literal and draw() < self.settings["paraphrase"] * often:
+            words = [self._like(token, draw) if draw() < REPLACED else token for token in words]
+        if draw() < self.settings["noise"] * often:
+            latin = phrase.text.isascii()
+            if draw() < CARRIED:
+                before, after = self._carriers[latin][int(draw() * len(self._carriers[latin]))]
+                words = [*before, *words, *after]
+            elif not phrase.literal:
                 words = self._noisy(list(words), self._noise[latin], MOST_NOISE[latin], draw)
         if len(words) > LONG:
             return None

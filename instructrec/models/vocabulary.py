@@ -35,6 +35,7 @@ class Vocabulary:
         self.words, self.more = list(words), list(more)
         self.first_item = len(CONTROLS)
         self.first_word = self.first_item + n_items
+        self.first_more = self.first_word + len(words)
         self._numbers = {word: number for number, word in enumerate([*words, *more], start=self.first_word)}
         self._encode = lru_cache(100_000)(self._encode_text)
 
