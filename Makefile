@@ -77,11 +77,11 @@ paper: setup  ## the paper's tables on MovieLens-100K, with the models that `mak
 	@$(RUN) -m benchmarks.paper_tables $(ARGS)
 
 .PHONY: newcomers
-newcomers: setup  ## how mini ranks for items and users it never met (a quarter of an hour)
+newcomers: setup  ## how mini ranks for items and users it never met (half an hour)
 	@$(RUN) -m benchmarks.newcomers $(ARGS)
 
 .PHONY: mini-ablation
-mini-ablation: setup  ## what mini owes to its parts: each taken away or turned down (an hour; goes on where cut off)
+mini-ablation: setup  ## what mini owes to its parts: each taken away or turned down (two hours; goes on where cut off)
 	@$(RUN) -m benchmarks.mini_ablation $(ARGS)
 
 .PHONY: mini-cost
