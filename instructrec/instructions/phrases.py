@@ -254,7 +254,7 @@ class Phrases:
     def carriers(self, language: str) -> list[tuple[str, str]]:
         """Return sentences in which any text may stand, each as what is in front of it and what is behind.
 
-        Their words are kept out of `texts`, as those of users are that nobody foresaw.
+        `texts` leaves them out: a vocabulary is not made for their words, as for none that users say unforeseen.
         """
         return [
             (before, after)
