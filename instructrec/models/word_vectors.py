@@ -181,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
         listed = [
             line.split()[0] for line in options.words.read_text("utf-8-sig").splitlines() if line.strip()
         ]
-        words = choose_words(listed, read_gguf().fields["tokenizer.ggml.tokens"].contents())
+        words = choose_words(listed, read_gguf().values["tokenizer.ggml.tokens"])
     place = make(words)
     print(f"{place}: {place.stat().st_size} bytes, SHA-256 {digest(place)}")
     return 0

@@ -1,0 +1,630 @@
+"""A language model of Keras Hub with its tokenizer: every task is the likelihood of the next tokens.
+
+`LanguageModel` is a decoder (Llama, Qwen), `EncoderDecoder` reads a prompt whole and answers (T5, the paper's kind).
+Likelihoods, generation, LoRA. Derived in chapter `language-model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+from jinja2 import Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tqdm import tqdm
+
+from instructrec.errors import InputError
+from instructrec.models.checkpoints import Checkpoint
+
+
+class LanguageModel:
+    """A decoder with its tokenizer: every task is the likelihood of the next tokens.
+
+    Attributes:
+        name: The file or folder that it was read from.
+        backbone: Keras Hub's backbone, from token ids to hidden states.
+        tokenizer: `encode(text).ids` and `decode(ids)`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.name, self.backbone, self.tokenizer = checkpoint.name, checkpoint.backbone, checkpoint.tokenizer
+        self.checkpoint = checkpoint
+        self._compile()
+
+    # -- text ----------------------------------------------------------------------------------------------------
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text; control tokens such as `<|im_end|>` are one token each."""
+        return list(self.tokenizer.encode(text).ids)
+
+    def pieces(self, text: str) -> list[str]:
+        """Return the text of each token of `text`, spaces kept."""
+        return [self.tokenizer.decode([token], skip_special_tokens=False) for token in self.encode(text)]
+
+    def chat(self, message: str, system: str | None = None) -> str:
+        """Return a user's message in the checkpoint's own chat template, up to where the model starts to answer.
+
+        Where there is no template, that is the message and a line break.
+
+        Args:
+            message: What the user says.
+            system: What the model is told about itself; what the template says by default.
+
+        Raises:
+            InputError: The message holds a control token, which could pose as another speaker, or the template cannot
+                be filled.
+        """
+        for token in self.checkpoint.controls:
+            if token in message or token in (system or ""):
+                raise InputError(f"message holds the control token {token!r}; give plain text without it")
+        if self.checkpoint.template is None:
+            return f"{system}\n{message}\n" if system else message + "\n"
+        turns = [{"role": "system", "content": system}] if system else []
+        try:
+            return _template(self.checkpoint.template).render(
+                messages=[*turns, {"role": "user", "content": message}], add_generation_prompt=True
+            )
+        except TemplateError as error:
+            raise InputError(f"the chat template of {self.name} cannot be filled ({error})") from error
+
+    # -- likelihoods ---------------------------------------------------------------------------------------------
+
+    def next_token_log_probs(self, text: str) -> np.ndarray:
+        """Return log p(token | text) for each token of the vocabulary, shape (n_tokens,), float32, in nats.
+
+        Args:
+            text: At least one token long.
+        """
+        return self._read(self._prompt(text))[0]
+
+    def token_log_probs(self, text: str) -> np.ndarray:
+        """Return log p(token_i | tokens before it) for each token but the first, shape (n_tokens - 1,), float32."""
+        tokens = self._tokens(text)
+        hidden, _ = self._step(tokens[None], self._empty_cache(len(tokens)), 0)
+        return _pick(self._log_probs(hidden[:, :-1]), tokens[None, 1:])[0]
+
+    def last_states(self, prompt: str, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """Return the state behind the last token of `prompt` + each text, after the last norm.
+
+        Args:
+            prompt: What all texts begin with; it is read once.
+            texts: n texts of at least one token.
+            batch_size: Texts of one length that are read at once.
+
+        Returns:
+            Array of shape (n, width of the backbone), float32.
+
+        Raises:
+            InputError: The prompt or a text is empty.
+        """
+        from keras import ops
+
+        start, tokens = self._prompt(prompt), [self._tokens(text) for text in texts]
+        found = np.empty((len(tokens), self.backbone.hidden_dim), dtype=np.float32)
+        by_length: dict[int, list[int]] = {}
+        for number, one in enumerate(tokens):
+            by_length.setdefault(len(one), []).append(number)
+        for length, numbers in sorted(by_length.items()):
+            _, cache = self._step(start[None], self._empty_cache(len(start) + length), 0)
+            for first in tqdm(
+                range(0, len(numbers), batch_size), desc=f"{prompt!r}, {length} tokens", leave=False
+            ):
+                part = numbers[first : first + batch_size]
+                read = np.stack([tokens[number] for number in part])
+                hidden, _ = self._step(read, ops.repeat(cache, len(part), axis=0), len(start))
+                found[part] = np.asarray(ops.cast(hidden[:, -1], "float32"))
+        return found
+
+    def option_log_likelihood(
+        self,
+        prompt: str | Sequence[str],
+        options: Sequence[str] | Sequence[Sequence[str]],
+        per_token: bool = False,
+        batch_size: int = 32,
+    ) -> np.ndarray:
+        """Score texts as continuations of a prompt: log p(option | prompt) = sum over its tokens of the log p of each.
+
+        A prompt is run once and its keys and values serve all of its options.
+
+        Args:
+            prompt: One prompt or n_prompts of them.
+            options: The same n_options texts for all prompts, or one list of n_options for each prompt.
+            per_token: Divide by the number of the option's tokens, so that long options compare with short ones.
+            batch_size: How many options run at once.
+
+        Returns:
+            Log-likelihoods in nats, shape (n_prompts, n_options), float32; n_prompts is 1 for a single prompt.
+
+        Raises:
+            InputError: No option, an empty text, or lists of unequal length.
+        """
+        if isinstance(options, str):
+            raise InputError(f"options is the text {options!r}; a list of texts is accepted")
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if all(isinstance(option, str) for option in options):
+            rows = [[str(option) for option in options]] * len(prompts)
+        else:
+            rows = [list(row) for row in options]
+        if len(rows) != len(prompts) or len({len(row) for row in rows}) != 1 or not rows[0]:
+            raise InputError(
+                f"options come as {len(rows)} lists for {len(prompts)} prompts; "
+                "give one list of at least one text for all prompts, or one list of equal length for each"
+            )
+        scores = np.stack([self._score_one(*pair, batch_size) for pair in zip(prompts, rows, strict=True)])
+        lengths = np.array([[len(self.encode(option)) for option in row] for row in rows])
+        return (scores / lengths if per_token else scores).astype(np.float32)
+
+    def generate(self, prompt: str, max_tokens: int = 32) -> str:
+        """Continue a prompt with the most likely token each time, until the turn ends.
+
+        Args:
+            prompt: Text, such as `chat` returns.
+            max_tokens: The most tokens to add, at least 1.
+        """
+        if max_tokens < 1:
+            raise InputError(f"max_tokens is {max_tokens!r}; a whole number of at least 1 is accepted")
+        said: list[int] = []
+        for best in self._say(self._prompt(prompt), max_tokens):
+            if best in self.checkpoint.ends:
+                break
+            said.append(best)
+        return str(self.tokenizer.decode(said))
+
+    # -- recommendation ------------------------------------------------------------------------------------------
+
+    def rerank(
+        self,
+        histories: Sequence[Sequence[str]],
+        candidates: Sequence[Sequence[str]],
+        most: int = 20,
+        per_token: bool = True,
+    ) -> np.ndarray:
+        """Score each request's candidates as the first line of the answer to `reranking_prompt`.
+
+        Args:
+            histories: n_requests lists of titles, oldest first.
+            candidates: n_requests lists of n_candidates titles.
+            most: How many titles of a history are told.
+            per_token: Divide by the number of tokens.
+
+        Returns:
+            Log-likelihoods, shape (n_requests, n_candidates), float32, higher is better.
+        """
+        prompts = [self.chat(reranking_prompt(history, most=most)) for history in histories]
+        lines = [[title + "\n" for title in titles] for titles in candidates]
+        return self.option_log_likelihood(prompts, lines, per_token)
+
+    # -- tuning --------------------------------------------------------------------------------------------------
+
+    def enable_lora(self, rank: int = 8, seed: int = 0) -> Self:
+        """Freeze all weights and add low-rank adapters to the query and value projections of each layer.
+
+        A frozen kernel W becomes W + AB, where A and B have `rank` inner dimensions and B starts at zero
+        (Hu et al., 2022, arXiv:2106.09685).
+
+        Args:
+            rank: Inner dimension of the adapters.
+            seed: Seed of A's start.
+
+        Raises:
+            InputError: A rank below 1, or adapters are there already.
+        """
+        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+            raise InputError(f"rank is {rank!r}; a whole number of at least 1 is accepted")
+        if self.n_trainable != self.n_parameters:
+            raise InputError("LoRA is enabled already; load the model anew to start over")
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        self._adapt(rank)
+        self._compile()
+        return self
+
+    def _adapt(self, rank: int) -> None:
+        self.backbone.enable_lora(rank)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights, adapters included."""
+        return sum(int(np.prod(weight.shape)) for weight in self.backbone.weights)
+
+    @property
+    def n_trainable(self) -> int:
+        """Number of weights that `tune` would change."""
+        return sum(int(np.prod(weight.shape)) for weight in self.backbone.trainable_weights)
+
+    def tune(
+        self,
+        examples: Sequence[tuple[str, str]],
+        epochs: int = 1,
+        batch_size: int = 4,
+        learning_rate: float = 5e-4,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Tune on (message, response) pairs; the loss falls on the response's tokens only.
+
+        Args:
+            examples: Each a user's message and the answer wanted; the end of the turn is added.
+            epochs: Passes over the examples.
+            batch_size: Examples a step.
+            learning_rate: Of Adam.
+            seed: Seed of the order.
+
+        Returns:
+            Mean loss of each step's response tokens, in nats, shape (n_steps,), float32.
+
+        Raises:
+            InputError: No example, or epochs or batch_size below 1.
+        """
+        if not examples:
+            raise InputError("examples is an empty list; give at least one (message, response) pair")
+        if epochs < 1 or batch_size < 1:
+            raise InputError(
+                f"epochs={epochs}, batch_size={batch_size}; whole numbers of at least 1 are accepted"
+            )
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        model = self._training_model()
+        model.compile(
+            optimizer=keras.optimizers.Adam(learning_rate),
+            loss=keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            ),
+            jit_compile=False,
+        )
+        losses: list[float] = []
+        model.fit(
+            _padded_batches(self, examples, batch_size, seed),
+            epochs=epochs,
+            verbose=0,
+            callbacks=[_record(losses)],
+        )
+        return np.array(losses, dtype=np.float32)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _tokens(self, text: str) -> np.ndarray:
+        tokens = self.encode(text)
+        if not tokens:
+            raise InputError("text is empty; give at least one token of text")
+        return np.array(tokens, dtype=np.int32)
+
+    def _prompt(self, text: str) -> np.ndarray:
+        """Return the token ids of a prompt, those that stand in front of all prompts first."""
+        begins = np.array(self.checkpoint.begins, dtype=np.int32)
+        tokens = self._tokens(text)
+        return tokens if (tokens[: len(begins)] == begins).all() else np.concatenate([begins, tokens])
+
+    def _compile(self) -> None:
+        """Make the functions that read tokens: with what was read before, and as continuations of one prompt."""
+        import tensorflow as tf
+
+        cache = tf.TensorSpec((None, *self._cache_shape(None)), self.backbone.compute_dtype)
+        tokens = tf.TensorSpec((None, None), tf.int32)
+        self._step = tf.function(self._forward, input_signature=[tokens, cache, tf.TensorSpec((), tf.int32)])
+        self._continue = tf.function(self._forward_options, input_signature=[tokens, cache])
+        vocabulary = tf.function(self._vocabulary, reduce_retracing=True)
+        self._log_probs: Callable[[Any], np.ndarray] = lambda hidden: vocabulary(hidden).numpy()
+
+    def _forward(self, token_ids: Any, cache: Any, start: Any) -> tuple[Any, Any]:
+        """Run tokens from position `start` on; return their hidden states and the cache with their keys and values."""
+        from keras import ops
+
+        hidden, caches = self.backbone.token_embedding(token_ids), []
+        for number, layer in enumerate(self.backbone.transformer_layers):
+            hidden, updated = layer(
+                hidden,
+                self_attention_cache=cache[:, number],
+                self_attention_cache_update_index=start,
+            )
+            caches.append(updated)
+        return self.backbone.layer_norm(hidden), ops.stack(caches, axis=1)
+
+    def _forward_options(self, token_ids: Any, cache: Any) -> Any:
+        """Return the hidden states of texts that all go on from one prompt, whose keys and values are given once."""
+        from keras import ops
+
+        n, length = ops.shape(token_ids)[0], ops.shape(token_ids)[1]
+        start = ops.shape(cache)[3]
+        room = ops.zeros((1, *self._cache_shape(length)), dtype=cache.dtype)
+        cache = ops.concatenate([cache, room], axis=3)
+        hidden = self.backbone.token_embedding(token_ids)
+        for number, layer in enumerate(self.backbone.transformer_layers):
+            hidden, _ = layer(
+                hidden,
+                self_attention_cache=ops.repeat(cache[:, number], n, axis=0),
+                self_attention_cache_update_index=start,
+            )
+        return self.backbone.layer_norm(hidden)
+
+    def _vocabulary(self, hidden: Any) -> Any:
+        from keras import ops
+
+        logits = self.backbone.token_embedding(hidden, reverse=True)
+        return ops.log_softmax(ops.cast(logits, "float32"))
+
+    def _cache_shape(self, length: Any) -> tuple[Any, ...]:
+        """Return the shape of keys and values of one text: layers, both, tokens, heads, width of a head."""
+        backbone = self.backbone
+        head_dim = getattr(backbone, "head_dim", backbone.hidden_dim // backbone.num_query_heads)
+        return backbone.num_layers, 2, length, backbone.num_key_value_heads, head_dim
+
+    def _empty_cache(self, length: int) -> Any:
+        from keras import ops
+
+        return ops.zeros((1, *self._cache_shape(length)), dtype=self.backbone.compute_dtype)
+
+    def _read(self, prompt: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Return the log-probabilities of what comes behind a prompt, shape (n_tokens,), and what was read of it."""
+        hidden, cache = self._step(prompt[None], self._empty_cache(len(prompt)), 0)
+        return self._log_probs(hidden[:, -1])[0], cache
+
+    def _say(self, prompt: np.ndarray, most: int) -> Iterator[int]:
+        """Give the likeliest token each time, at most so many."""
+        tokens, cache, start = prompt, self._empty_cache(len(prompt) + most), 0
+        for _ in range(most):
+            hidden, cache = self._step(tokens[None], cache, start)
+            start += len(tokens)
+            best = int(self._log_probs(hidden[:, -1])[0].argmax())
+            yield best
+            tokens = np.array([best], dtype=np.int32)
+
+    def _score_one(self, prompt: str, options: list[str], batch_size: int) -> np.ndarray:
+        """Return one prompt's log-likelihoods, shape (n_options,)."""
+        tokens, mask = _pad([self._tokens(option) for option in options])
+        first, cache = self._read(self._prompt(prompt))
+        found = first[tokens[:, 0]]
+        if tokens.shape[1] > 1:
+            for at in range(0, len(options), batch_size):
+                part = slice(at, at + batch_size)
+                log_probs = self._log_probs(self._continue(tokens[part, :-1], cache))
+                found[part] += (_pick(log_probs, tokens[part, 1:]) * mask[part, 1:]).sum(axis=1)
+        return found
+
+    def _training_model(self) -> Any:
+        """Return the model that maps a conversation to logits at the places before each response token."""
+        import keras
+        from keras import ops
+
+        places = keras.Input((None,), dtype="int32", name="places")
+        hidden = self.backbone.output
+        at_places = ops.take_along_axis(hidden, ops.expand_dims(places, -1), axis=1)
+        logits = self.backbone.token_embedding(at_places, reverse=True)
+        return keras.Model({**self.backbone.input, "places": places}, ops.cast(logits, "float32"))
+
+    def _batch(self, pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Return inputs of the training model, the answers' tokens and which of them are no padding.
+
+        Args:
+            pairs: Token ids of prompts and answers.
+        """
+        token_ids, padding = _pad([np.array(prompt + answer[:-1]) for prompt, answer in pairs])
+        places, _ = _pad([np.arange(len(p) - 1, len(p) + len(r) - 1) for p, r in pairs])
+        targets, weights = _pad([np.array(answer) for _, answer in pairs])
+        return {"token_ids": token_ids, "padding_mask": padding, "places": places}, targets, weights
+
+
+def reranking_prompt(history: Sequence[str], candidates: Sequence[str] = (), most: int = 20) -> str:
+    """Return an instruction of kind (P1, I0, T3): the history as titles, no stated intention, candidates to order.
+
+    Args:
+        history: Titles, oldest first; the last `most` are told.
+        candidates: Titles to list; none leaves them to the likelihood alone.
+        most: How many titles of the history are told (20 in Zhang et al., 2023).
+    """
+    told = "\n".join(history[-most:])
+    choices = "\nChoose only from these films:\n" + "\n".join(candidates) if candidates else ""
+    wish = "List the films I will watch next, one on each line."
+    return f"I watched these films, the latest one last:\n{told}\n{wish}{choices}"
+
+
+def _pad(sequences: Sequence[np.ndarray], value: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return sequences as one array padded on the right, shape (n, longest), and where they are, float32."""
+    length = max(len(sequence) for sequence in sequences)
+    padded = np.full((len(sequences), length), value, dtype=np.int32)
+    mask = np.zeros((len(sequences), length), dtype=np.float32)
+    for row, sequence in enumerate(sequences):
+        padded[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return padded, mask
+
+
+def _pick(log_probs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Return each token's own log-probability, shape of `tokens`."""
+    return np.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
+
+
+def _padded_batches(
+    model: LanguageModel, examples: Sequence[tuple[str, str]], batch_size: int, seed: int
+) -> Any:
+    """Return a `keras.utils.PyDataset` of what `LanguageModel._batch` returns."""
+    import keras
+
+    encoded = [
+        (model._prompt(model.chat(message)).tolist(), [*model.encode(response), *model.checkpoint.ends[:1]])
+        for message, response in examples
+    ]
+
+    class Batches(keras.utils.PyDataset):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rng = np.random.default_rng(seed)
+            self.order = self.rng.permutation(len(encoded))
+
+        def __len__(self) -> int:
+            return -(-len(encoded) // batch_size)
+
+        def __getitem__(self, index: int) -> tuple[Any, np.ndarray, np.ndarray]:
+            chosen = self.order[index * batch_size : (index + 1) * batch_size]
+            return model._batch([encoded[row] for row in chosen])
+
+        def on_epoch_end(self) -> None:
+            self.order = self.rng.permutation(len(encoded))
+
+    return Batches()
+
+
+def _record(losses: list[float]) -> Any:
+    """Return a callback that appends each step's own loss instead of the running mean of the epoch."""
+    import keras
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            self.model.reset_metrics()
+
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            losses.append(float((logs or {})["loss"]))
+
+    return Record()
+
+
+class EncoderDecoder(LanguageModel):
+    """An encoder that reads the prompt and a decoder that answers: T5, of whose family the paper's model is.
+
+    Answers begin behind the token 0, and each is read whole: no keys and values are kept.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        layers = [
+            *checkpoint.backbone.encoder_transformer_layers,
+            *checkpoint.backbone.decoder_transformer_layers,
+        ]
+        for layer in layers:  # Keras would warn of a mask that nobody needs
+            for name in ("self_attention", "cross_attention"):
+                if hasattr(layer, name):
+                    getattr(layer, name).supports_masking = True
+        super().__init__(checkpoint)
+
+    def token_log_probs(self, text: str) -> np.ndarray:
+        """Refuse: an encoder reads all of a text at once.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            f"{self.name} reads a text whole and gives no likelihood to its tokens; ask option_log_likelihood"
+        )
+
+    def last_states(self, prompt: str, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """Refuse: an encoder reads all of a text at once.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"{self.name} reads a text whole and has no state behind its last token")
+
+    def _adapt(self, rank: int) -> None:
+        self.backbone.enable_lora(rank, target_layer_names=["query_projector", "value_projector"])
+
+    def _compile(self) -> None:
+        import tensorflow as tf
+
+        tokens = tf.TensorSpec((None, None), tf.int32)
+        state = tf.TensorSpec((None, None, self.backbone.hidden_dim), self.backbone.compute_dtype)
+        self._encode_prompt = tf.function(self._encoded, input_signature=[tokens])
+        self._answer = tf.function(self._decoded, input_signature=[tokens, state])
+        vocabulary = tf.function(self._vocabulary, reduce_retracing=True)
+        self._log_probs: Callable[[Any], np.ndarray] = lambda hidden: vocabulary(hidden).numpy()
+
+    def _encoded(self, token_ids: Any) -> Any:
+        """Return the states of a prompt's tokens."""
+        from keras import ops
+
+        backbone, places = self.backbone, None
+        read = ops.ones_like(token_ids)[:, None, :]
+        hidden = backbone.token_embedding(token_ids)
+        for layer in backbone.encoder_transformer_layers:
+            hidden, places = layer(hidden, attention_mask=read, position_bias=places, use_causal_mask=False)
+        return backbone.encoder_layer_norm(hidden)
+
+    def _decoded(self, token_ids: Any, prompt: Any) -> Any:
+        """Return the states of what is answered, shape (n, length, width); one prompt serves all answers."""
+        from keras import ops
+
+        backbone, places = self.backbone, None
+        prompt = ops.repeat(prompt, ops.shape(token_ids)[0], axis=0)
+        read = ops.ones(ops.shape(prompt)[:2], dtype="int32")[:, None, :]
+        hidden = backbone.token_embedding(token_ids)
+        for layer in backbone.decoder_transformer_layers:
+            hidden, places = layer(
+                hidden,
+                attention_mask=ops.ones_like(token_ids)[:, None, :],
+                position_bias=places,
+                encoder_hidden_states=prompt,
+                encoder_attention_mask=read,
+                use_causal_mask=True,
+            )
+        return backbone.decoder_layer_norm(hidden)
+
+    def _scaled(self, hidden: Any) -> Any:
+        """Return states as the table of tokens wants them: scaled where one table serves both ways (Raffel, 2020)."""
+        tied = self.backbone.token_embedding.tie_weights
+        return hidden * self.backbone.hidden_dim**-0.5 if tied else hidden
+
+    def _vocabulary(self, hidden: Any) -> Any:
+        return super()._vocabulary(self._scaled(hidden))
+
+    def _read(self, prompt: np.ndarray) -> tuple[np.ndarray, Any]:
+        state = self._encode_prompt(prompt[None])
+        start = np.zeros((1, 1), dtype=np.int32)
+        return self._log_probs(self._answer(start, state)[:, -1])[0], state
+
+    def _say(self, prompt: np.ndarray, most: int) -> Iterator[int]:
+        state, said = self._encode_prompt(prompt[None]), [0]
+        for _ in range(most):
+            hidden = self._answer(np.array([said], dtype=np.int32), state)
+            said.append(int(self._log_probs(hidden[:, -1])[0].argmax()))
+            yield said[-1]
+
+    def _score_one(self, prompt: str, options: list[str], batch_size: int) -> np.ndarray:
+        tokens, mask = _pad([self._tokens(option) for option in options])
+        state = self._encode_prompt(self._prompt(prompt)[None])
+        found = np.zeros(len(options), dtype=np.float32)
+        read = np.pad(tokens[:, :-1], ((0, 0), (1, 0)))
+        for at in range(0, len(options), batch_size):
+            part = slice(at, at + batch_size)
+            log_probs = self._log_probs(self._answer(read[part], state))
+            found[part] = (_pick(log_probs, tokens[part]) * mask[part]).sum(axis=1)
+        return found
+
+    def _training_model(self) -> Any:
+        """Return the model that maps prompts and answers to logits at each token of the answers."""
+        import keras
+        from keras import ops
+
+        backbone = self.backbone
+        hidden = backbone.output["decoder_sequence_output"]
+        logits = backbone.token_embedding(self._scaled(hidden), reverse=True)
+        return keras.Model(backbone.input, ops.cast(logits, "float32"))
+
+    def _batch(self, pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[Any, np.ndarray, np.ndarray]:
+        read, reading = _pad([np.array(prompt) for prompt, _ in pairs])
+        targets, weights = _pad([np.array(answer) for _, answer in pairs])
+        inputs = {
+            "encoder_token_ids": read,
+            "encoder_padding_mask": reading.astype(np.int32),
+            "decoder_token_ids": np.pad(targets[:, :-1], ((0, 0), (1, 0))),
+            "decoder_padding_mask": weights.astype(np.int32),
+        }
+        return inputs, targets, weights
+
+
+@cache
+def _template(text: str) -> Template:
+    """Return a chat template, which can do nothing but make text."""
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    made.globals["raise_exception"] = refuse
+    return made.from_string(text)
+
+
+def language_model(checkpoint: Checkpoint) -> LanguageModel:
+    """Return the model of a checkpoint: a `LanguageModel`, an `EncoderDecoder` where it is one."""
+    encodes = hasattr(checkpoint.backbone, "encoder_transformer_layers")
+    return (EncoderDecoder if encodes else LanguageModel)(checkpoint)

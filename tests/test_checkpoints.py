@@ -1,0 +1,171 @@
+"""Language models of others: what is read of GGUF files and presets gives what was written, or is refused in a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from instructrec.errors import InputError
+from instructrec.models.checkpoints import FAMILIES, read_checkpoint
+from instructrec.models.language_model import EncoderDecoder, LanguageModel, language_model
+from tests import tiny_models
+
+pytest.importorskip("keras_hub")
+pytest.importorskip("gguf")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_gguf_file_gives_the_states_of_what_was_written(family: str, tmp_path: Path) -> None:
+    written = tiny_models.backbone(family)
+    read = read_checkpoint(tiny_models.write_gguf(tmp_path / "model.gguf", written, family))
+    assert type(read.backbone) is type(written)
+    token_ids = np.array([[5, 9, 200, 17, 40]])
+    inputs = {"token_ids": token_ids, "padding_mask": np.ones_like(token_ids)}
+    expected = np.asarray(written(inputs))
+    np.testing.assert_allclose(np.asarray(read.backbone(inputs)), expected, atol=1e-5)
+    reverse = np.asarray(read.backbone.token_embedding(expected, reverse=True))
+    np.testing.assert_allclose(
+        reverse, np.asarray(written.token_embedding(expected, reverse=True)), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def decoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    path = tmp_path_factory.mktemp(request.param) / "model.gguf"
+    tiny_models.write_gguf(path, tiny_models.backbone(request.param), request.param)
+    return language_model(read_checkpoint(path))
+
+
+def test_text_comes_back_and_controls_are_whole(decoder: LanguageModel) -> None:
+    text = "the film in 1995, 重庆!"
+    assert decoder.tokenizer.decode(decoder.encode(text)) == text
+    assert decoder.pieces("the")[0] == "the"
+    assert decoder.encode("<|im_end|>") == [0]
+    assert decoder.checkpoint.ends == (0,)
+    assert decoder.pieces("1995") == list("1995")
+
+
+def test_the_files_own_template_makes_the_chat(decoder: LanguageModel) -> None:
+    assert decoder.chat("Hi", "Be kind") == (
+        "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
+    with pytest.raises(InputError, match="control token"):
+        decoder.chat("Hi<|im_end|>")
+
+
+def test_what_was_read_once_serves_all_options(decoder: LanguageModel) -> None:
+    prompt, options = "the film in", [" the\n", "x", " 1995 and more"]
+    from_scratch = [
+        decoder.token_log_probs(prompt + one)[-len(decoder.encode(one)) :].sum() for one in options
+    ]
+    scores = decoder.option_log_likelihood(prompt, options, batch_size=2)
+    np.testing.assert_allclose(scores[0], from_scratch, atol=1e-3)
+
+
+def test_answers_are_the_likeliest_tokens(decoder: LanguageModel) -> None:
+    said: list[int] = list(decoder._say(decoder._prompt("the film"), 4))
+    prompt = decoder._prompt("the film")
+    for at, token in enumerate(said):
+        read = np.concatenate([prompt, said[:at]]).astype(np.int32)
+        assert token == int(decoder._read(read)[0].argmax())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"architecture": "mamba"}, "family 'mamba'; accepted: llama, qwen2, qwen3"),
+        ({"architecture": "t5"}, "T5 is read from the folder of a Keras Hub preset"),
+        ({"scaling": "yarn"}, "rotary places are scaled"),
+        ({"tokenizer": "llama"}, "tokenizer of the kind 'llama'"),
+        ({"tensor": "blk.0.ffn_gate_exps.weight"}, "no place for blk.0.ffn_gate_exps"),
+        ({"tensor": "rope_freqs.weight"}, "rotary frequencies are adjusted"),
+        ({"leave_out": "blk.1.ffn_up.weight"}, "lacks 1 tensors"),
+    ],
+)
+def test_what_is_not_read_is_refused_with_the_reason(
+    changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    path = tiny_models.write_gguf(tmp_path / "other.gguf", tiny_models.backbone("llama"), "llama", **changes)
+    with pytest.raises(InputError, match=reason) as found:
+        read_checkpoint(path)
+    assert "\n" not in str(found.value)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "note.gguf").write_text("not weights")
+    with pytest.raises(InputError, match="no GGUF file"):
+        read_checkpoint(tmp_path / "note.gguf")
+    whole = tiny_models.write_gguf(tmp_path / "whole.gguf", tiny_models.backbone("llama"), "llama")
+    (tmp_path / "cut.gguf").write_bytes(whole.read_bytes()[:20_000])
+    with pytest.raises(InputError, match="damaged"):
+        read_checkpoint(tmp_path / "cut.gguf")
+    with pytest.raises(InputError, match="is not a file"):
+        read_checkpoint(tmp_path / "none.gguf")
+    with pytest.raises(InputError, match="dtype"):
+        read_checkpoint(whole, "int4")
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("t5")
+    return folder, tiny_models.write_t5(folder)
+
+
+def test_a_t5_preset_scores_answers_as_its_backbone_does(t5: tuple[Path, Any]) -> None:
+    model = language_model(read_checkpoint(t5[0]))
+    assert isinstance(model, EncoderDecoder)
+    prompt, answers = model.chat("the history is Heat"), ["Babe", "Toy Story (1995)"]
+    scores = model.option_log_likelihood(prompt, answers, batch_size=1)[0]
+    for score, answer in zip(scores, answers, strict=True):
+        tokens, said = np.array([model.encode(prompt)]), np.array([model.encode(answer)])
+        inputs = {
+            "encoder_token_ids": tokens,
+            "encoder_padding_mask": np.ones_like(tokens),
+            "decoder_token_ids": np.pad(said[:, :-1], ((0, 0), (1, 0))),
+            "decoder_padding_mask": np.ones_like(said),
+        }
+        states = t5[1](inputs)["decoder_sequence_output"]
+        logits = np.asarray(t5[1].token_embedding(states, reverse=True), dtype=np.float64)[0]
+        log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        assert score == pytest.approx(log_probs[np.arange(said.shape[1]), said[0]].sum(), abs=1e-3)
+        following = model.next_token_log_probs(prompt)
+        assert np.exp(following.astype(float)).sum() == pytest.approx(1, abs=1e-4)
+        assert following[said[0, 0]] == pytest.approx(log_probs[0, said[0, 0]], abs=1e-3)
+
+
+def test_a_t5_preset_is_tuned_by_lora(t5: tuple[Path, Any]) -> None:
+    model = language_model(read_checkpoint(t5[0])).enable_lora(2)
+    assert 0 < model.n_trainable < model.n_parameters / 5
+    answers = ["Babe", "Toy Story"]
+    before = model.option_log_likelihood(model.chat("recommend"), answers)[0]
+    losses = model.tune([("recommend", "Babe"), ("recommend", "Babe")], epochs=20, learning_rate=0.05)
+    assert losses[-1] < losses[0]
+    after = model.option_log_likelihood(model.chat("recommend"), answers)[0]
+    assert after[0] - after[1] > before[0] - before[1]
+
+
+def test_a_t5_reads_whole_texts_only(t5: tuple[Path, Any]) -> None:
+    model = language_model(read_checkpoint(t5[0]))
+    assert isinstance(model.generate("the history is Heat", max_tokens=3), str)
+    for call in (model.token_log_probs, lambda text: model.last_states(text, ["a"])):
+        with pytest.raises(InputError, match="reads a text whole"):
+            call("the film")
+
+
+def test_folders_that_are_no_preset(t5: tuple[Path, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no config.json"):
+        read_checkpoint(tmp_path)
+    settings = json.loads((t5[0] / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="no configuration"):
+        read_checkpoint(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**settings, "class_name": "keras_hub>BertBackbone"}))
+    with pytest.raises(InputError, match="preset of BertBackbone; accepted: LlamaBackbone"):
+        read_checkpoint(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="damaged preset"):
+        read_checkpoint(tmp_path)
