@@ -169,3 +169,23 @@ def test_folders_that_are_no_preset(t5: tuple[Path, Any], tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text(json.dumps(settings))
     with pytest.raises(InputError, match="damaged preset"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_llama_cpp_reads_the_same_out_of_a_file(family: str, tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    from benchmarks.language_model import divergence, server, top
+
+    path = tiny_models.write_gguf(tmp_path / "model.gguf", tiny_models.backbone(family), family)
+    model = language_model(read_checkpoint(path))
+    tokens, compared = [5, 9, 200, 17, 40, 41, 7, 90, 33, 61], 0
+    with server(path) as ask:
+        for length in range(1, len(tokens) + 1):
+            answer = ask(tokens[:length], 100)
+            if "completion_probabilities" in answer:  # it says nothing where a token is a part of a character
+                ids, theirs = top(answer)
+                ours = model._read(np.array(tokens[:length], dtype=np.int32))[0][ids]
+                assert np.abs(ours - theirs).max() < 0.02
+                assert divergence(theirs, ours) < 1e-4
+                compared += 1
+    assert compared >= 3
