@@ -66,12 +66,19 @@ def test_what_was_read_once_serves_all_options(decoder: LanguageModel) -> None:
     np.testing.assert_allclose(scores[0], from_scratch, atol=1e-3)
 
 
+def test_prompts_of_unequal_length_run_together(decoder: LanguageModel) -> None:
+    prompts, options = ["the film in", "x", "a film, the one in 1995"], [" the\n", "x", " 1995 and"]
+    together = decoder.option_log_likelihood(prompts, options)
+    alone = np.concatenate([decoder.option_log_likelihood(prompt, options) for prompt in prompts])
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
 def test_answers_are_the_likeliest_tokens(decoder: LanguageModel) -> None:
     said: list[int] = list(decoder._say(decoder._prompt("the film"), 4))
     prompt = decoder._prompt("the film")
     for at, token in enumerate(said):
         read = np.concatenate([prompt, said[:at]]).astype(np.int32)
-        assert token == int(decoder._read(read)[0].argmax())
+        assert token == int(decoder._next(read).argmax())
 
 
 @pytest.mark.parametrize(
@@ -184,7 +191,7 @@ def test_llama_cpp_reads_the_same_out_of_a_file(family: str, tmp_path: Path) -> 
             answer = ask(tokens[:length], 100)
             if "completion_probabilities" in answer:  # it says nothing where a token is a part of a character
                 ids, theirs = top(answer)
-                ours = model._read(np.array(tokens[:length], dtype=np.int32))[0][ids]
+                ours = model._next(np.array(tokens[:length], dtype=np.int32))[ids]
                 assert np.abs(ours - theirs).max() < 0.02
                 assert divergence(theirs, ours) < 1e-4
                 compared += 1

@@ -18,6 +18,9 @@ from tqdm import tqdm
 from instructrec.errors import InputError
 from instructrec.models.checkpoints import Checkpoint
 
+SHOWN = 20
+"""From so many prompts on, scoring shows how far it is."""
+
 
 class LanguageModel:
     """A decoder with its tokenizer: every task is the likelihood of the next tokens.
@@ -77,13 +80,13 @@ class LanguageModel:
         Args:
             text: At least one token long.
         """
-        return self._read(self._prompt(text))[0]
+        return self._next(self._prompt(text))
 
     def token_log_probs(self, text: str) -> np.ndarray:
         """Return log p(token_i | tokens before it) for each token but the first, shape (n_tokens - 1,), float32."""
         tokens = self._tokens(text)
-        hidden, _ = self._step(tokens[None], self._empty_cache(len(tokens)), 0)
-        return _pick(self._log_probs(hidden[:, :-1]), tokens[None, 1:])[0]
+        hidden, _, read = self._read([tokens])
+        return self._log_probs_of(hidden[:, :-1], tokens[None, 1:], read[:, 1:])[0]
 
     def last_states(self, prompt: str, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Return the state behind the last token of `prompt` + each text, after the last norm.
@@ -107,13 +110,12 @@ class LanguageModel:
         for number, one in enumerate(tokens):
             by_length.setdefault(len(one), []).append(number)
         for length, numbers in sorted(by_length.items()):
-            _, cache = self._step(start[None], self._empty_cache(len(start) + length), 0)
+            _, cache, before = self._read([start])
             for first in tqdm(
                 range(0, len(numbers), batch_size), desc=f"{prompt!r}, {length} tokens", leave=False
             ):
                 part = numbers[first : first + batch_size]
-                read = np.stack([tokens[number] for number in part])
-                hidden, _ = self._step(read, ops.repeat(cache, len(part), axis=0), len(start))
+                hidden = self._continue(np.stack([tokens[number] for number in part]), cache, before)
                 found[part] = np.asarray(ops.cast(hidden[:, -1], "float32"))
         return found
 
@@ -122,11 +124,11 @@ class LanguageModel:
         prompt: str | Sequence[str],
         options: Sequence[str] | Sequence[Sequence[str]],
         per_token: bool = False,
-        batch_size: int = 32,
+        batch_size: int = 64,
     ) -> np.ndarray:
         """Score texts as continuations of a prompt: log p(option | prompt) = sum over its tokens of the log p of each.
 
-        A prompt is run once and its keys and values serve all of its options.
+        A prompt is run once and its keys and values serve all of its options; prompts of like length run together.
 
         Args:
             prompt: One prompt or n_prompts of them.
@@ -152,8 +154,19 @@ class LanguageModel:
                 f"options come as {len(rows)} lists for {len(prompts)} prompts; "
                 "give one list of at least one text for all prompts, or one list of equal length for each"
             )
-        scores = np.stack([self._score_one(*pair, batch_size) for pair in zip(prompts, rows, strict=True)])
-        lengths = np.array([[len(self.encode(option)) for option in row] for row in rows])
+        read = [self._prompt(one) for one in prompts]
+        said = [[self._tokens(option) for option in row] for row in rows]
+        scores = np.empty((len(read), len(rows[0])), dtype=np.float32)
+        order = sorted(range(len(read)), key=lambda row: len(read[row]))
+        at_once = max(1, batch_size // len(rows[0]))
+        with tqdm(total=len(order), desc="prompts", disable=len(order) < SHOWN, leave=False) as bar:
+            for start in range(0, len(order), at_once):
+                part = order[start : start + at_once]
+                scores[part] = self._score_some(
+                    [read[row] for row in part], [said[row] for row in part], batch_size
+                )
+                bar.update(len(part))
+        lengths = np.array([[len(option) for option in row] for row in said])
         return (scores / lengths if per_token else scores).astype(np.float32)
 
     def generate(self, prompt: str, max_tokens: int = 32) -> str:
@@ -299,52 +312,98 @@ class LanguageModel:
         return tokens if (tokens[: len(begins)] == begins).all() else np.concatenate([begins, tokens])
 
     def _compile(self) -> None:
-        """Make the functions that read tokens: with what was read before, and as continuations of one prompt."""
+        """Make the functions that read tokens: with what was read before, and as continuations of prompts."""
         import tensorflow as tf
 
         cache = tf.TensorSpec((None, *self._cache_shape(None)), self.backbone.compute_dtype)
         tokens = tf.TensorSpec((None, None), tf.int32)
-        self._step = tf.function(self._forward, input_signature=[tokens, cache, tf.TensorSpec((), tf.int32)])
-        self._continue = tf.function(self._forward_options, input_signature=[tokens, cache])
-        vocabulary = tf.function(self._vocabulary, reduce_retracing=True)
-        self._log_probs: Callable[[Any], np.ndarray] = lambda hidden: vocabulary(hidden).numpy()
+        self._step = tf.function(
+            self._forward, input_signature=[tokens, cache, tf.TensorSpec((), tf.int32), tokens]
+        )
+        self._continue = tf.function(self._forward_options, input_signature=[tokens, cache, tokens])
+        self._log_probs, self._log_probs_of = self._of_vocabulary()
 
-    def _forward(self, token_ids: Any, cache: Any, start: Any) -> tuple[Any, Any]:
-        """Run tokens from position `start` on; return their hidden states and the cache with their keys and values."""
+    def _of_vocabulary(
+        self,
+    ) -> tuple[Callable[[Any], np.ndarray], Callable[[Any, np.ndarray, np.ndarray], np.ndarray]]:
+        """Return what gives log-probabilities of all tokens behind states, and of given ones where a mask is 1."""
+        import tensorflow as tf
+
+        states = tf.TensorSpec((None, None, self.backbone.hidden_dim), self.backbone.compute_dtype)
+
+        def of(hidden: Any, tokens: Any, mask: Any) -> Any:
+            logits = self._logits(tf.boolean_mask(hidden, mask))
+            own = tf.gather(logits, tf.boolean_mask(tokens, mask), batch_dims=1)
+            return own - tf.reduce_logsumexp(logits, axis=-1)
+
+        every = tf.function(lambda hidden: tf.nn.log_softmax(self._logits(hidden)), reduce_retracing=True)
+        given = tf.function(
+            of,
+            input_signature=[
+                states,
+                tf.TensorSpec((None, None), tf.int32),
+                tf.TensorSpec((None, None), tf.bool),
+            ],
+        )
+
+        def given_in_place(hidden: Any, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            found = np.zeros(tokens.shape, dtype=np.float32)
+            found[mask > 0] = given(hidden, tokens, mask > 0).numpy()
+            return found
+
+        return lambda hidden: every(hidden).numpy(), given_in_place
+
+    def _forward(self, token_ids: Any, cache: Any, start: Any, read: Any) -> tuple[Any, Any]:
+        """Run tokens from position `start` on; return their hidden states and the cache with their keys and values.
+
+        Args:
+            token_ids: Shape (n, length).
+            cache: Keys and values, with room for these tokens.
+            start: How many tokens were read before.
+            read: 1 for each place of the cache that holds a token, 0 for padding in front, (n, places).
+        """
         from keras import ops
 
         hidden, caches = self.backbone.token_embedding(token_ids), []
         for number, layer in enumerate(self.backbone.transformer_layers):
             hidden, updated = layer(
                 hidden,
+                decoder_padding_mask=read,
                 self_attention_cache=cache[:, number],
                 self_attention_cache_update_index=start,
             )
             caches.append(updated)
         return self.backbone.layer_norm(hidden), ops.stack(caches, axis=1)
 
-    def _forward_options(self, token_ids: Any, cache: Any) -> Any:
-        """Return the hidden states of texts that all go on from one prompt, whose keys and values are given once."""
+    def _forward_options(self, token_ids: Any, cache: Any, read: Any) -> Any:
+        """Return the hidden states of texts that go on from prompts, whose keys and values are given once.
+
+        Args:
+            token_ids: As many texts for each prompt, those of the first prompt first, (n_prompts * n, length).
+            cache: Keys and values of the prompts.
+            read: 1 for each of their tokens, 0 for padding in front, (n_prompts, places).
+        """
         from keras import ops
 
-        n, length = ops.shape(token_ids)[0], ops.shape(token_ids)[1]
-        start = ops.shape(cache)[3]
-        room = ops.zeros((1, *self._cache_shape(length)), dtype=cache.dtype)
+        length, start = ops.shape(token_ids)[1], ops.shape(cache)[3]
+        n = ops.shape(token_ids)[0] // ops.shape(cache)[0]
+        room = ops.zeros((ops.shape(cache)[0], *self._cache_shape(length)), dtype=cache.dtype)
         cache = ops.concatenate([cache, room], axis=3)
+        read = ops.repeat(ops.pad(read, ((0, 0), (0, length)), constant_values=1), n, axis=0)
         hidden = self.backbone.token_embedding(token_ids)
         for number, layer in enumerate(self.backbone.transformer_layers):
             hidden, _ = layer(
                 hidden,
+                decoder_padding_mask=read,
                 self_attention_cache=ops.repeat(cache[:, number], n, axis=0),
                 self_attention_cache_update_index=start,
             )
         return self.backbone.layer_norm(hidden)
 
-    def _vocabulary(self, hidden: Any) -> Any:
+    def _logits(self, hidden: Any) -> Any:
         from keras import ops
 
-        logits = self.backbone.token_embedding(hidden, reverse=True)
-        return ops.log_softmax(ops.cast(logits, "float32"))
+        return ops.cast(self.backbone.token_embedding(hidden, reverse=True), "float32")
 
     def _cache_shape(self, length: Any) -> tuple[Any, ...]:
         """Return the shape of keys and values of one text: layers, both, tokens, heads, width of a head."""
@@ -352,36 +411,55 @@ class LanguageModel:
         head_dim = getattr(backbone, "head_dim", backbone.hidden_dim // backbone.num_query_heads)
         return backbone.num_layers, 2, length, backbone.num_key_value_heads, head_dim
 
-    def _empty_cache(self, length: int) -> Any:
+    def _empty_cache(self, length: int, n: int = 1) -> Any:
         from keras import ops
 
-        return ops.zeros((1, *self._cache_shape(length)), dtype=self.backbone.compute_dtype)
+        return ops.zeros((n, *self._cache_shape(length)), dtype=self.backbone.compute_dtype)
 
-    def _read(self, prompt: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Return the log-probabilities of what comes behind a prompt, shape (n_tokens,), and what was read of it."""
-        hidden, cache = self._step(prompt[None], self._empty_cache(len(prompt)), 0)
-        return self._log_probs(hidden[:, -1])[0], cache
+    def _read(self, prompts: Sequence[np.ndarray], room: int = 0) -> tuple[Any, Any, np.ndarray]:
+        """Read prompts, padded in front: places are told by their distances alone.
+
+        Args:
+            prompts: n arrays of token ids.
+            room: How many tokens more the cache is to hold.
+
+        Returns:
+            States, shape (n, longest, width); keys and values; and which of their places hold tokens of prompts or are
+            room, shape (n, longest + room).
+        """
+        token_ids, read = _pad(prompts, in_front=True)
+        read = np.pad(read, ((0, 0), (0, room)), constant_values=1).astype(np.int32)
+        hidden, cache = self._step(token_ids, self._empty_cache(read.shape[1], len(prompts)), 0, read)
+        return hidden, cache, read
+
+    def _next(self, prompt: np.ndarray) -> np.ndarray:
+        """Return the log-probabilities of what comes behind a prompt, shape (n_tokens,)."""
+        return self._log_probs(self._read([prompt])[0][:, -1])[0]
 
     def _say(self, prompt: np.ndarray, most: int) -> Iterator[int]:
         """Give the likeliest token each time, at most so many."""
-        tokens, cache, start = prompt, self._empty_cache(len(prompt) + most), 0
-        for _ in range(most):
-            hidden, cache = self._step(tokens[None], cache, start)
-            start += len(tokens)
+        hidden, cache, read = self._read([prompt], room=most)
+        for number in range(most):
             best = int(self._log_probs(hidden[:, -1])[0].argmax())
             yield best
-            tokens = np.array([best], dtype=np.int32)
+            hidden, cache = self._step(np.array([[best]], dtype=np.int32), cache, len(prompt) + number, read)
 
-    def _score_one(self, prompt: str, options: list[str], batch_size: int) -> np.ndarray:
-        """Return one prompt's log-likelihoods, shape (n_options,)."""
-        tokens, mask = _pad([self._tokens(option) for option in options])
-        first, cache = self._read(self._prompt(prompt))
-        found = first[tokens[:, 0]]
-        if tokens.shape[1] > 1:
-            for at in range(0, len(options), batch_size):
-                part = slice(at, at + batch_size)
-                log_probs = self._log_probs(self._continue(tokens[part, :-1], cache))
-                found[part] += (_pick(log_probs, tokens[part, 1:]) * mask[part, 1:]).sum(axis=1)
+    def _score_some(
+        self, prompts: list[np.ndarray], options: list[list[np.ndarray]], batch_size: int
+    ) -> np.ndarray:
+        """Return the log-likelihoods of n options of each prompt, shape (n_prompts, n)."""
+        hidden, cache, read = self._read(prompts)
+        tokens, said = _pad([option for row in options for option in row])
+        shape = (len(prompts), len(options[0]), tokens.shape[1])
+        tokens, said = tokens.reshape(shape), said.reshape(shape)
+        found = np.take_along_axis(self._log_probs(hidden[:, -1]), tokens[:, :, 0], axis=1)
+        at_once = max(1, batch_size // len(prompts))
+        for at in range(0, shape[1] if shape[2] > 1 else 0, at_once):
+            part = tokens[:, at : at + at_once].reshape(-1, shape[2])
+            states = self._continue(part[:, :-1], cache, read)
+            mask = said[:, at : at + at_once].reshape(-1, shape[2])[:, 1:]
+            log_probs = self._log_probs_of(states, part[:, 1:], mask)
+            found[:, at : at + at_once] += log_probs.sum(axis=1).reshape(len(prompts), -1)
         return found
 
     def _training_model(self) -> Any:
@@ -392,8 +470,7 @@ class LanguageModel:
         places = keras.Input((None,), dtype="int32", name="places")
         hidden = self.backbone.output
         at_places = ops.take_along_axis(hidden, ops.expand_dims(places, -1), axis=1)
-        logits = self.backbone.token_embedding(at_places, reverse=True)
-        return keras.Model({**self.backbone.input, "places": places}, ops.cast(logits, "float32"))
+        return keras.Model({**self.backbone.input, "places": places}, self._logits(at_places))
 
     def _batch(self, pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return inputs of the training model, the answers' tokens and which of them are no padding.
@@ -421,20 +498,16 @@ def reranking_prompt(history: Sequence[str], candidates: Sequence[str] = (), mos
     return f"I watched these films, the latest one last:\n{told}\n{wish}{choices}"
 
 
-def _pad(sequences: Sequence[np.ndarray], value: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return sequences as one array padded on the right, shape (n, longest), and where they are, float32."""
+def _pad(sequences: Sequence[np.ndarray], in_front: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return sequences as one array padded on a side, shape (n, longest), and where they are, float32."""
     length = max(len(sequence) for sequence in sequences)
-    padded = np.full((len(sequences), length), value, dtype=np.int32)
+    padded = np.zeros((len(sequences), length), dtype=np.int32)
     mask = np.zeros((len(sequences), length), dtype=np.float32)
     for row, sequence in enumerate(sequences):
-        padded[row, : len(sequence)] = sequence
-        mask[row, : len(sequence)] = 1
+        place = slice(length - len(sequence), length) if in_front else slice(0, len(sequence))
+        padded[row, place] = sequence
+        mask[row, place] = 1
     return padded, mask
-
-
-def _pick(log_probs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Return each token's own log-probability, shape of `tokens`."""
-    return np.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
 
 
 def _padded_batches(
@@ -526,8 +599,7 @@ class EncoderDecoder(LanguageModel):
         state = tf.TensorSpec((None, None, self.backbone.hidden_dim), self.backbone.compute_dtype)
         self._encode_prompt = tf.function(self._encoded, input_signature=[tokens])
         self._answer = tf.function(self._decoded, input_signature=[tokens, state])
-        vocabulary = tf.function(self._vocabulary, reduce_retracing=True)
-        self._log_probs: Callable[[Any], np.ndarray] = lambda hidden: vocabulary(hidden).numpy()
+        self._log_probs, self._log_probs_of = self._of_vocabulary()
 
     def _encoded(self, token_ids: Any) -> Any:
         """Return the states of a prompt's tokens."""
@@ -564,13 +636,12 @@ class EncoderDecoder(LanguageModel):
         tied = self.backbone.token_embedding.tie_weights
         return hidden * self.backbone.hidden_dim**-0.5 if tied else hidden
 
-    def _vocabulary(self, hidden: Any) -> Any:
-        return super()._vocabulary(self._scaled(hidden))
+    def _logits(self, hidden: Any) -> Any:
+        return super()._logits(self._scaled(hidden))
 
-    def _read(self, prompt: np.ndarray) -> tuple[np.ndarray, Any]:
-        state = self._encode_prompt(prompt[None])
+    def _next(self, prompt: np.ndarray) -> np.ndarray:
         start = np.zeros((1, 1), dtype=np.int32)
-        return self._log_probs(self._answer(start, state)[:, -1])[0], state
+        return self._log_probs(self._answer(start, self._encode_prompt(prompt[None]))[:, -1])[0]
 
     def _say(self, prompt: np.ndarray, most: int) -> Iterator[int]:
         state, said = self._encode_prompt(prompt[None]), [0]
@@ -579,26 +650,27 @@ class EncoderDecoder(LanguageModel):
             said.append(int(self._log_probs(hidden[:, -1])[0].argmax()))
             yield said[-1]
 
-    def _score_one(self, prompt: str, options: list[str], batch_size: int) -> np.ndarray:
-        tokens, mask = _pad([self._tokens(option) for option in options])
-        state = self._encode_prompt(self._prompt(prompt)[None])
-        found = np.zeros(len(options), dtype=np.float32)
-        read = np.pad(tokens[:, :-1], ((0, 0), (1, 0)))
-        for at in range(0, len(options), batch_size):
-            part = slice(at, at + batch_size)
-            log_probs = self._log_probs(self._answer(read[part], state))
-            found[part] = (_pick(log_probs, tokens[part]) * mask[part]).sum(axis=1)
+    def _score_some(
+        self, prompts: list[np.ndarray], options: list[list[np.ndarray]], batch_size: int
+    ) -> np.ndarray:
+        found = np.zeros((len(prompts), len(options[0])), dtype=np.float32)
+        for row, prompt, said in zip(found, prompts, options, strict=True):
+            state = self._encode_prompt(prompt[None])
+            tokens, mask = _pad(said)
+            read = np.pad(tokens[:, :-1], ((0, 0), (1, 0)))
+            for at in range(0, len(said), batch_size):
+                part = slice(at, at + batch_size)
+                states = self._answer(read[part], state)
+                row[part] = self._log_probs_of(states, tokens[part], mask[part]).sum(axis=1)
         return found
 
     def _training_model(self) -> Any:
         """Return the model that maps prompts and answers to logits at each token of the answers."""
         import keras
-        from keras import ops
 
         backbone = self.backbone
         hidden = backbone.output["decoder_sequence_output"]
-        logits = backbone.token_embedding(self._scaled(hidden), reverse=True)
-        return keras.Model(backbone.input, ops.cast(logits, "float32"))
+        return keras.Model(backbone.input, self._logits(hidden))
 
     def _batch(self, pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[Any, np.ndarray, np.ndarray]:
         read, reading = _pad([np.array(prompt) for prompt, _ in pairs])
