@@ -169,6 +169,30 @@ class LanguageModel:
         lengths = np.array([[len(option) for option in row] for row in said])
         return (scores / lengths if per_token else scores).astype(np.float32)
 
+    def following(self, prompt: str) -> Callable[[Sequence[Sequence[int]]], np.ndarray]:
+        """Return what gives the log-probabilities of the next token behind a prompt and some tokens more.
+
+        The prompt is read once. From n lists of token ids, of which some may be empty, the function makes an array of
+        shape (n, n_tokens), float32, in nats.
+
+        Raises:
+            InputError: The prompt is empty.
+        """
+        hidden, cache, read = self._read([self._prompt(prompt)])
+        first = self._log_probs(hidden[:, -1])[0]
+
+        def behind(lists: Sequence[Sequence[int]]) -> np.ndarray:
+            if not any(lists):
+                return np.repeat(first[None], len(lists), axis=0)
+            tokens, mask = _pad([np.array(one, dtype=np.int32) for one in lists])
+            last = np.maximum(mask.sum(axis=1).astype(int) - 1, 0)
+            states = self._continue(tokens, cache, read).numpy()[np.arange(len(lists)), last]
+            found = self._log_probs(states)
+            found[[not one for one in lists]] = first
+            return found
+
+        return behind
+
     def generate(self, prompt: str, max_tokens: int = 32) -> str:
         """Continue a prompt with the most likely token each time, until the turn ends.
 
@@ -642,6 +666,17 @@ class EncoderDecoder(LanguageModel):
     def _next(self, prompt: np.ndarray) -> np.ndarray:
         start = np.zeros((1, 1), dtype=np.int32)
         return self._log_probs(self._answer(start, self._encode_prompt(prompt[None]))[:, -1])[0]
+
+    def following(self, prompt: str) -> Callable[[Sequence[Sequence[int]]], np.ndarray]:
+        """Return what gives the log-probabilities of the next token of an answer; see `LanguageModel.following`."""
+        state = self._encode_prompt(self._prompt(prompt)[None])
+
+        def behind(lists: Sequence[Sequence[int]]) -> np.ndarray:
+            tokens, mask = _pad([np.array([0, *one], dtype=np.int32) for one in lists])
+            last = mask.sum(axis=1).astype(int) - 1
+            return self._log_probs(self._answer(tokens, state).numpy()[np.arange(len(lists)), last])
+
+        return behind
 
     def _say(self, prompt: np.ndarray, most: int) -> Iterator[int]:
         state, said = self._encode_prompt(prompt[None]), [0]
