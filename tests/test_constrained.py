@@ -71,7 +71,7 @@ def test_few_beginnings_are_read_where_the_model_is_sure() -> None:
 
     found = likeliest(cast(LanguageModel, Sure()), "a film", tree, n=1, at_once=4)
     assert found[0].row == 0
-    assert read < tree.n_nodes / 20
+    assert read < tree.n_nodes / 10
 
 
 def test_a_tree_shares_beginnings() -> None:
