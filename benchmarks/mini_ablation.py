@@ -149,8 +149,13 @@ def main(arguments: list[str] | None = None) -> int:
             "rows": rows,
         }
         print(key, line(rows), flush=True)
+        order = [
+            f"{part}: {name}"
+            for part, rows_of in (("texts", TEXTS), ("history", HISTORY))
+            for name in rows_of
+        ]
         with atomic_write(options.out) as handle:
-            json.dump(found, handle, indent=1)
+            json.dump({key: found[key] for key in order if key in found}, handle, indent=1)
             handle.write("\n")
     return 0
 
