@@ -93,6 +93,10 @@ mini-rival: setup  ## train mini and RecTools's SASRec in one run: when does our
 	@$(RUN) -m benchmarks.peers.environments rectools
 	@$(RUN) -m benchmarks.parity --parts sasrec --learn-from train --ours mini --seeds 0 --out benchmarks/results/mini_rival.json
 
+.PHONY: language-model
+language-model: setup  ## what SmolLM2 costs, and that it is what llama.cpp runs: loading, parity, scoring (ten minutes)
+	@$(RUN) -m benchmarks.language_model $(ARGS)
+
 .PHONY: lint
 lint: setup  ## ruff: rules and format, notebooks too
 	@echo "== ruff =="
