@@ -122,6 +122,9 @@ def t5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return folder, tiny_models.write_t5(folder)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Layer:UserWarning"
+)  # the written backbone, of masks that T5 has no use for
 def test_a_t5_preset_scores_answers_as_its_backbone_does(t5: tuple[Path, Any]) -> None:
     model = language_model(read_checkpoint(t5[0]))
     assert isinstance(model, EncoderDecoder)

@@ -407,21 +407,9 @@ class LanguageModel:
             cache: Keys and values of the prompts.
             read: 1 for each of their tokens, 0 for padding in front, (n_prompts, places).
         """
-        from keras import ops
-
-        length, start = ops.shape(token_ids)[1], ops.shape(cache)[3]
-        n = ops.shape(token_ids)[0] // ops.shape(cache)[0]
-        room = ops.zeros((ops.shape(cache)[0], *self._cache_shape(length)), dtype=cache.dtype)
-        cache = ops.concatenate([cache, room], axis=3)
-        read = ops.repeat(ops.pad(read, ((0, 0), (0, length)), constant_values=1), n, axis=0)
         hidden = self.backbone.token_embedding(token_ids)
         for number, layer in enumerate(self.backbone.transformer_layers):
-            hidden, _ = layer(
-                hidden,
-                decoder_padding_mask=read,
-                self_attention_cache=ops.repeat(cache[:, number], n, axis=0),
-                self_attention_cache_update_index=start,
-            )
+            hidden = _going_on(layer, hidden, cache[:, number, 0], cache[:, number, 1], read)
         return self.backbone.layer_norm(hidden)
 
     def _logits(self, hidden: Any) -> Any:
@@ -576,6 +564,59 @@ def _record(losses: list[float]) -> Any:
             losses.append(float((logs or {})["loss"]))
 
     return Record()
+
+
+def _going_on(layer: Any, hidden: Any, keys: Any, values: Any, read: Any) -> Any:
+    """Run a layer of Keras Hub's Llama or Qwen on texts that go on from prompts, without a copy of a prompt for each.
+
+    A text's token attends to its prompt and to its own text. These are two softmaxes, with outputs o and o', whose sums
+    of exponentials make them one: w o + (1 - w) o' with w = sigmoid(log sum exp - log sum exp'). All texts of a prompt
+    meet its keys in one matrix product.
+
+    Args:
+        layer: Of the backbone.
+        hidden: What goes in, shape (n_prompts * n, length, width).
+        keys: Of the prompts, turned to their places, (n_prompts, places, heads of keys, width of a head).
+        values: Of the prompts, of the same shape.
+        read: 1 for each place of a prompt that holds a token, (n_prompts, places).
+    """
+    from keras import ops
+
+    parts = {part.name: part for part in layer._flatten_layers(include_self=False)}
+    attention, dtype = parts["self_attention"], hidden.dtype
+    n_prompts, start, heads, size = ops.shape(keys)
+    length = ops.shape(hidden)[1]
+
+    def turned(name: str, normed: Any) -> Any:
+        projected = parts[name](normed)
+        norm = parts.get(f"{name}_dense_layernorm")  # Qwen3's
+        projected = projected if norm is None else norm(projected)
+        return attention.rotary_embedding_layer(projected, start_index=start)
+
+    def attend(query: Any, keys: Any, values: Any, seen: Any) -> tuple[Any, Any]:
+        """Return what a softmax over keys gives, (rows, queries, heads, groups, size), and its log sum exp."""
+        scores = ops.cast(ops.einsum("nqhgs,nkhs->nhgqk", query, keys), "float32") * size**-0.5
+        scores = ops.where(seen, scores, -1e9)
+        total = ops.logsumexp(scores, axis=-1, keepdims=True)
+        given = ops.einsum("nhgqk,nkhs->nqhgs", ops.cast(ops.exp(scores - total), dtype), values)
+        return given, ops.transpose(total, (0, 3, 1, 2, 4))
+
+    normed = parts["self_attention_layernorm"](hidden)
+    query = turned("query", normed)
+    groups = query.shape[2] // heads
+    query = ops.reshape(query, (-1, length, heads, groups, size))
+    together = ops.reshape(query, (n_prompts, -1, heads, groups, size))
+    prompt, of_prompt = attend(together, keys, values, ops.cast(read, "bool")[:, None, None, None, :])
+    earlier = ops.arange(length)[:, None] >= ops.arange(length)[None, :]
+    own, of_own = attend(query, turned("key", normed), parts["value"](normed), earlier)
+    prompt = ops.reshape(prompt, ops.shape(own))
+    weight = ops.cast(ops.sigmoid(ops.reshape(of_prompt, ops.shape(of_own)) - of_own), dtype)
+    mixed = weight * prompt + (1 - weight) * own
+    hidden = hidden + parts["attention_output"](ops.reshape(mixed, (-1, length, heads * groups, size)))
+    normed = parts["feedforward_layernorm"](hidden)
+    gate = layer.activation(ops.cast(parts["feedforward_gate_dense"](normed), "float32"))
+    inside = parts["feedforward_intermediate_dense"](normed) * ops.cast(gate, dtype)
+    return hidden + parts["feedforward_output_dense"](inside)
 
 
 class EncoderDecoder(LanguageModel):
