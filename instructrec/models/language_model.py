@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jinja2 import Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tqdm import tqdm
 
-from instructrec.errors import InputError
+from instructrec.errors import InputError, one_of
 from instructrec.models.checkpoints import Checkpoint
 
+LORA_PARTS = {
+    "query": "query",
+    "key": "key",
+    "value": "value",
+    "output": "attention_output",
+    "gate": "feedforward_gate_dense",
+    "up": "feedforward_intermediate_dense",
+    "down": "feedforward_output_dense",
+}
+"""Projections of a layer that LoRA can be put beside, and Keras Hub's names of them in decoders."""
 SHOWN = 20
 """From so many prompts on, scoring shows how far it is."""
 
@@ -30,6 +41,8 @@ class LanguageModel:
         backbone: Keras Hub's backbone, from token ids to hidden states.
         tokenizer: `encode(text).ids` and `decode(ids)`.
     """
+
+    _lora_layers: ClassVar[dict[str, str]] = LORA_PARTS
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.name, self.backbone, self.tokenizer = checkpoint.name, checkpoint.backbone, checkpoint.tokenizer
@@ -235,8 +248,8 @@ class LanguageModel:
 
     # -- tuning --------------------------------------------------------------------------------------------------
 
-    def enable_lora(self, rank: int = 8, seed: int = 0) -> Self:
-        """Freeze all weights and add low-rank adapters to the query and value projections of each layer.
+    def enable_lora(self, rank: int = 8, seed: int = 0, parts: Sequence[str] = ("query", "value")) -> Self:
+        """Freeze all weights and add low-rank adapters to projections of each layer.
 
         A frozen kernel W becomes W + AB, where A and B have `rank` inner dimensions and B starts at zero
         (Hu et al., 2022, arXiv:2106.09685).
@@ -244,23 +257,26 @@ class LanguageModel:
         Args:
             rank: Inner dimension of the adapters.
             seed: Seed of A's start.
+            parts: Of `LORA_PARTS`.
 
         Raises:
-            InputError: A rank below 1, or adapters are there already.
+            InputError: A rank below 1, an unknown part or one that this family lacks, or adapters are there already.
         """
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
             raise InputError(f"rank is {rank!r}; a whole number of at least 1 is accepted")
+        for part in parts:
+            if part not in self._lora_layers:
+                raise one_of("part for LoRA", part, self._lora_layers, most=len(LORA_PARTS))
+        if not parts:
+            raise InputError(f"parts is empty; give some of {', '.join(self._lora_layers)}")
         if self.n_trainable != self.n_parameters:
             raise InputError("LoRA is enabled already; load the model anew to start over")
         import keras
 
         keras.utils.set_random_seed(seed)
-        self._adapt(rank)
+        self.backbone.enable_lora(rank, target_layer_names=[self._lora_layers[part] for part in parts])
         self._compile()
         return self
-
-    def _adapt(self, rank: int) -> None:
-        self.backbone.enable_lora(rank)
 
     @property
     def n_parameters(self) -> int:
@@ -279,47 +295,58 @@ class LanguageModel:
         batch_size: int = 4,
         learning_rate: float = 5e-4,
         seed: int = 0,
+        accumulation: int = 1,
+        decay: bool = False,
+        checkpoint: str | Path | None = None,
+        every: int = 50,
+        verbose: int = 0,
     ) -> np.ndarray:
         """Tune on (message, response) pairs; the loss falls on the response's tokens only.
 
         Args:
             examples: Each a user's message and the answer wanted; the end of the turn is added.
             epochs: Passes over the examples.
-            batch_size: Examples a step.
+            batch_size: Examples that are read at once.
             learning_rate: Of Adam.
             seed: Seed of the order.
+            accumulation: Batches whose mean gradient makes one step.
+            decay: Let the learning rate rise over the first twentieth of the batches and then fall as a cosine to 0.
+            checkpoint: A file that is written after each `every` batches; if it is there, training goes on from it, and
+                ends with the same weights as one that was not interrupted. It is deleted at the end.
+            every: Batches between two writings of the checkpoint.
+            verbose: 0 (nothing) or 1 (a bar with the time left).
 
         Returns:
-            Mean loss of each step's response tokens, in nats, shape (n_steps,), float32.
+            Mean loss of each batch's response tokens, in nats, shape (n_batches,), float32.
 
         Raises:
-            InputError: No example, or epochs or batch_size below 1.
+            InputError: No example, a number below 1, or a checkpoint of another training.
         """
+        from instructrec.models import lora
+
         if not examples:
             raise InputError("examples is an empty list; give at least one (message, response) pair")
-        if epochs < 1 or batch_size < 1:
-            raise InputError(
-                f"epochs={epochs}, batch_size={batch_size}; whole numbers of at least 1 are accepted"
-            )
-        import keras
-
-        keras.utils.set_random_seed(seed)
-        model = self._training_model()
-        model.compile(
-            optimizer=keras.optimizers.Adam(learning_rate),
-            loss=keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, reduction="mean_with_sample_weight"
-            ),
-            jit_compile=False,
-        )
-        losses: list[float] = []
-        model.fit(
-            _padded_batches(self, examples, batch_size, seed),
+        counts = {"epochs": epochs, "batch_size": batch_size, "accumulation": accumulation, "every": every}
+        for name, value in counts.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name}={value!r}; a whole number of at least 1 is accepted")
+        end = list(self.checkpoint.ends[:1])
+        return lora.tune(
+            self,
+            [
+                (self._prompt(self.chat(message)).tolist(), [*self.encode(response), *end])
+                for message, response in examples
+            ],
             epochs=epochs,
-            verbose=0,
-            callbacks=[_record(losses)],
+            batch_size=batch_size,
+            accumulation=accumulation,
+            learning_rate=learning_rate,
+            decay=decay,
+            seed=seed,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            every=every,
+            verbose=verbose,
         )
-        return np.array(losses, dtype=np.float32)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -522,50 +549,6 @@ def _pad(sequences: Sequence[np.ndarray], in_front: bool = False) -> tuple[np.nd
     return padded, mask
 
 
-def _padded_batches(
-    model: LanguageModel, examples: Sequence[tuple[str, str]], batch_size: int, seed: int
-) -> Any:
-    """Return a `keras.utils.PyDataset` of what `LanguageModel._batch` returns."""
-    import keras
-
-    encoded = [
-        (model._prompt(model.chat(message)).tolist(), [*model.encode(response), *model.checkpoint.ends[:1]])
-        for message, response in examples
-    ]
-
-    class Batches(keras.utils.PyDataset):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rng = np.random.default_rng(seed)
-            self.order = self.rng.permutation(len(encoded))
-
-        def __len__(self) -> int:
-            return -(-len(encoded) // batch_size)
-
-        def __getitem__(self, index: int) -> tuple[Any, np.ndarray, np.ndarray]:
-            chosen = self.order[index * batch_size : (index + 1) * batch_size]
-            return model._batch([encoded[row] for row in chosen])
-
-        def on_epoch_end(self) -> None:
-            self.order = self.rng.permutation(len(encoded))
-
-    return Batches()
-
-
-def _record(losses: list[float]) -> Any:
-    """Return a callback that appends each step's own loss instead of the running mean of the epoch."""
-    import keras
-
-    class Record(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            self.model.reset_metrics()
-
-        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            losses.append(float((logs or {})["loss"]))
-
-    return Record()
-
-
 def _going_on(layer: Any, hidden: Any, keys: Any, values: Any, read: Any) -> Any:
     """Run a layer of Keras Hub's Llama or Qwen on texts that go on from prompts, without a copy of a prompt for each.
 
@@ -625,6 +608,10 @@ class EncoderDecoder(LanguageModel):
     Answers begin behind the token 0, and each is read whole: no keys and values are kept.
     """
 
+    _lora_layers: ClassVar[dict[str, str]] = {
+        part: f"{part}_projector" for part in ("query", "key", "value", "output")
+    }
+
     def __init__(self, checkpoint: Checkpoint) -> None:
         layers = [
             *checkpoint.backbone.encoder_transformer_layers,
@@ -653,9 +640,6 @@ class EncoderDecoder(LanguageModel):
             InputError: Always.
         """
         raise InputError(f"{self.name} reads a text whole and has no state behind its last token")
-
-    def _adapt(self, rank: int) -> None:
-        self.backbone.enable_lora(rank, target_layer_names=["query_projector", "value_projector"])
 
     def _compile(self) -> None:
         import tensorflow as tf

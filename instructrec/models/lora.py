@@ -1,0 +1,213 @@
+"""Tuning a language model by LoRA: examples to batches, steps that can be cut off, adapters that are a few megabytes.
+
+LoRA (Hu et al., 2022, arXiv:2106.09685) leaves every weight as it is and learns thin products beside some of them. The
+loss falls on the tokens of the answers alone. Derived in chapter `language-model`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from instructrec.errors import InputError
+from instructrec.files import atomic_write
+
+if TYPE_CHECKING:
+    from instructrec.models.language_model import LanguageModel
+
+WARM = 1 / 20
+"""Share of the steps over which the learning rate rises where it then falls."""
+NEAR = 16
+"""So many batches are made of examples that lie together in the order of an epoch, by length, to be padded less."""
+Pair = tuple[list[int], list[int]]
+
+
+def tune(
+    model: LanguageModel,
+    examples: Sequence[Pair],
+    *,
+    epochs: int,
+    batch_size: int,
+    accumulation: int,
+    learning_rate: float,
+    decay: bool,
+    seed: int,
+    checkpoint: Path | None,
+    every: int,
+    verbose: int,
+) -> np.ndarray:
+    """Train the adapters of a model; arguments and errors as those of `LanguageModel.tune`.
+
+    Args:
+        model: With LoRA enabled, or all of its weights are trained.
+        examples: Token ids of prompts and of answers.
+        epochs: Passes over the examples.
+        batch_size: Examples that are read at once.
+        accumulation: Batches whose gradients make one step.
+        learning_rate: The highest.
+        decay: Let it rise over the first steps, then fall as a cosine.
+        seed: Of the order.
+        checkpoint: Where to go on from, and what is written every so many batches.
+        every: Batches.
+        verbose: 1 shows a bar with the time left.
+
+    Returns:
+        Mean loss of each batch's answer tokens, in nats, shape (n_batches,), float32.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    batches = [batch for epoch in range(epochs) for batch in batches_of(examples, batch_size, seed, epoch)]
+    network = model._training_model()
+    rate: Any = learning_rate
+    if decay:
+        warm = max(1, int(len(batches) * WARM))
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, len(batches) - warm), warmup_target=learning_rate, warmup_steps=warm
+        )
+    optimizer = keras.optimizers.Adam(
+        rate, gradient_accumulation_steps=accumulation if accumulation > 1 else None
+    )
+    optimizer.build(network.trainable_variables)
+    kept = _Checkpoint(checkpoint, _digest(model, examples, batches, accumulation, learning_rate, decay))
+    variables = [*network.trainable_variables, *optimizer.variables]
+    losses = kept.read(variables)
+    step = _step(network, optimizer)
+    with tqdm(
+        total=len(batches), initial=len(losses), desc="tuning", disable=verbose != 1, file=sys.stderr
+    ) as bar:
+        for number in range(len(losses), len(batches)):
+            losses.append(float(step(*model._batch([examples[row] for row in batches[number]]))))
+            bar.update()
+            bar.set_postfix_str(f"loss {np.mean(losses[-20:]):.3f}", refresh=False)
+            if (number + 1) % every == 0:
+                kept.write(variables, losses)
+    kept.remove()
+    return np.array(losses, dtype=np.float32)
+
+
+def batches_of(examples: Sequence[Pair], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Return the numbers of the examples of each batch of an epoch, in an order that seed and epoch decide.
+
+    Examples that lie near each other in that order are put into batches by length.
+
+    Args:
+        examples: Token ids of prompts and of answers.
+        batch_size: Examples of a batch; the last one may have fewer.
+        seed: Of the order.
+        epoch: From 0.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(examples))
+    lengths = np.array([len(prompt) + len(answer) for prompt, answer in examples])
+    made = []
+    for start in range(0, len(order), batch_size * NEAR):
+        part = order[start : start + batch_size * NEAR]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        made += [part[at : at + batch_size].tolist() for at in range(0, len(part), batch_size)]
+    return [made[number] for number in rng.permutation(len(made))]
+
+
+def adapter(model: LanguageModel) -> dict[str, np.ndarray]:
+    """Return what LoRA learnt, by the path of the weight, as float16."""
+    return {weight.path: np.asarray(weight).astype(np.float16) for weight in _adapters(model)}
+
+
+def set_adapter(model: LanguageModel, arrays: dict[str, np.ndarray]) -> None:
+    """Give a model with LoRA enabled what `adapter` returned.
+
+    Raises:
+        InputError: The arrays are of another model, rank or set of layers.
+    """
+    weights = {weight.path: weight for weight in _adapters(model)}
+    for path, weight in weights.items():
+        if path not in arrays or arrays[path].shape != tuple(weight.shape):
+            raise InputError(
+                f"the adapter does not fit {model.name}: {path} is "
+                + ("missing" if path not in arrays else f"{arrays[path].shape}, not {tuple(weight.shape)}")
+            )
+    if extra := sorted(set(arrays) - set(weights)):
+        raise InputError(f"the adapter does not fit {model.name}: it has {extra[0]}, which the model lacks")
+    for path, weight in weights.items():
+        weight.assign(arrays[path].astype(np.float32))
+
+
+def _adapters(model: LanguageModel) -> list[Any]:
+    return [weight for weight in model.backbone.trainable_weights if "lora_kernel" in weight.path]
+
+
+def _step(network: Any, optimizer: Any) -> Any:
+    """Return what takes a batch and gives its loss, after the weights have moved."""
+    import tensorflow as tf
+    from keras import ops
+
+    @tf.function(reduce_retracing=True)
+    def step(inputs: dict[str, Any], targets: Any, weights: Any) -> Any:
+        with tf.GradientTape() as tape:
+            logits = network(inputs, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+            loss = ops.sum(losses * weights) / ops.sum(weights)
+        optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
+        return loss
+
+    return step
+
+
+def _digest(model: LanguageModel, examples: Sequence[Pair], *settings: object) -> str:
+    """Return a digest of what decides a training."""
+    shapes = [(weight.path, tuple(weight.shape)) for weight in model.backbone.trainable_weights]
+    said = json.dumps([model.name, shapes, list(examples), settings])
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+class _Checkpoint:
+    """What a tuning that is cut off needs to go on with the same result."""
+
+    def __init__(self, path: Path | None, digest: str) -> None:
+        self.path, self.digest = path, digest
+
+    def read(self, variables: Sequence[Any]) -> list[float]:
+        """Give variables their values at that time, and return the losses so far.
+
+        Raises:
+            InputError: No checkpoint, a damaged one, or one of another training.
+        """
+        if self.path is None or not self.path.exists():
+            return []
+        try:
+            with np.load(self.path, allow_pickle=False) as arrays:
+                digest, losses = str(arrays["digest"]), arrays["losses"].tolist()
+                values = [arrays[f"{number:05d}"] for number in range(len(arrays.files) - 2)]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{str(self.path)!r} is no checkpoint or a damaged one ({error}); delete it to train from the start"
+            ) from error
+        if digest != self.digest:
+            raise InputError(
+                f"{str(self.path)!r} is a checkpoint of another training (its settings or examples differ); "
+                "give another file, or delete it to train from the start"
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return [float(one) for one in losses]
+
+    def write(self, variables: Sequence[Any], losses: list[float]) -> None:
+        """Write the state; the file before stays whole until then."""
+        if self.path is None:
+            return
+        arrays = {f"{number:05d}": np.asarray(one) for number, one in enumerate(variables)}
+        with atomic_write(self.path, "wb") as handle:
+            np.savez(handle, digest=np.array(self.digest), losses=np.array(losses), **arrays)  # type: ignore[arg-type]
+
+    def remove(self) -> None:
+        """Delete the file of a training that has come to its end."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
