@@ -3,10 +3,11 @@
     python -m benchmarks.paper_tables [--seeds 0 1 2]
 
 The tasks are those of Zhang et al., 2023, arXiv:2305.07001: the next item from the history (P1), from what is asked
-alone (product search), from both (P1 with I1 or I2), among the target and 9 random negatives, 9 hard ones (those that
-SASRec ranks first), or 99 random ones. Where the paper gives history and taste in words (P1 and P2), `mini` gets the
-taste in words alone, which is harder. I1 is a vague wish, I2 a category, both from the target (an oracle), as the
-paper's are. Most popular and SASRec read histories and know nothing of what is asked.
+alone (product search), from both (P1 with I1 or I2), and from a taste in words with what is asked (P2 with I1 or I2, of
+which the paper has no table); among the target and 9 random negatives, 9 hard ones (those that SASRec ranks first), or
+99 random ones. Where the paper gives history and taste in words (P1 and P2), `mini` gets the taste in words alone,
+which is harder. I1 is a vague wish, I2 a category, both from the target (an oracle), as the paper's are. Most popular
+and SASRec read histories and know nothing of what is asked.
 
 Writes benchmarks/results/paper_tables.json: HR@1, 3, 5 and NDCG@3, 5 of each seed, and the mean.
 """
@@ -84,6 +85,8 @@ def tables(split: Split, plain: dict[str, Recommender], mini: Recommender, seed:
         ("personalised search, P1 and P2", random9, nobody, told),
         ("personalised search, P1 and I1", random9, histories, wish),
         ("personalised search, P1 and I2", random9, histories, category),
+        ("personalised search, P2 and I1", random9, nobody, both(told, wish)),
+        ("personalised search, P2 and I2", random9, nobody, both(told, category)),
         ("hard negatives", hard9, histories, none),
         ("100 candidates, P1 and I1", random99, histories, wish),
     ]
@@ -95,6 +98,11 @@ def tables(split: Split, plain: dict[str, Recommender], mini: Recommender, seed:
             scores = model.score(histories if name != "mini" else read, texts if name == "mini" else None)
             rows.append({"task": task, "model": name, **figures(scores, allowed, targets)})
     return pd.DataFrame(rows)
+
+
+def both(tastes: list[str], wishes: list[str]) -> list[str]:
+    """Return a taste in words and a wish behind it as one text each."""
+    return [f"{taste}; {wish}" for taste, wish in zip(tastes, wishes, strict=True)]
 
 
 def figures(scores: np.ndarray, allowed: np.ndarray, targets: np.ndarray) -> dict[str, float]:
