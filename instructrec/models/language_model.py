@@ -29,6 +29,8 @@ LORA_PARTS = {
     "down": "feedforward_output_dense",
 }
 """Projections of a layer that LoRA can be put beside, and Keras Hub's names of them in decoders."""
+PARTS = 3
+"""Into so many parts the options of a prompt are cut, by length."""
 SHOWN = 20
 """From so many prompts on, scoring shows how far it is."""
 
@@ -488,17 +490,25 @@ class LanguageModel:
     ) -> np.ndarray:
         """Return the log-likelihoods of n options of each prompt, shape (n_prompts, n)."""
         hidden, cache, read = self._read(prompts)
-        tokens, said = _pad([option for row in options for option in row])
-        shape = (len(prompts), len(options[0]), tokens.shape[1])
+        lengths = np.array([[len(option) for option in row] for row in options])
+        order = np.argsort(
+            lengths, axis=1, kind="stable"
+        )  # options of like length run together, to be padded less
+        tokens, said = _pad([row[one] for row, places in zip(options, order, strict=True) for one in places])
+        shape = (*order.shape, tokens.shape[1])
         tokens, said = tokens.reshape(shape), said.reshape(shape)
-        found = np.take_along_axis(self._log_probs(hidden[:, -1]), tokens[:, :, 0], axis=1)
-        at_once = max(1, batch_size // len(prompts))
-        for at in range(0, shape[1] if shape[2] > 1 else 0, at_once):
-            part = tokens[:, at : at + at_once].reshape(-1, shape[2])
-            states = self._continue(part[:, :-1], cache, read)
-            mask = said[:, at : at + at_once].reshape(-1, shape[2])[:, 1:]
-            log_probs = self._log_probs_of(states, part[:, 1:], mask)
-            found[:, at : at + at_once] += log_probs.sum(axis=1).reshape(len(prompts), -1)
+        made = np.take_along_axis(self._log_probs(hidden[:, -1]), tokens[:, :, 0], axis=1)
+        at_once = max(1, min(batch_size // len(prompts), -(-shape[1] // PARTS)))
+        for at in range(0, shape[1], at_once):
+            part = slice(at, at + at_once)
+            longest = int(said[:, part].sum(axis=2).max())
+            if longest > 1:
+                texts, mask = (one[:, part, :longest].reshape(-1, longest) for one in (tokens, said))
+                states = self._continue(texts[:, :-1], cache, read)
+                log_probs = self._log_probs_of(states, texts[:, 1:], mask[:, 1:])
+                made[:, part] += log_probs.sum(axis=1).reshape(len(prompts), -1)
+        found = np.empty_like(made)
+        np.put_along_axis(found, order, made, axis=1)
         return found
 
     def _training_model(self) -> Any:
