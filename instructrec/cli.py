@@ -848,7 +848,7 @@ def _find_model(name: str) -> tuple[Recommender, Path | None]:
 
     if name in models.SHIPPED:
         return models.load(models.SHIPPED[name]), models.SHIPPED[name]
-    if name in models.NAMES or name in models.LATER:
+    if name in models.NAMES:
         return models.create(name), None
     if Path(name).exists() or os.sep in name:
         return models.load(name), Path(name)

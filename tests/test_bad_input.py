@@ -134,8 +134,14 @@ CASES: dict[str, tuple[Any, str]] = {
     "requests and instruction": (f"{ASK} --requests n.jsonl --instruction x", "--instruction"),
     # models
     "unknown model": (f"{RECOMMEND} --model most-populer --history 10", "did you mean most-popular"),
-    "model of a later edition": (f"{RECOMMEND} --model smollm2 --history 10", "later edition"),
-    "language model of a later edition": ("train --model smollm2 --data good.csv --out new", "later edition"),
+    "setting of a language model": (
+        "train --model smollm2 --data good.csv --out new --set rank=0",
+        "rank is 0",
+    ),
+    "file of a language model": (
+        "train --model smollm2 --data good.csv --out new --set path=no.gguf",
+        "no.gguf",
+    ),
     "a folder that is no model": (f"{RECOMMEND} --model folder --history 10", "folder"),
     "a name too long for a model": (f"{RECOMMEND} --model {'a' * 300} --history 10", "File name too long"),
     "a file that is no model": (f"{RECOMMEND} --model good.csv --history 10", "good.csv"),

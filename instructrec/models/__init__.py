@@ -28,15 +28,14 @@ _WHERE = {
     "two-tower": ("instructrec.models.two_tower", "TwoTower"),
     "three-tower": ("instructrec.models.three_tower", "ThreeTower"),
     "mini": ("instructrec.models.instruct", "Mini"),
+    "smollm2": ("instructrec.models.smollm2", "SmolLM2"),
 }
 NAMES: tuple[str, ...] = tuple(_WHERE)
-LATER: tuple[str, ...] = ("smollm2",)
 SHIPPED = {"mini": Path(__file__).resolve().parents[2] / "data" / "mini"}
 """Trained models that come with the book, by name; `load(SHIPPED["mini"])` reads one."""
 TUNED = Path(__file__).with_name("tuned.json")  # the winners of `python -m benchmarks.tuning`
 
 __all__ = [
-    "LATER",
     "NAMES",
     "SHIPPED",
     "Recommender",
@@ -55,10 +54,8 @@ def model_class(name: str) -> type[Recommender]:
         name: One of `NAMES`.
 
     Raises:
-        InputError: Another name, or one that a later edition of the book adds.
+        InputError: Another name.
     """
-    if name in LATER:
-        raise InputError(f"model {name!r} comes with a later edition; accepted: {', '.join(NAMES)}")
     if name not in _WHERE:
         raise one_of("model", name, NAMES, most=len(NAMES))
     module, attribute = _WHERE[name]

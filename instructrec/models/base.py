@@ -47,6 +47,15 @@ class Recommender(ABC):
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         """Return scores, shape (n_requests, n_catalogue); histories are arrays of catalogue columns, oldest first."""
 
+    def _score_candidates(
+        self, histories: list[np.ndarray], instructions: Sequence[str | None], candidates: np.ndarray
+    ) -> np.ndarray:
+        """Return scores of each request's own catalogue columns, of the shape of `candidates`, (n_requests, n).
+
+        A model whose cost grows with the items that it scores does better than this, which scores all.
+        """
+        return np.take_along_axis(np.asarray(self._score(histories, instructions)), candidates, axis=1)
+
     @abstractmethod
     def _arrays(self) -> dict[str, np.ndarray]:
         """Return what was learnt, as arrays without Python objects."""
@@ -93,20 +102,66 @@ class Recommender(ABC):
         Raises:
             InputError: An unknown item, a model that is not fitted, or lists of unequal length.
         """
+        columns, texts = self._requests(histories, instructions)
+        if items is not None:
+            chosen = self.dataset.item_columns(items)
+            return self._checked(columns, texts, np.tile(chosen, (len(columns), 1)))
+        return self._checked(columns, texts, None)
+
+    def score_candidates(
+        self,
+        histories: Sequence[Sequence[Hashable]],
+        candidates: Sequence[Sequence[Hashable]],
+        instructions: Sequence[str | None] | None = None,
+    ) -> np.ndarray:
+        """Score each request's own candidates.
+
+        Args:
+            histories: n_requests lists of item ids, oldest first; a list may be empty.
+            candidates: n_requests lists of as many item ids each.
+            instructions: n_requests texts or None; ignored by a model with `follows_instructions` False.
+
+        Returns:
+            Array of shape (n_requests, n_candidates), float32; as `score` gives for these items.
+
+        Raises:
+            InputError: An unknown item, a model that is not fitted, or lists of unequal length.
+        """
+        columns, texts = self._requests(histories, instructions)
+        if len(candidates) != len(columns) or len({len(one) for one in candidates}) > 1:
+            raise InputError(
+                f"candidates come as {len(candidates)} lists of {sorted({len(one) for one in candidates})} items for "
+                f"{len(columns)} histories; give a list for each, all of one length"
+            )
+        chosen = np.array([self.dataset.item_columns(one) for one in candidates], dtype=np.int64)
+        return self._checked(columns, texts, chosen.reshape(len(columns), -1))
+
+    def _requests(
+        self, histories: Sequence[Sequence[Hashable]], instructions: Sequence[str | None] | None
+    ) -> tuple[list[np.ndarray], list[str | None]]:
         self._check_fitted()
         columns = [self.dataset.item_columns(history) for history in histories]
-        texts = [None] * len(columns) if instructions is None else list(instructions)
+        texts: list[str | None] = [None] * len(columns) if instructions is None else list(instructions)
         if len(texts) != len(columns):
             raise InputError(
                 f"{len(texts)} instructions for {len(columns)} histories; give one each, or None"
             )
-        scores = np.asarray(self._score(columns, texts), dtype=np.float32)
-        if scores.shape != (len(columns), self.dataset.n_items):
+        return columns, texts
+
+    def _checked(
+        self, columns: list[np.ndarray], texts: list[str | None], candidates: np.ndarray | None
+    ) -> np.ndarray:
+        """Return scores of candidates, of the whole catalogue if they are None, and see to their shape."""
+        if candidates is None:
+            scores, expected = self._score(columns, texts), (len(columns), self.dataset.n_items)
+        else:
+            scores, expected = self._score_candidates(columns, texts, candidates), candidates.shape
+        scores = np.asarray(scores, dtype=np.float32)
+        if scores.shape != expected:
             raise InputError(
-                f"model {self.name} returned scores of shape {scores.shape}, "
-                f"expected {(len(columns), self.dataset.n_items)}"
+                f"model {self.name} returned scores of shape {scores.shape}, expected {expected}"
             )
-        return scores if items is None else scores[:, self.dataset.item_columns(items)]
+        return scores
 
     def recommend(
         self,
@@ -137,16 +192,19 @@ class Recommender(ABC):
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise InputError(f"n is {n!r}; a whole number of at least 1 is accepted")
-        scores = self.score([history], [instruction])[0]
-        allowed = ~np.isneginf(scores)
-        if candidates is not None:
+        if candidates is None:
+            scores = self.score([history], [instruction])[0]
+        else:
+            self._check_fitted()
             if len(candidates) == 0:
                 raise InputError(
                     "candidates is an empty list; give item ids, or leave it out for the whole catalogue"
                 )
-            given = np.zeros(self.dataset.n_items, dtype=bool)
-            given[self.dataset.item_columns(candidates)] = True
-            allowed &= given
+            given = np.unique(self.dataset.item_columns(candidates))
+            requests = self._requests([history], [instruction])
+            scores = np.full(self.dataset.n_items, -np.inf, dtype=np.float32)
+            scores[given] = self._checked(*requests, given[None])[0]
+        allowed = ~np.isneginf(scores)
         if instruction and not self.follows_instructions:
             from instructrec.instructions import parse
 

@@ -61,7 +61,7 @@ class LanguageModel:
         """Return the text of each token of `text`, spaces kept."""
         return [self.tokenizer.decode([token], skip_special_tokens=False) for token in self.encode(text)]
 
-    def chat(self, message: str, system: str | None = None) -> str:
+    def chat(self, message: str, system: str | None = None, before: Sequence[tuple[str, str]] = ()) -> str:
         """Return a user's message in the checkpoint's own chat template, up to where the model starts to answer.
 
         Where there is no template, that is the message and a line break.
@@ -69,17 +69,23 @@ class LanguageModel:
         Args:
             message: What the user says.
             system: What the model is told about itself; what the template says by default.
+            before: Messages and answers that came before, such as the examples of a few-shot prompt.
 
         Raises:
             InputError: The message holds a control token, which could pose as another speaker, or the template cannot
                 be filled.
         """
         for token in self.checkpoint.controls:
-            if token in message or token in (system or ""):
+            if any(
+                token in text for text in (message, system or "", *(text for pair in before for text in pair))
+            ):
                 raise InputError(f"message holds the control token {token!r}; give plain text without it")
         if self.checkpoint.template is None:
-            return f"{system}\n{message}\n" if system else message + "\n"
+            said = "".join(f"{asked}\n{answer}\n" for asked, answer in before)
+            return (f"{system}\n" if system else "") + f"{said}{message}\n"
         turns = [{"role": "system", "content": system}] if system else []
+        for asked, answer in before:
+            turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
         try:
             return _template(self.checkpoint.template).render(
                 messages=[*turns, {"role": "user", "content": message}], add_generation_prompt=True

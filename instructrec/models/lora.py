@@ -80,7 +80,7 @@ def tune(
     kept = _Checkpoint(checkpoint, _digest(model, examples, batches, accumulation, learning_rate, decay))
     variables = [*network.trainable_variables, *optimizer.variables]
     losses = kept.read(variables)
-    step = _step(network, optimizer)
+    step = _step(network, optimizer, model._batch([examples[row] for row in batches[0]]))
     with tqdm(
         total=len(batches), initial=len(losses), desc="tuning", disable=verbose != 1, file=sys.stderr
     ) as bar:
@@ -144,12 +144,22 @@ def _adapters(model: LanguageModel) -> list[Any]:
     return [weight for weight in model.backbone.trainable_weights if "lora_kernel" in weight.path]
 
 
-def _step(network: Any, optimizer: Any) -> Any:
-    """Return what takes a batch and gives its loss, after the weights have moved."""
+def _step(network: Any, optimizer: Any, batch: Any) -> Any:
+    """Return what takes a batch and gives its loss, after the weights have moved; compiled once for all lengths.
+
+    Args:
+        network: From a batch's inputs to logits.
+        optimizer: Built.
+        batch: One such as it will take.
+    """
     import tensorflow as tf
     from keras import ops
 
-    @tf.function(reduce_retracing=True)
+    signature = tf.nest.map_structure(
+        lambda array: tf.TensorSpec((None,) * array.ndim, tf.as_dtype(array.dtype)), list(batch)
+    )
+
+    @tf.function(input_signature=signature)
     def step(inputs: dict[str, Any], targets: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = network(inputs, training=True)

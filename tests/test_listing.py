@@ -1,0 +1,197 @@
+"""The recommender that lists titles: its examples, its scores, tuning, files; on a tiny random language model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from instructrec import models
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import InputError
+from instructrec.instructions.phrases import Phrases
+from instructrec.models.listing import Listing, examples
+from instructrec.models.smollm2 import SmolLM2
+from tests import tiny_models
+
+pytest.importorskip("keras_hub")
+pytest.importorskip("gguf")
+TITLES = ["Ten", "Twenty", "Thirty", "Forty", "Fifty", "Sixty"]
+SMALL: dict[str, Any] = {"length": 3, "lines": 4, "rank": 2, "epochs": 1, "learning_rate": 0.05}
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    items = pd.DataFrame(
+        {
+            "item_id": [10, 20, 30, 40, 50, 60],
+            "title": TITLES,
+            "genres": [("Comedy",), ("Drama",), ("Comedy", "Drama"), ("War",), ("Comedy",), ("War",)],
+        }
+    )
+    events = [(user, 10 * (1 + (user + at) % 6)) for user in range(8) for at in range(12 if user == 3 else 5)]
+    interactions = pd.DataFrame(events, columns=["user_id", "item_id"]).assign(
+        rating=5.0, timestamp=np.arange(len(events), dtype=np.int64)
+    )
+    return Dataset("tiny", pd.DataFrame({"user_id": range(8)}), items, interactions, "genres")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("listing")
+    return str(tiny_models.write_gguf(folder / "model.gguf", tiny_models.backbone("llama"), "llama"))
+
+
+@pytest.fixture(scope="module")
+def tuned(data: Dataset, path: str) -> SmolLM2:
+    return SmolLM2(path=path, **SMALL).fit(data)
+
+
+def sequences(data: Dataset) -> list[list[int]]:
+    return [data.item_columns(items).tolist() for items in data.histories().values()]
+
+
+def test_each_choice_is_in_one_answer_behind_what_came_before_it(data: Dataset) -> None:
+    listing = Listing(data, 3)
+    made = examples(sequences(data), listing, Phrases(data, ["en"]), 4, 0.0, 0, 0)
+    said = [answer.split("\n")[:-1] for _, answer in made]
+    told = [message.split("\n")[1:-1] for message, _ in made]
+    assert [title for answer in said for title in answer] == [
+        TITLES[item] for sequence in sequences(data) for item in sequence
+    ]
+    assert max(map(len, said)) == 4
+    assert max(map(len, told)) == 3
+    behind = [title for one in told for title in one]
+    assert behind  # something is told
+    for history, answer in zip(told, said, strict=True):
+        if history:  # each user's films follow each other in the order of the catalogue
+            assert TITLES.index(answer[0]) == (TITLES.index(history[-1]) + 1) % 6
+    assert made != examples(sequences(data), listing, Phrases(data, ["en"]), 4, 0.0, 0, 1)
+    assert made == examples(sequences(data), listing, Phrases(data, ["en"]), 4, 0.0, 0, 0)
+
+
+def test_an_answer_to_what_is_asked_holds_only_what_meets_it(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phrases = Phrases(data, ["en"], ["category", "refusal"], context_share=0)
+    said: dict[str, tuple[int, ...]] = {}
+    ask = phrases.ask
+
+    def noted(*arguments: Any) -> Any:
+        phrase = ask(*arguments)
+        assert phrase is not None
+        said[phrase.text] = phrase.meaning
+        return phrase
+
+    monkeypatch.setattr(phrases, "ask", noted)
+    made = examples(sequences(data), Listing(data, 3), phrases, 4, 0.99, 0, 0)
+    asked = [
+        (message.split("I ask: ")[1].split("\n")[0], answer) for message, answer in made if "I ask" in message
+    ]
+    assert len(asked) > 5
+    for text, answer in asked:
+        meets = np.logical_and.reduce(phrases.meanings[list(said[text])])
+        assert answer
+        assert all(meets[TITLES.index(title)] for title in answer.split("\n")[:-1])
+
+
+def test_a_score_is_the_likelihood_of_the_title_behind_the_prompt(tuned: SmolLM2) -> None:
+    model = tuned.language_model
+    prompt = tuned.prompts([[10, 20, 30, 40]], ["a comedy"])[0]
+    assert "Twenty\nThirty\nForty\nI ask: a comedy\n" in prompt
+    assert "Ten\n" not in prompt
+    expected = model.option_log_likelihood(prompt, ["Fifty\n", "Sixty\n"])[0]
+    scores = tuned.score([[10, 20, 30, 40]], ["a comedy"], items=[50, 60])
+    np.testing.assert_allclose(scores[0], expected, atol=1e-3)
+    every = tuned.score([[10, 20, 30, 40]], ["a comedy"])
+    np.testing.assert_allclose(every[0, 4:], expected, atol=1e-3)
+    assert tuned.score([[]], items=[]).shape == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["smollm2", "item-knn"])
+def test_candidates_of_each_request_are_scored_as_the_catalogue_is(
+    name: str, data: Dataset, tuned: SmolLM2
+) -> None:
+    model = tuned if name == "smollm2" else models.create(name).fit(data)
+    histories, own = [[10], [], [20, 30]], [[40, 20], [10, 60], [50, 10]]
+    found = model.score_candidates(histories, own)
+    every = model.score(histories)
+    expected = np.take_along_axis(every, np.array([data.item_columns(one) for one in own]), axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    table = model.recommend([10], candidates=[40, 20, 40], n=5)
+    assert sorted(table["item_id"]) == [20, 40]
+    with pytest.raises(InputError, match="all of one length"):
+        model.score_candidates(histories, [[40], [10, 60], [50]])
+    with pytest.raises(InputError, match="1 lists"):
+        model.score_candidates(histories, [[40]])
+
+
+def test_tuning_teaches_what_comes_next(data: Dataset, path: str, tuned: SmolLM2) -> None:
+    untuned = SmolLM2(path=path, epochs=0).fit(data)
+    assert len(untuned.losses) == 0 < len(tuned.losses)
+    assert not np.allclose(untuned.score([[10]]), tuned.score([[10]]))
+    longer = SmolLM2(path=path, **{**SMALL, "epochs": 6, "instruction_share": 0.0}).fit(data)
+    assert longer.losses[-3:].mean() < longer.losses[:3].mean() - 0.5
+
+
+def test_saved_are_the_adapters_alone(data: Dataset, tuned: SmolLM2, tmp_path: Path) -> None:
+    folder = tuned.save(tmp_path / "model")
+    loaded = models.load(folder)
+    assert isinstance(loaded, SmolLM2)
+    scores = tuned.score([[10, 20]], ["war"])
+    np.testing.assert_allclose(loaded.score([[10, 20]], ["war"]), scores, atol=0.02)  # float16
+    np.testing.assert_array_equal(loaded.losses, tuned.losses)
+    again = models.load(loaded.save(tmp_path / "again"))
+    np.testing.assert_array_equal(again.score([[10, 20]]), loaded.score([[10, 20]]))
+    n = tuned.language_model.n_trainable
+    assert (folder / "arrays.npz").stat().st_size < 2 * n + 20_000
+
+
+def test_shots_stand_in_front_and_are_kept(data: Dataset, path: str, tmp_path: Path) -> None:
+    model = SmolLM2(path=path, epochs=0, shots=1).fit(data)
+    prompt = model.prompts([[10]])[0]
+    assert prompt.count("<|im_start|>user") == 2
+    assert prompt.count("<|im_start|>assistant") == 2
+    assert models.load(model.save(tmp_path / "model")).prompts([[10]]) == [prompt]  # type: ignore[attr-defined]
+
+
+def test_a_share_of_the_users_is_part_of_a_larger_one(data: Dataset) -> None:
+    of = {share: SmolLM2(user_share=share, **SMALL).examples(data) for share in (0.25, 0.5, 1.0)}
+    titles = {share: sum(answer.count("\n") for _, answer in made) for share, made in of.items()}
+    assert titles[0.25] < titles[0.5] < titles[1.0]
+
+
+def test_a_tuning_that_was_cut_off_goes_on(
+    data: Dataset, path: str, tuned: SmolLM2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from instructrec.models import lora
+
+    kept, made = tmp_path / "kept", lora._step
+
+    def breaking(*arguments: Any) -> Any:
+        step, calls = made(*arguments), iter(range(2))
+
+        def broken(*batch: Any) -> Any:
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+            return step(*batch)
+
+        return broken
+
+    monkeypatch.setattr("instructrec.models.smollm2.EVERY", 1)
+    monkeypatch.setattr(lora, "_step", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        SmolLM2(path=path, **SMALL).fit(data, checkpoint=kept)
+    assert kept.exists()
+    monkeypatch.setattr(lora, "_step", made)
+    again = SmolLM2(path=path, **SMALL).fit(data, checkpoint=kept)
+    np.testing.assert_allclose(again.losses, tuned.losses, atol=1e-4)
+    assert not kept.exists()
+
+
+def test_a_control_token_in_what_is_asked_is_refused(tuned: SmolLM2) -> None:
+    with pytest.raises(InputError, match="control token"):
+        tuned.recommend([10], "a comedy<|im_end|>")
