@@ -35,12 +35,13 @@ def lines(model: LanguageModel) -> list[str]:
     return [title + end for title in TITLES]
 
 
+@pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("at_once", [1, 3, 32])
-def test_the_search_is_exact(model: LanguageModel, at_once: int) -> None:
+def test_the_search_is_exact(model: LanguageModel, at_once: int, closed: bool) -> None:
     options = lines(model)
     tree = TokenTree([model.encode(one) for one in options])
-    found = likeliest(model, "a film", tree, n=5, at_once=at_once)
-    scores = model.option_log_likelihood("a film", options)[0]
+    found = likeliest(model, "a film", tree, n=5, at_once=at_once, closed=closed)
+    scores = model.option_log_likelihood("a film", options, tree=tree if closed else None)[0]
     np.testing.assert_allclose([one.log_likelihood for one in found], -np.sort(-scores)[:5], atol=1e-3)
     np.testing.assert_allclose(scores[[one.row for one in found]], -np.sort(-scores)[:5], atol=1e-3)
     assert len({one.row for one in found}) == 5
@@ -72,6 +73,28 @@ def test_few_beginnings_are_read_where_the_model_is_sure() -> None:
     found = likeliest(cast(LanguageModel, Sure()), "a film", tree, n=1, at_once=4)
     assert found[0].row == 0
     assert read < tree.n_nodes / 10
+
+
+def test_what_is_said_among_the_texts_of_a_tree_sums_to_one(model: LanguageModel) -> None:
+    options = list(dict.fromkeys(lines(model)))
+    tree = TokenTree([model.encode(one) for one in options])
+    scores = model.option_log_likelihood(["a film", "Heat, the film"], options, tree=tree)
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, atol=1e-4)
+    tokens = tree.tokens.tolist()
+    following = model.following("a film")
+    text = model.encode(options[0])
+    by_hand = 0.0
+    for at, token in enumerate(text):
+        row = following([text[:at]])[0]
+        before = tree.path(text)[at - 1] if at else 0
+        allowed = [tokens[column] for column in np.flatnonzero(tree.allowed[before])]
+        assert sorted(allowed) == sorted(tree.children(before))
+        by_hand += row[token] - np.logaddexp.reduce(row[allowed])
+    assert scores[0, 0] == pytest.approx(by_hand, abs=1e-3)
+    with pytest.raises(InputError, match="not in the tree: no text goes on"):
+        model.option_log_likelihood("a film", ["zzz"], tree=tree)
+    with pytest.raises(InputError, match="only the beginning"):
+        tree.path(text[:-1])
 
 
 def test_a_tree_shares_beginnings() -> None:

@@ -13,6 +13,7 @@ from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions.phrases import Phrases
+from instructrec.models.constrained import title_tree
 from instructrec.models.listing import Listing, examples
 from instructrec.models.smollm2 import SmolLM2
 from tests import tiny_models
@@ -98,17 +99,24 @@ def test_an_answer_to_what_is_asked_holds_only_what_meets_it(
         assert all(meets[TITLES.index(title)] for title in answer.split("\n")[:-1])
 
 
-def test_a_score_is_the_likelihood_of_the_title_behind_the_prompt(tuned: SmolLM2) -> None:
-    model = tuned.language_model
-    prompt = tuned.prompts([[10, 20, 30, 40]], ["a comedy"])[0]
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_score_is_the_likelihood_of_the_title_behind_the_prompt(
+    closed: bool, data: Dataset, path: str, tuned: SmolLM2
+) -> None:
+    one = tuned if closed else SmolLM2(path=path, epochs=0, closed=False).fit(data)
+    model = one.language_model
+    prompt = one.prompts([[10, 20, 30, 40]], ["a comedy"])[0]
     assert "Twenty\nThirty\nForty\nI ask: a comedy\n" in prompt
-    assert "Ten\n" not in prompt
-    expected = model.option_log_likelihood(prompt, ["Fifty\n", "Sixty\n"])[0]
-    scores = tuned.score([[10, 20, 30, 40]], ["a comedy"], items=[50, 60])
+    assert ("Ten\n" in prompt) == (not closed)  # three titles are told, or twenty
+    tree = title_tree(model, TITLES) if closed else None
+    expected = model.option_log_likelihood(prompt, ["Fifty\n", "Sixty\n"], tree=tree)[0]
+    scores = one.score([[10, 20, 30, 40]], ["a comedy"], items=[50, 60])
     np.testing.assert_allclose(scores[0], expected, atol=1e-3)
-    every = tuned.score([[10, 20, 30, 40]], ["a comedy"])
-    np.testing.assert_allclose(every[0, 4:], expected, atol=1e-3)
-    assert tuned.score([[]], items=[]).shape == (1, 0)
+    every = one.score([[10, 20, 30, 40]], ["a comedy"])[0]
+    np.testing.assert_allclose(every[4:], expected, atol=1e-3)
+    total = np.exp(every.astype(float)).sum()
+    assert total == pytest.approx(1, abs=1e-3) if closed else total < 0.9
+    assert one.score([[]], items=[]).shape == (1, 0)
 
 
 @pytest.mark.parametrize("name", ["smollm2", "item-knn"])
@@ -134,7 +142,7 @@ def test_tuning_teaches_what_comes_next(data: Dataset, path: str, tuned: SmolLM2
     assert len(untuned.losses) == 0 < len(tuned.losses)
     assert not np.allclose(untuned.score([[10]]), tuned.score([[10]]))
     longer = SmolLM2(path=path, **{**SMALL, "epochs": 6, "instruction_share": 0.0}).fit(data)
-    assert longer.losses[-3:].mean() < longer.losses[:3].mean() - 0.5
+    assert longer.losses[-3:].mean() < longer.losses[:3].mean() - 0.1
 
 
 def test_saved_are_the_adapters_alone(data: Dataset, tuned: SmolLM2, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from instructrec.errors import InputError
 from instructrec.models import lora
 from instructrec.models.checkpoints import read_checkpoint
+from instructrec.models.constrained import TokenTree
 from instructrec.models.language_model import LORA_PARTS, LanguageModel, language_model
 from tests import tiny_models
 
@@ -30,7 +31,7 @@ def fresh(path: Path, **settings: Any) -> LanguageModel:
 
 
 def test_every_example_is_in_one_batch_of_an_epoch() -> None:
-    pairs = [([1] * n, [2]) for n in range(1, 48)]
+    pairs = [lora.Example([1] * n, [2], [2]) for n in range(1, 48)]
     made = [lora.batches_of(pairs, 4, 0, epoch) for epoch in (0, 1)]
     for batches in made:
         assert sorted(row for batch in batches for row in batch) == list(range(47))
@@ -125,3 +126,18 @@ def test_bad_settings_are_refused(path: Path) -> None:
     for name in ("epochs", "batch_size", "accumulation", "every"):
         with pytest.raises(InputError, match=name):
             fresh(path).tune(EXAMPLES, **{name: 0})
+
+
+def test_the_loss_among_the_texts_of_a_tree_is_theirs(path: Path) -> None:
+    model, lines = fresh(path), ["Heat\n", "Heater\n", "the Babe\n"]
+    tree = TokenTree([model.encode(one) for one in lines])
+    response = "the Babe\nHeater\n"
+    prompt = model.chat("a film")
+    first = model.option_log_likelihood(prompt, lines, tree=tree)[0, 2]
+    second = model.option_log_likelihood(prompt + "the Babe\n", lines, tree=tree)[0, 1]
+    loss = model.tune([("a film", response)], tree=tree)
+    assert loss[0] == pytest.approx(-(first + second) / len(model.encode(response)), abs=1e-3)
+    after = model.option_log_likelihood(prompt, lines, tree=tree)[0, 2]
+    assert after > first
+    with pytest.raises(InputError, match="not in the tree"):
+        model.tune([("a film", "Fargo\n")], tree=tree)

@@ -13,6 +13,8 @@ import heapq
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from instructrec.errors import InputError
 from instructrec.models.language_model import LanguageModel
 
@@ -34,7 +36,11 @@ class TokenTree:
 
     Attributes:
         n_texts: How many texts it holds.
-        n_nodes: How many beginnings, the empty one and the texts included.
+        n_nodes: How many beginnings, the empty one and the texts included; each has a number, the empty one 0.
+        tokens: The tokens that occur, ascending, shape (n_distinct,), int32.
+        parents: The node before each node, shape (n_nodes,), int32; 0 for the root.
+        columns: The place in `tokens` of the token that leads to each node, shape (n_nodes,), int32; 0 for the root.
+        allowed: Which tokens may follow each node, shape (n_nodes, n_distinct), bool.
     """
 
     def __init__(self, texts: Sequence[Sequence[int]]) -> None:
@@ -60,10 +66,37 @@ class TokenTree:
                 node = following[token]
             self._rows.setdefault(node, []).append(row)
         self.n_texts, self.n_nodes = len(texts), len(self._children)
+        self.tokens = np.unique([token for text in texts for token in text]).astype(np.int32)
+        self.parents = np.zeros(self.n_nodes, dtype=np.int32)
+        self.columns = np.zeros(self.n_nodes, dtype=np.int32)
+        self.allowed = np.zeros((self.n_nodes, len(self.tokens)), dtype=bool)
+        for parent, following in enumerate(self._children):
+            for token, node in following.items():
+                self.parents[node], self.columns[node] = parent, np.searchsorted(self.tokens, token)
+                self.allowed[parent, self.columns[node]] = True
 
     def children(self, node: int) -> dict[int, int]:
         """Return the nodes that follow a node, by token; 0 is the root."""
         return self._children[node]
+
+    def path(self, text: Sequence[int]) -> list[int]:
+        """Return the nodes that the tokens of a text lead to, one for each.
+
+        Raises:
+            InputError: The text is not in the tree.
+        """
+        nodes: list[int] = []
+        node = 0
+        for token in text:
+            if int(token) not in self._children[node]:
+                raise InputError(
+                    f"a text is not in the tree: no text goes on with its token number {len(nodes) + 1}"
+                )
+            node = self._children[node][int(token)]
+            nodes.append(node)
+        if node not in self._rows:
+            raise InputError("a text is not in the tree: it is only the beginning of one")
+        return nodes
 
     def rows(self, node: int) -> list[int]:
         """Return the numbers of the texts that end at a node."""
@@ -71,7 +104,7 @@ class TokenTree:
 
 
 def likeliest(
-    model: LanguageModel, prompt: str, tree: TokenTree, n: int = 10, at_once: int = 32
+    model: LanguageModel, prompt: str, tree: TokenTree, n: int = 10, at_once: int = 32, closed: bool = False
 ) -> list[Found]:
     """Return the n likeliest texts of a tree behind a prompt, the likeliest first.
 
@@ -82,6 +115,8 @@ def likeliest(
             break's.
         n: How many texts; fewer come back where the tree holds fewer.
         at_once: How many beginnings are read at once.
+        closed: Let each token compete only with those that the tree allows there, as `option_log_likelihood` does with
+            a tree; by default with all.
 
     Raises:
         InputError: n or at_once below 1, or an empty prompt.
@@ -107,8 +142,10 @@ def likeliest(
             continue
         log_probs = following([tokens for _, _, tokens, _ in part])
         for (cost, node, tokens, _), row in zip(part, log_probs, strict=True):
-            for token, child in tree.children(node).items():
-                more = cost - float(row[token])
+            following_tokens = tree.children(node)
+            whole = float(np.logaddexp.reduce(row[list(following_tokens)])) if closed else 0.0
+            for token, child in following_tokens.items():
+                more = cost - (float(row[token]) - whole)
                 if tree.rows(child):
                     heapq.heappush(waiting, (more, child, (*tokens, token), True))
                 if tree.children(child):

@@ -7,9 +7,9 @@ Likelihoods, generation, LoRA. Derived in chapter `language-model`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from jinja2 import Template, TemplateError
@@ -18,6 +18,10 @@ from tqdm import tqdm
 
 from instructrec.errors import InputError, one_of
 from instructrec.models.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from instructrec.models.constrained import TokenTree
+    from instructrec.models.lora import Example
 
 LORA_PARTS = {
     "query": "query",
@@ -31,8 +35,25 @@ LORA_PARTS = {
 """Projections of a layer that LoRA can be put beside, and Keras Hub's names of them in decoders."""
 PARTS = 3
 """Into so many parts the options of a prompt are cut, by length."""
+FORBIDDEN = -1e9
+"""The logit of what a tree does not go on with."""
 SHOWN = 20
 """From so many prompts on, scoring shows how far it is."""
+
+
+class Softmax(NamedTuple):
+    """Over what the next token is drawn: all tokens, or those that some text of a tree goes on with.
+
+    A target is the number of a token, or in a tree that of the node that it leads to.
+
+    Attributes:
+        given: From states (n, length, width), targets and which of them count, (n, length), to log-probabilities of the
+            same shape, 0 where they do not count.
+        first: From states (n, width) and targets (n, k) to log-probabilities, (n, k).
+    """
+
+    given: Callable[[Any, np.ndarray, np.ndarray], np.ndarray]
+    first: Callable[[Any, np.ndarray], np.ndarray]
 
 
 class LanguageModel:
@@ -107,7 +128,7 @@ class LanguageModel:
         """Return log p(token_i | tokens before it) for each token but the first, shape (n_tokens - 1,), float32."""
         tokens = self._tokens(text)
         hidden, _, read = self._read([tokens])
-        return self._log_probs_of(hidden[:, :-1], tokens[None, 1:], read[:, 1:])[0]
+        return self._everything.given(hidden[:, :-1], tokens[None, 1:], read[:, 1:])[0]
 
     def last_states(self, prompt: str, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Return the state behind the last token of `prompt` + each text, after the last norm.
@@ -146,22 +167,26 @@ class LanguageModel:
         options: Sequence[str] | Sequence[Sequence[str]],
         per_token: bool = False,
         batch_size: int = 64,
+        tree: TokenTree | None = None,
     ) -> np.ndarray:
         """Score texts as continuations of a prompt: log p(option | prompt) = sum over its tokens of the log p of each.
 
         A prompt is run once and its keys and values serve all of its options; prompts of like length run together.
+        With a tree, p of a token is that among the tokens which a text of the tree goes on with: the likelihood that
+        constrained generation says this option.
 
         Args:
             prompt: One prompt or n_prompts of them.
             options: The same n_options texts for all prompts, or one list of n_options for each prompt.
             per_token: Divide by the number of the option's tokens, so that long options compare with short ones.
             batch_size: How many options run at once.
+            tree: All that may be said, the options among it; by default anything may.
 
         Returns:
             Log-likelihoods in nats, shape (n_prompts, n_options), float32; n_prompts is 1 for a single prompt.
 
         Raises:
-            InputError: No option, an empty text, or lists of unequal length.
+            InputError: No option, an empty text, one that is not in the tree, or lists of unequal length.
         """
         if isinstance(options, str):
             raise InputError(f"options is the text {options!r}; a list of texts is accepted")
@@ -176,7 +201,16 @@ class LanguageModel:
                 "give one list of at least one text for all prompts, or one list of equal length for each"
             )
         read = [self._prompt(one) for one in prompts]
-        said = [[self._tokens(option) for option in row] for row in rows]
+        known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for option in (option for row in rows for option in row):
+            if option not in known:
+                tokens = self._tokens(option)
+                known[option] = (
+                    tokens,
+                    tokens if tree is None else np.array(tree.path(tokens.tolist()), dtype=np.int32),
+                )
+        said = [[known[option] for option in row] for row in rows]
+        softmax = self._everything if tree is None else self._among(tree)
         scores = np.empty((len(read), len(rows[0])), dtype=np.float32)
         order = sorted(range(len(read)), key=lambda row: len(read[row]))
         at_once = max(1, batch_size // len(rows[0]))
@@ -184,10 +218,10 @@ class LanguageModel:
             for start in range(0, len(order), at_once):
                 part = order[start : start + at_once]
                 scores[part] = self._score_some(
-                    [read[row] for row in part], [said[row] for row in part], batch_size
+                    [read[row] for row in part], [said[row] for row in part], batch_size, softmax
                 )
                 bar.update(len(part))
-        lengths = np.array([[len(option) for option in row] for row in said])
+        lengths = np.array([[len(tokens) for tokens, _ in row] for row in said])
         return (scores / lengths if per_token else scores).astype(np.float32)
 
     def following(self, prompt: str) -> Callable[[Sequence[Sequence[int]]], np.ndarray]:
@@ -308,11 +342,15 @@ class LanguageModel:
         checkpoint: str | Path | None = None,
         every: int = 50,
         verbose: int = 0,
+        tree: TokenTree | None = None,
     ) -> np.ndarray:
         """Tune on (message, response) pairs; the loss falls on the response's tokens only.
 
+        With a tree, a response is lines that are texts of it, and the loss is theirs among what the tree allows (see
+        `option_log_likelihood`): nothing is spent on learning which texts there are.
+
         Args:
-            examples: Each a user's message and the answer wanted; the end of the turn is added.
+            examples: Each a user's message and the answer wanted; the end of the turn is added where there is no tree.
             epochs: Passes over the examples.
             batch_size: Examples that are read at once.
             learning_rate: Of Adam.
@@ -323,12 +361,13 @@ class LanguageModel:
                 ends with the same weights as one that was not interrupted. It is deleted at the end.
             every: Batches between two writings of the checkpoint.
             verbose: 0 (nothing) or 1 (a bar with the time left).
+            tree: All lines that a response may hold, each with its line break.
 
         Returns:
             Mean loss of each batch's response tokens, in nats, shape (n_batches,), float32.
 
         Raises:
-            InputError: No example, a number below 1, or a checkpoint of another training.
+            InputError: No example, a line that is not in the tree, a number below 1, or another training's checkpoint.
         """
         from instructrec.models import lora
 
@@ -338,11 +377,10 @@ class LanguageModel:
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name}={value!r}; a whole number of at least 1 is accepted")
-        end = list(self.checkpoint.ends[:1])
         return lora.tune(
             self,
             [
-                (self._prompt(self.chat(message)).tolist(), [*self.encode(response), *end])
+                lora.Example(self._prompt(self.chat(message)).tolist(), *self._aimed(response, tree))
                 for message, response in examples
             ],
             epochs=epochs,
@@ -354,7 +392,18 @@ class LanguageModel:
             checkpoint=None if checkpoint is None else Path(checkpoint),
             every=every,
             verbose=verbose,
+            losses_of=self.token_losses if tree is None else partial(self.tree_losses, tree=tree),
         )
+
+    def _aimed(self, response: str, tree: TokenTree | None) -> tuple[list[int], list[int]]:
+        """Return the tokens of a response and their targets."""
+        if tree is None:
+            tokens = [*self.encode(response), *self.checkpoint.ends[:1]]
+            return tokens, tokens
+        lines = [self.encode(line) for line in response.splitlines(keepends=True)]
+        return [token for line in lines for token in line], [
+            node for line in lines for node in tree.path(line)
+        ]
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -380,37 +429,77 @@ class LanguageModel:
             self._forward, input_signature=[tokens, cache, tf.TensorSpec((), tf.int32), tokens]
         )
         self._continue = tf.function(self._forward_options, input_signature=[tokens, cache, tokens])
-        self._log_probs, self._log_probs_of = self._of_vocabulary()
+        self._log_probs, self._everything = self._of_vocabulary()
+        self._trees: list[tuple[TokenTree, Softmax]] = []
 
-    def _of_vocabulary(
-        self,
-    ) -> tuple[Callable[[Any], np.ndarray], Callable[[Any, np.ndarray, np.ndarray], np.ndarray]]:
-        """Return what gives log-probabilities of all tokens behind states, and of given ones where a mask is 1."""
+    def _of_vocabulary(self) -> tuple[Callable[[Any], np.ndarray], Softmax]:
+        """Return what gives log-probabilities of all tokens behind states, and of given ones."""
+        import tensorflow as tf
+
+        every = tf.function(lambda hidden: tf.nn.log_softmax(self._logits(hidden)), reduce_retracing=True)
+
+        def of(hidden: Any, tokens: Any) -> Any:
+            logits = self._logits(hidden)
+            return tf.gather(logits, tokens, batch_dims=1) - tf.reduce_logsumexp(logits, axis=-1)
+
+        def first(hidden: Any, tokens: np.ndarray) -> np.ndarray:
+            return np.take_along_axis(every(hidden).numpy(), tokens, axis=1)
+
+        return lambda hidden: every(hidden).numpy(), Softmax(self._given(of), first)
+
+    def _among(self, tree: TokenTree) -> Softmax:
+        """Return the softmax over what a tree allows; targets are its nodes."""
+        import tensorflow as tf
+
+        for known, made in self._trees:
+            if known is tree:
+                return made
+
+        def of(hidden: Any, nodes: Any) -> Any:
+            return -self.tree_losses(hidden, nodes, tree)
+
+        given = self._given(of)
+
+        def first(hidden: Any, nodes: np.ndarray) -> np.ndarray:
+            spread = tf.repeat(tf.convert_to_tensor(hidden)[:, None], nodes.shape[1], axis=1)
+            return given(spread, nodes, np.ones(nodes.shape))
+
+        self._trees.append((tree, Softmax(given, first)))
+        return self._trees[-1][1]
+
+    def _given(self, of: Callable[[Any, Any], Any]) -> Callable[[Any, np.ndarray, np.ndarray], np.ndarray]:
+        """Return `Softmax.given` from what maps states (k, width) and targets (k,) to log-probabilities (k,)."""
         import tensorflow as tf
 
         states = tf.TensorSpec((None, None, self.backbone.hidden_dim), self.backbone.compute_dtype)
-
-        def of(hidden: Any, tokens: Any, mask: Any) -> Any:
-            logits = self._logits(tf.boolean_mask(hidden, mask))
-            own = tf.gather(logits, tf.boolean_mask(tokens, mask), batch_dims=1)
-            return own - tf.reduce_logsumexp(logits, axis=-1)
-
-        every = tf.function(lambda hidden: tf.nn.log_softmax(self._logits(hidden)), reduce_retracing=True)
-        given = tf.function(
-            of,
-            input_signature=[
-                states,
-                tf.TensorSpec((None, None), tf.int32),
-                tf.TensorSpec((None, None), tf.bool),
-            ],
+        places = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.bool)
+        chosen = tf.function(
+            lambda hidden, targets, mask: of(tf.boolean_mask(hidden, mask), tf.boolean_mask(targets, mask)),
+            input_signature=[states, *places],
         )
 
-        def given_in_place(hidden: Any, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-            found = np.zeros(tokens.shape, dtype=np.float32)
-            found[mask > 0] = given(hidden, tokens, mask > 0).numpy()
+        def given(hidden: Any, targets: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            found = np.zeros(targets.shape, dtype=np.float32)
+            found[mask > 0] = chosen(hidden, targets, mask > 0).numpy()
             return found
 
-        return lambda hidden: every(hidden).numpy(), given_in_place
+        return given
+
+    def token_losses(self, hidden: Any, tokens: Any) -> Any:
+        """Return -log p of tokens among all, in nats; states have the shape (…, width), tokens and result (…)."""
+        import tensorflow as tf
+
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(tokens, self._logits(hidden))
+
+    def tree_losses(self, hidden: Any, nodes: Any, tree: TokenTree) -> Any:
+        """Return -log p of what leads to nodes, among what the tree allows before them; shapes as in `token_losses`."""
+        import tensorflow as tf
+
+        allowed = tf.gather(tf.constant(tree.allowed), tf.gather(tf.constant(tree.parents), nodes))
+        logits = tf.where(allowed, self._logits_of(hidden, tree.tokens), FORBIDDEN)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(
+            tf.gather(tf.constant(tree.columns), nodes), logits
+        )
 
     def _forward(self, token_ids: Any, cache: Any, start: Any, read: Any) -> tuple[Any, Any]:
         """Run tokens from position `start` on; return their hidden states and the cache with their keys and values.
@@ -452,6 +541,18 @@ class LanguageModel:
 
         return ops.cast(self.backbone.token_embedding(hidden, reverse=True), "float32")
 
+    def _logits_of(self, hidden: Any, tokens: np.ndarray) -> Any:
+        """Return the logits of some tokens alone, shape (…, n_tokens), float32."""
+        from keras import ops
+
+        layer = self.backbone.token_embedding
+        rows = (
+            ops.take(layer.embeddings, tokens, axis=0)
+            if layer.tie_weights
+            else ops.transpose(ops.take(layer.reverse_embeddings, tokens, axis=1))
+        )
+        return ops.cast(ops.matmul(hidden, ops.cast(ops.transpose(rows), hidden.dtype)), "float32")
+
     def _cache_shape(self, length: Any) -> tuple[Any, ...]:
         """Return the shape of keys and values of one text: layers, both, tokens, heads, width of a head."""
         backbone = self.backbone
@@ -492,50 +593,64 @@ class LanguageModel:
             hidden, cache = self._step(np.array([[best]], dtype=np.int32), cache, len(prompt) + number, read)
 
     def _score_some(
-        self, prompts: list[np.ndarray], options: list[list[np.ndarray]], batch_size: int
+        self,
+        prompts: list[np.ndarray],
+        options: list[list[tuple[np.ndarray, np.ndarray]]],
+        batch_size: int,
+        softmax: Softmax,
     ) -> np.ndarray:
-        """Return the log-likelihoods of n options of each prompt, shape (n_prompts, n)."""
+        """Return the log-likelihoods of n options of each prompt, shape (n_prompts, n).
+
+        Args:
+            prompts: Token ids.
+            options: For each prompt, token ids and targets of each option.
+            batch_size: How many options run at once.
+            softmax: What the targets are of.
+        """
         hidden, cache, read = self._read(prompts)
-        lengths = np.array([[len(option) for option in row] for row in options])
+        lengths = np.array([[len(tokens) for tokens, _ in row] for row in options])
         order = np.argsort(
             lengths, axis=1, kind="stable"
         )  # options of like length run together, to be padded less
-        tokens, said = _pad([row[one] for row, places in zip(options, order, strict=True) for one in places])
+        ordered = [row[one] for row, places in zip(options, order, strict=True) for one in places]
+        tokens, said = _pad([one for one, _ in ordered])
+        targets, _ = _pad([one for _, one in ordered])
         shape = (*order.shape, tokens.shape[1])
-        tokens, said = tokens.reshape(shape), said.reshape(shape)
-        made = np.take_along_axis(self._log_probs(hidden[:, -1]), tokens[:, :, 0], axis=1)
+        tokens, targets, said = (array.reshape(shape) for array in (tokens, targets, said))
+        made = softmax.first(hidden[:, -1], targets[:, :, 0])
         at_once = max(1, min(batch_size // len(prompts), -(-shape[1] // PARTS)))
         for at in range(0, shape[1], at_once):
             part = slice(at, at + at_once)
             longest = int(said[:, part].sum(axis=2).max())
             if longest > 1:
-                texts, mask = (one[:, part, :longest].reshape(-1, longest) for one in (tokens, said))
+                texts, aims, mask = (
+                    one[:, part, :longest].reshape(-1, longest) for one in (tokens, targets, said)
+                )
                 states = self._continue(texts[:, :-1], cache, read)
-                log_probs = self._log_probs_of(states, texts[:, 1:], mask[:, 1:])
+                log_probs = softmax.given(states, aims[:, 1:], mask[:, 1:])
                 made[:, part] += log_probs.sum(axis=1).reshape(len(prompts), -1)
         found = np.empty_like(made)
         np.put_along_axis(found, order, made, axis=1)
         return found
 
     def _training_model(self) -> Any:
-        """Return the model that maps a conversation to logits at the places before each response token."""
+        """Return the model that maps a conversation to states at the places before each response token."""
         import keras
         from keras import ops
 
         places = keras.Input((None,), dtype="int32", name="places")
         hidden = self.backbone.output
         at_places = ops.take_along_axis(hidden, ops.expand_dims(places, -1), axis=1)
-        return keras.Model({**self.backbone.input, "places": places}, self._logits(at_places))
+        return keras.Model({**self.backbone.input, "places": places}, at_places)
 
-    def _batch(self, pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Return inputs of the training model, the answers' tokens and which of them are no padding.
-
-        Args:
-            pairs: Token ids of prompts and answers.
-        """
-        token_ids, padding = _pad([np.array(prompt + answer[:-1]) for prompt, answer in pairs])
-        places, _ = _pad([np.arange(len(p) - 1, len(p) + len(r) - 1) for p, r in pairs])
-        targets, weights = _pad([np.array(answer) for _, answer in pairs])
+    def _batch(self, examples: Sequence[Example]) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Return inputs of the training model, the targets of the answers' tokens and which of them are no padding."""
+        token_ids, padding = _pad([np.array(one.prompt + one.answer[:-1]) for one in examples])
+        starts = [len(one.prompt) - 1 for one in examples]
+        places, _ = _pad(
+            [start + np.arange(len(one.answer)) for start, one in zip(starts, examples, strict=True)]
+        )
+        targets, weights = _pad([np.array(one.targets) for one in examples])
         return {"token_ids": token_ids, "padding_mask": padding, "places": places}, targets, weights
 
 
@@ -664,7 +779,8 @@ class EncoderDecoder(LanguageModel):
         state = tf.TensorSpec((None, None, self.backbone.hidden_dim), self.backbone.compute_dtype)
         self._encode_prompt = tf.function(self._encoded, input_signature=[tokens])
         self._answer = tf.function(self._decoded, input_signature=[tokens, state])
-        self._log_probs, self._log_probs_of = self._of_vocabulary()
+        self._log_probs, self._everything = self._of_vocabulary()
+        self._trees: list[tuple[TokenTree, Softmax]] = []
 
     def _encoded(self, token_ids: Any) -> Any:
         """Return the states of a prompt's tokens."""
@@ -704,6 +820,9 @@ class EncoderDecoder(LanguageModel):
     def _logits(self, hidden: Any) -> Any:
         return super()._logits(self._scaled(hidden))
 
+    def _logits_of(self, hidden: Any, tokens: np.ndarray) -> Any:
+        return super()._logits_of(self._scaled(hidden), tokens)
+
     def _next(self, prompt: np.ndarray) -> np.ndarray:
         start = np.zeros((1, 1), dtype=np.int32)
         return self._log_probs(self._answer(start, self._encode_prompt(prompt[None]))[:, -1])[0]
@@ -727,34 +846,38 @@ class EncoderDecoder(LanguageModel):
             yield said[-1]
 
     def _score_some(
-        self, prompts: list[np.ndarray], options: list[list[np.ndarray]], batch_size: int
+        self,
+        prompts: list[np.ndarray],
+        options: list[list[tuple[np.ndarray, np.ndarray]]],
+        batch_size: int,
+        softmax: Softmax,
     ) -> np.ndarray:
         found = np.zeros((len(prompts), len(options[0])), dtype=np.float32)
         for row, prompt, said in zip(found, prompts, options, strict=True):
             state = self._encode_prompt(prompt[None])
-            tokens, mask = _pad(said)
+            tokens, mask = _pad([one for one, _ in said])
+            targets, _ = _pad([one for _, one in said])
             read = np.pad(tokens[:, :-1], ((0, 0), (1, 0)))
             for at in range(0, len(said), batch_size):
                 part = slice(at, at + batch_size)
                 states = self._answer(read[part], state)
-                row[part] = self._log_probs_of(states, tokens[part], mask[part]).sum(axis=1)
+                row[part] = softmax.given(states, targets[part], mask[part]).sum(axis=1)
         return found
 
     def _training_model(self) -> Any:
-        """Return the model that maps prompts and answers to logits at each token of the answers."""
+        """Return the model that maps prompts and answers to states at each token of the answers."""
         import keras
 
-        backbone = self.backbone
-        hidden = backbone.output["decoder_sequence_output"]
-        return keras.Model(backbone.input, self._logits(hidden))
+        return keras.Model(self.backbone.input, self.backbone.output["decoder_sequence_output"])
 
-    def _batch(self, pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[Any, np.ndarray, np.ndarray]:
-        read, reading = _pad([np.array(prompt) for prompt, _ in pairs])
-        targets, weights = _pad([np.array(answer) for _, answer in pairs])
+    def _batch(self, examples: Sequence[Example]) -> tuple[Any, np.ndarray, np.ndarray]:
+        read, reading = _pad([np.array(one.prompt) for one in examples])
+        answers, weights = _pad([np.array(one.answer) for one in examples])
+        targets, _ = _pad([np.array(one.targets) for one in examples])
         inputs = {
             "encoder_token_ids": read,
             "encoder_padding_mask": reading.astype(np.int32),
-            "decoder_token_ids": np.pad(targets[:, :-1], ((0, 0), (1, 0))),
+            "decoder_token_ids": np.pad(answers[:, :-1], ((0, 0), (1, 0))),
             "decoder_padding_mask": weights.astype(np.int32),
         }
         return inputs, targets, weights

@@ -10,9 +10,9 @@ import hashlib
 import json
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -27,12 +27,25 @@ WARM = 1 / 20
 """Share of the steps over which the learning rate rises where it then falls."""
 NEAR = 16
 """So many batches are made of examples that lie together in the order of an epoch, by length, to be padded less."""
-Pair = tuple[list[int], list[int]]
+
+
+class Example(NamedTuple):
+    """What a model is tuned on.
+
+    Attributes:
+        prompt: Token ids.
+        answer: Token ids.
+        targets: What is learnt at each token of the answer: the token, or its node in a tree.
+    """
+
+    prompt: list[int]
+    answer: list[int]
+    targets: list[int]
 
 
 def tune(
     model: LanguageModel,
-    examples: Sequence[Pair],
+    examples: Sequence[Example],
     *,
     epochs: int,
     batch_size: int,
@@ -43,12 +56,13 @@ def tune(
     checkpoint: Path | None,
     every: int,
     verbose: int,
+    losses_of: Callable[[Any, Any], Any],
 ) -> np.ndarray:
     """Train the adapters of a model; arguments and errors as those of `LanguageModel.tune`.
 
     Args:
         model: With LoRA enabled, or all of its weights are trained.
-        examples: Token ids of prompts and of answers.
+        examples: What it learns.
         epochs: Passes over the examples.
         batch_size: Examples that are read at once.
         accumulation: Batches whose gradients make one step.
@@ -58,6 +72,7 @@ def tune(
         checkpoint: Where to go on from, and what is written every so many batches.
         every: Batches.
         verbose: 1 shows a bar with the time left.
+        losses_of: From states and targets to the losses, in nats.
 
     Returns:
         Mean loss of each batch's answer tokens, in nats, shape (n_batches,), float32.
@@ -80,7 +95,7 @@ def tune(
     kept = _Checkpoint(checkpoint, _digest(model, examples, batches, accumulation, learning_rate, decay))
     variables = [*network.trainable_variables, *optimizer.variables]
     losses = kept.read(variables)
-    step = _step(network, optimizer, model._batch([examples[row] for row in batches[0]]))
+    step = _step(network, optimizer, losses_of, model._batch([examples[row] for row in batches[0]]))
     with tqdm(
         total=len(batches), initial=len(losses), desc="tuning", disable=verbose != 1, file=sys.stderr
     ) as bar:
@@ -94,20 +109,20 @@ def tune(
     return np.array(losses, dtype=np.float32)
 
 
-def batches_of(examples: Sequence[Pair], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+def batches_of(examples: Sequence[Example], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """Return the numbers of the examples of each batch of an epoch, in an order that seed and epoch decide.
 
     Examples that lie near each other in that order are put into batches by length.
 
     Args:
-        examples: Token ids of prompts and of answers.
+        examples: What a model learns.
         batch_size: Examples of a batch; the last one may have fewer.
         seed: Of the order.
         epoch: From 0.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(examples))
-    lengths = np.array([len(prompt) + len(answer) for prompt, answer in examples])
+    lengths = np.array([len(one.prompt) + len(one.answer) for one in examples])
     made = []
     for start in range(0, len(order), batch_size * NEAR):
         part = order[start : start + batch_size * NEAR]
@@ -144,12 +159,13 @@ def _adapters(model: LanguageModel) -> list[Any]:
     return [weight for weight in model.backbone.trainable_weights if "lora_kernel" in weight.path]
 
 
-def _step(network: Any, optimizer: Any, batch: Any) -> Any:
+def _step(network: Any, optimizer: Any, losses_of: Callable[[Any, Any], Any], batch: Any) -> Any:
     """Return what takes a batch and gives its loss, after the weights have moved; compiled once for all lengths.
 
     Args:
-        network: From a batch's inputs to logits.
+        network: From a batch's inputs to states.
         optimizer: Built.
+        losses_of: From states and targets to losses.
         batch: One such as it will take.
     """
     import tensorflow as tf
@@ -162,8 +178,7 @@ def _step(network: Any, optimizer: Any, batch: Any) -> Any:
     @tf.function(input_signature=signature)
     def step(inputs: dict[str, Any], targets: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits = network(inputs, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+            losses = losses_of(network(inputs, training=True), targets)
             loss = ops.sum(losses * weights) / ops.sum(weights)
         optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
         return loss
@@ -171,7 +186,7 @@ def _step(network: Any, optimizer: Any, batch: Any) -> Any:
     return step
 
 
-def _digest(model: LanguageModel, examples: Sequence[Pair], *settings: object) -> str:
+def _digest(model: LanguageModel, examples: Sequence[Example], *settings: object) -> str:
     """Return a digest of what decides a training."""
     shapes = [(weight.path, tuple(weight.shape)) for weight in model.backbone.trainable_weights]
     said = json.dumps([model.name, shapes, list(examples), settings])

@@ -20,6 +20,7 @@ from instructrec.files import digest
 from instructrec.instructions.phrases import KINDS, Phrases
 from instructrec.models import checkpoints, lora
 from instructrec.models.base import Recommender, check_number, check_seed, check_share, check_whole
+from instructrec.models.constrained import TokenTree, title_tree
 from instructrec.models.language_model import LORA_PARTS, LanguageModel, language_model, reranking_prompt
 from instructrec.models.listing import Listing, examples
 
@@ -40,10 +41,13 @@ class SmolLM2(Recommender):
 
         score(i) = log p(title of i, line break | chat of the history's last titles and of what is asked)
 
-    summed over the tokens: a distribution over all that could be said. `fit` tunes LoRA adapters on answers that list
-    what users of the data set went on to choose (`listing.examples`); with `epochs=0` the model answers as it came,
-    with `shots` examples in front of each request if those are asked for. Its weights are never saved: a saved model is
-    the adapters, a few megabytes, and the name of the file that they belong to.
+    summed over the tokens. Here p is `closed`: each token competes with those that some title of the catalogue goes on
+    with (`constrained.TokenTree`), so that the likelihoods of all titles sum to 1. Where it is not closed, all tokens
+    compete.
+
+    `fit` tunes LoRA adapters on answers that list what users of the data set went on to choose (`listing.examples`),
+    by the same likelihood. With `epochs=0` the model answers as it came, with `shots` examples in front of each request
+    if those are asked for. Its weights are never saved: a saved model is the adapters, a few megabytes.
 
     Source: the task and its prompts are those of Zhang et al., 2023, arXiv:2305.07001, whose model is Flan-T5-XL;
     SmolLM2: Allal et al., 2025, arXiv:2502.02737; LoRA: Hu et al., 2022, arXiv:2106.09685. Derived in chapter
@@ -70,6 +74,7 @@ class SmolLM2(Recommender):
         learning_rate: float = 0.001,
         shots: int = 0,
         per_token: bool = False,
+        closed: bool = True,
         tuning_dtype: str = "mixed_bfloat16",
         dtype: str = "float32",
         path: str | None = None,
@@ -92,6 +97,7 @@ class SmolLM2(Recommender):
             learning_rate: The highest, after the first twentieth of the batches; it then falls as a cosine.
             shots: Requests of other users, answered, in front of each request, at least 0.
             per_token: Score by the mean over a title's tokens, so that long titles compare with short ones.
+            closed: Let the titles of the catalogue compete alone, in tuning and in scores.
             tuning_dtype: As `dtype`, while it is tuned.
             dtype: "float32" (exact), "mixed_bfloat16" or "bfloat16" while it scores.
             path: Another checkpoint, a GGUF file or a Keras Hub preset's folder; SmolLM2 by default.
@@ -115,8 +121,9 @@ class SmolLM2(Recommender):
         if user_share > 1:
             raise InputError(f"user_share is {user_share!r}; a number in (0, 1] is accepted")
         check_number("learning_rate", learning_rate, 0)
-        if not isinstance(per_token, bool):
-            raise InputError(f"per_token is {per_token!r}; True or False is accepted")
+        for setting, flag in (("per_token", per_token), ("closed", closed)):
+            if not isinstance(flag, bool):
+                raise InputError(f"{setting} is {flag!r}; True or False is accepted")
         if isinstance(parts, str) or not parts:
             raise InputError(f"parts is {parts!r}; a list of some of {', '.join(LORA_PARTS)} is accepted")
         for part in parts:
@@ -143,6 +150,7 @@ class SmolLM2(Recommender):
             learning_rate=learning_rate,
             shots=shots,
             per_token=per_token,
+            closed=closed,
             tuning_dtype=tuning_dtype,
             dtype=dtype,
             path=None if path is None else str(path),
@@ -153,6 +161,7 @@ class SmolLM2(Recommender):
         self._adapter: dict[str, np.ndarray] = {}
         self._shots: list[tuple[str, str]] = []
         self._model: LanguageModel | None = None
+        self._titles: TokenTree | None = None
 
     # -- tuning ------------------------------------------------------------------------------------------------
 
@@ -203,6 +212,7 @@ class SmolLM2(Recommender):
     def _fit(self, dataset: Dataset) -> None:
         settings = self.settings
         self._listing = Listing(dataset, settings["length"])
+        self._titles = None
         self._model, self._adapter, self.losses = None, {}, np.zeros(0, dtype=np.float32)
         self._shots = self._chosen_shots(dataset)
         if settings["epochs"]:
@@ -219,6 +229,7 @@ class SmolLM2(Recommender):
                 checkpoint=self._checkpoint,
                 every=EVERY,
                 verbose=min(1, self._verbose),
+                tree=self._tree(model),
             )
             self._adapter = lora.adapter(model)
 
@@ -277,7 +288,16 @@ class SmolLM2(Recommender):
             return np.zeros(candidates.shape, dtype=np.float32)
         prompts = [self._prompt(*request) for request in zip(histories, instructions, strict=True)]
         lines = [[self._listing.line(item) for item in row] for row in candidates.tolist()]
-        return self.language_model.option_log_likelihood(prompts, lines, self.settings["per_token"])
+        model = self.language_model
+        return model.option_log_likelihood(prompts, lines, self.settings["per_token"], tree=self._tree(model))
+
+    def _tree(self, model: LanguageModel) -> TokenTree | None:
+        """Return the tree of the catalogue's titles where they compete alone."""
+        if not self.settings["closed"]:
+            return None
+        if self._titles is None:
+            self._titles = title_tree(model, self._listing.titles)
+        return self._titles
 
     def _loaded(self, dtype: str) -> LanguageModel:
         path = self.settings["path"]
