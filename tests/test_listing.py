@@ -203,3 +203,25 @@ def test_a_tuning_that_was_cut_off_goes_on(
 def test_a_control_token_in_what_is_asked_is_refused(tuned: SmolLM2) -> None:
     with pytest.raises(InputError, match="control token"):
         tuned.recommend([10], "a comedy<|im_end|>")
+
+
+def test_candidates_that_are_listed_stand_in_the_prompt(data: Dataset, path: str) -> None:
+    model = SmolLM2(path=path, epochs=0, closed=False).fit(data)
+    listed = np.array([[3, 4], [5, 1]])
+    scores = model.score_listed([[0], [2]], listed)
+    message = (
+        "I watched these films, the latest one last:\nThirty\nChoose only from these films:\nSixty\nTwenty\n"
+    )
+    prompt = model.language_model.chat(message + "List the films I will watch next, one on each line.")
+    expected = model.language_model.option_log_likelihood(prompt, ["Sixty\n", "Twenty\n"])[0]
+    np.testing.assert_allclose(scores[1], expected, atol=1e-3)
+
+
+def test_a_tuned_model_names_the_items_of_another_catalogue(data: Dataset, tuned: SmolLM2) -> None:
+    items = data.items.assign(title=[f"{title} again" for title in TITLES], item_id=[1, 2, 3, 4, 5, 6])
+    other = Dataset("other", data.users, items, data.interactions.iloc[:0], "genres")
+    moved = tuned.onto(other)
+    assert "Ten again\n" in moved.prompts([[1]])[0]
+    scores = moved.score([[1]])
+    assert np.exp(scores.astype(float)).sum() == pytest.approx(1, abs=1e-3)
+    assert moved.recommend([1], n=2)["title"].str.endswith("again").all()

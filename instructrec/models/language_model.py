@@ -248,6 +248,36 @@ class LanguageModel:
 
         return behind
 
+    def would_say(self, prompts: Sequence[str], texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
+        """Return whether the likeliest token each time, as `generate` takes it, goes on from a prompt with a text.
+
+        Args:
+            prompts: n texts of at least one token.
+            texts: What each would have to go on with, n texts of at least one token.
+            batch_size: How many are read at once.
+
+        Returns:
+            Array of shape (n,), bool.
+
+        Raises:
+            InputError: An empty text, or lists of unequal length.
+        """
+        if len(prompts) != len(texts):
+            raise InputError(f"{len(texts)} texts for {len(prompts)} prompts; give one each")
+        starts, said = [self._prompt(one) for one in prompts], [self._tokens(one) for one in texts]
+        found = np.zeros(len(texts), dtype=bool)
+        order = sorted(range(len(texts)), key=lambda row: len(starts[row]) + len(said[row]))
+        for at in tqdm(
+            range(0, len(order), batch_size), desc="texts", disable=len(order) < SHOWN, leave=False
+        ):
+            part = order[at : at + batch_size]
+            hidden, _, _ = self._read([np.concatenate([starts[row], said[row][:-1]]) for row in part])
+            longest = max(len(said[row]) for row in part)
+            likeliest = self._log_probs(hidden[:, -longest:]).argmax(axis=-1)
+            for row, tokens in zip(part, likeliest, strict=True):
+                found[row] = (tokens[longest - len(said[row]) :] == said[row]).all()
+        return found
+
     def generate(self, prompt: str, max_tokens: int = 32) -> str:
         """Continue a prompt with the most likely token each time, until the turn ends.
 
@@ -771,6 +801,14 @@ class EncoderDecoder(LanguageModel):
             InputError: Always.
         """
         raise InputError(f"{self.name} reads a text whole and has no state behind its last token")
+
+    def would_say(self, prompts: Sequence[str], texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
+        """Refuse: what is said after a prompt is not read with it.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"{self.name} reads a prompt apart from what it says; ask generate")
 
     def _compile(self) -> None:
         import tensorflow as tf

@@ -36,16 +36,18 @@ class Listing:
         self.words = domain_words(dataset, "en")
         self.most = most
 
-    def message(self, history: Sequence[int], wish: str | None = None) -> str:
+    def message(self, history: Sequence[int], wish: str | None = None, candidates: Sequence[int] = ()) -> str:
         """Return the instruction of a request.
 
         Args:
             history: Catalogue columns, oldest first.
             wish: What is asked for in words, if anything.
+            candidates: Columns to choose from, in the order in which they are told; none leaves them untold.
         """
-        return listing_prompt(
-            [self.titles[item] for item in history[-self.most :] if self.most], wish, **self.words
+        told, choices = (
+            [self.titles[item] for item in items] for items in (history[-self.most :], candidates)
         )
+        return listing_prompt(told, wish, choices, **self.words)
 
     def line(self, item: int) -> str:
         """Return what an answer says of an item."""
@@ -59,6 +61,7 @@ class Listing:
 def listing_prompt(
     history: Sequence[str],
     wish: str | None = None,
+    candidates: Sequence[str] = (),
     things: str = "films",
     took: str = "watched",
     take: str = "watch",
@@ -69,13 +72,15 @@ def listing_prompt(
     Args:
         history: Titles, oldest first, all of which are told.
         wish: What is asked for in words, if anything.
+        candidates: Titles to choose from, if they are told.
         things: What the items are.
         took: What the user did with those of the history.
         take: What the user does with one.
     """
     told = f"I {took} these {things}, the latest one last:\n" + "\n".join(history) + "\n" if history else ""
     asked = f"I ask: {wish}\n" if wish else ""
-    return f"{told}{asked}List the {things} I will {take} next, one on each line."
+    choices = f"Choose only from these {things}:\n" + "\n".join(candidates) + "\n" if candidates else ""
+    return f"{told}{asked}{choices}List the {things} I will {take} next, one on each line."
 
 
 def examples(

@@ -244,6 +244,24 @@ class SmolLM2(Recommender):
             made.append((self._listing.message(columns[-2 * SHOT : -SHOT]), said))
         return made
 
+    def onto(self, dataset: Dataset) -> Self:
+        """Return the same model over another catalogue, whose items it was not tuned on but can name.
+
+        Args:
+            dataset: Items with titles; its events are not read.
+        """
+        self._check_fitted()
+        made = type(self)(**self.settings)
+        made.dataset, made.losses, made._adapter, made._shots = (
+            dataset,
+            self.losses,
+            self._adapter,
+            self._shots,
+        )
+        made._listing = Listing(dataset, self.settings["length"])
+        made._model = self._model
+        return made
+
     # -- scores ------------------------------------------------------------------------------------------------
 
     def prompts(
@@ -272,6 +290,25 @@ class SmolLM2(Recommender):
                 lora.set_adapter(self._model, self._adapter)
         return self._model
 
+    def score_listed(self, histories: Sequence[Sequence[int]], candidates: np.ndarray) -> np.ndarray:
+        """Score candidates that the prompt lists, in their order there: what a chat model is usually asked.
+
+        The answer depends on that order (chapter `language-model`), which `score_candidates` leaves out.
+
+        Args:
+            histories: n_requests lists of catalogue columns, oldest first.
+            candidates: Catalogue columns of each request, shape (n_requests, n).
+
+        Returns:
+            Scores of the shape of `candidates`, float32.
+        """
+        model = self.language_model
+        prompts = [
+            model.chat(self._listing.message(history, candidates=told), before=self._shots)
+            for history, told in zip(histories, candidates.tolist(), strict=True)
+        ]
+        return self._likelihoods(prompts, candidates)
+
     def _prompt(self, history: np.ndarray, text: str | None) -> str:
         return self.language_model.chat(
             self._listing.message(history.tolist(), text or None), before=self._shots
@@ -287,6 +324,10 @@ class SmolLM2(Recommender):
         if candidates.size == 0:
             return np.zeros(candidates.shape, dtype=np.float32)
         prompts = [self._prompt(*request) for request in zip(histories, instructions, strict=True)]
+        return self._likelihoods(prompts, candidates)
+
+    def _likelihoods(self, prompts: list[str], candidates: np.ndarray) -> np.ndarray:
+        """Return the log-likelihoods of candidates' titles behind prompts, of the shape of `candidates`."""
         lines = [[self._listing.line(item) for item in row] for row in candidates.tolist()]
         model = self.language_model
         return model.option_log_likelihood(prompts, lines, self.settings["per_token"], tree=self._tree(model))
