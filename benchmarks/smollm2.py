@@ -232,7 +232,12 @@ def results(split: Split) -> dict[str, Any]:
             "HR@1": interval(hits[of, "random", name] - hits[to, "random", name]),
         }
         for name in ("tuned", "mini", "zero-shot")
-        for of, to in (("P1, I1", "P1, I0"), ("P1, I2", "P1, I0"), ("P1 and P2, I0", "P1, I0"))
+        for of, to in (
+            ("P1, I1", "P1, I0"),
+            ("P1, I2", "P1, I0"),
+            ("P1 and P2, I0", "P1, I0"),
+            ("P1, I2", "P0, I2"),
+        )
         if (of, "random", name) in hits
     ]
     return {
