@@ -27,7 +27,7 @@ from instructrec import datasets
 from instructrec.errors import InputError
 from instructrec.evaluation.candidates import Candidates, hard_negatives, random_negatives
 from instructrec.evaluation.conditions import make_conditions
-from instructrec.evaluation.paper import paper_figures, paper_metrics
+from instructrec.evaluation.paper import of_each, paper_figures, paper_metrics
 from instructrec.files import atomic_write
 from instructrec.instructions.annotate import Annotator
 from instructrec.models import Recommender, create
@@ -110,14 +110,8 @@ def figures(scores: np.ndarray, allowed: np.ndarray, targets: np.ndarray) -> dic
     own = scores[np.arange(len(targets)), targets][:, None]
     above = (allowed & (scores > own)).sum(axis=1)
     level = (allowed & (scores == own)).sum(axis=1)
-    found = {}
-    for metric in paper_metrics():
-        kind, _, k = metric.partition("@")
-        gains = np.zeros(int(allowed.sum(axis=1).max()) + 1)
-        gains[: int(k)] = 1 if kind == "HR" else 1 / np.log2(np.arange(int(k)) + 2)
-        total = np.concatenate([[0], gains.cumsum()])
-        found[metric] = float(((total[above + level] - total[above]) / level).mean())
-    return found
+    values = of_each(above, level, int(allowed.sum(axis=1).max()))
+    return {metric: float(one.mean()) for metric, one in values.items()}
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from instructrec.errors import InputError
 from instructrec.evaluation.candidates import hard_negatives, random_negatives
 from instructrec.evaluation.conditions import make_conditions
 from instructrec.evaluation.intervals import bootstrap_interval
-from instructrec.evaluation.paper import paper_metrics
+from instructrec.evaluation.paper import of_each
 from instructrec.files import atomic_write
 from instructrec.instructions.annotate import Annotator
 from instructrec.models import SHIPPED, create, load
@@ -303,14 +303,7 @@ def language_recommender(name: str, split: Split) -> SmolLM2:
 def per_user(own: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
     """Return the paper's metrics of each request, ties shared: targets' scores (n, 1), those of negatives (n, 9)."""
     above, level = (others > own).sum(axis=1), (others == own).sum(axis=1) + 1
-    found = {}
-    for metric in paper_metrics():
-        kind, _, k = metric.partition("@")
-        gains = np.zeros(others.shape[1] + 1)
-        gains[: int(k)] = 1 if kind == "HR" else 1 / np.log2(np.arange(int(k)) + 2)
-        total = np.concatenate([[0], gains.cumsum()])
-        found[metric] = (total[above + level] - total[above]) / level
-    return found
+    return of_each(above, level, others.shape[1] + 1)
 
 
 def interval(values: np.ndarray) -> list[float]:

@@ -12,6 +12,7 @@ from instructrec.errors import InputError
 from instructrec.models import lora
 from instructrec.models.checkpoints import read_checkpoint
 from instructrec.models.constrained import TokenTree
+from instructrec.models.kept_training import KeptTraining
 from instructrec.models.language_model import LORA_PARTS, LanguageModel, language_model
 from tests import tiny_models
 
@@ -84,8 +85,8 @@ def test_a_checkpoint_of_another_tuning_is_refused(path: Path, tmp_path: Path) -
     kept.write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match="damaged"):
         fresh(path).tune(EXAMPLES, checkpoint=kept)
-    checkpoint = lora._Checkpoint(kept, "another")
-    checkpoint.write([], [])
+    kept.unlink()
+    KeptTraining(kept, "another").keep("adapters", [], losses=[])
     with pytest.raises(InputError, match="another training"):
         fresh(path).tune(EXAMPLES, checkpoint=kept)
 

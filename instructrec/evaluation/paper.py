@@ -56,6 +56,27 @@ def paper_figures(task: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def of_each(above: np.ndarray, level: np.ndarray, n_candidates: int) -> dict[str, np.ndarray]:
+    """Return the paper's metrics of each request, ties sharing their places.
+
+    Args:
+        above: How many candidates score higher than the target, shape (n,).
+        level: How many score as the target does, itself included, shape (n,).
+        n_candidates: Of a request, the target included.
+
+    Returns:
+        By metric, an array of shape (n,).
+    """
+    found = {}
+    for metric in paper_metrics():
+        kind, _, k = metric.partition("@")
+        gains = np.zeros(n_candidates)
+        gains[: int(k)] = 1 if kind == "HR" else 1 / np.log2(np.arange(len(gains[: int(k)])) + 2)
+        total = np.concatenate([[0], gains.cumsum()])
+        found[metric] = (total[above + level] - total[above]) / level
+    return found
+
+
 def chance(metric: str, n_candidates: int) -> float:
     """Return what a guess earns where one of n candidates is right, each at every rank with equal chance.
 

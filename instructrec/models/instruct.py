@@ -24,6 +24,7 @@ from instructrec.errors import InputError, one_of
 from instructrec.instructions.phrases import KINDS, LANGUAGES, Phrases, check_languages, title_words, wording
 from instructrec.models.base import check_number, check_seed, check_share, check_whole
 from instructrec.models.conversation import Conversations, Row, padded
+from instructrec.models.kept_training import KeptTraining
 from instructrec.models.sasrec import cosine_factors
 from instructrec.models.texts import Text, Texts, fill
 from instructrec.models.training import NextItemModel, seeded_keras
@@ -282,7 +283,6 @@ class Mini(NextItemModel):
         conversations = Conversations(sequences, self.vocabulary, settings)
         keras = seeded_keras(settings["seed"])
         from instructrec.models.instruct_trainer import (
-            Checkpoint,
             HistoryTrainer,
             TextTrainer,
             TokenTable,
@@ -291,7 +291,7 @@ class Mini(NextItemModel):
 
         self._build()
         self.history, self.weights = {}, {}
-        self._checkpointer = Checkpoint(self._checkpoint, self._digest(sequences))
+        self._kept = KeptTraining(self._checkpoint, self._digest(sequences))
         dropped = WORD_DROPOUT if settings["word_vectors"] else 0.0
         n_words = len(self.vocabulary.words)
 
@@ -317,7 +317,7 @@ class Mini(NextItemModel):
 
         self._train_epochs(keras, trainer, "history", history_batches, keep_histories)
         if settings["kinds"] == []:
-            self._checkpointer.remove()
+            self._kept.remove()
             return
         titled = self._titled if "titles" in settings["copies"] else None
         texts = Texts(sequences, phrases, self.vocabulary, settings, said.vectors, titled)
@@ -351,7 +351,7 @@ class Mini(NextItemModel):
             self._keep("text", self._text_backbone, text_table, text_trainer.copies)
 
         self._train_epochs(keras, text_trainer, "text", text_batches, keep_texts)
-        self._checkpointer.remove()
+        self._kept.remove()
 
     def _train_epochs(
         self,
@@ -370,7 +370,7 @@ class Mini(NextItemModel):
             batches_of: From an epoch's number to its batches, each made when it is called.
             keep: Notes the weights in `weights`.
         """
-        from instructrec.models.instruct_trainer import compiled_step
+        from instructrec.models.instruct_trainer import compiled_step, variables_of
 
         settings, tuning = self.settings, part == "text"
         first = settings["epochs"] if tuning else 0
@@ -390,8 +390,10 @@ class Mini(NextItemModel):
         trainer.optimizer.build(trainer.trainable_variables)
         settled = epochs - settings["settling_epochs"] if tuning else epochs
         step = None
-        done, figures = self._checkpointer.read(part, trainer)
-        self.history.update(figures)
+        variables, done = variables_of(trainer), 0
+        if self._kept.give(part, variables):
+            done = self._kept.note[part]
+            self.history.update(self._kept.note["history"])
         if done and self._verbose:
             print(f"going on after epoch {first + done}/{total} from {self._checkpoint}", flush=True)
         for number in range(done, epochs):
@@ -416,7 +418,7 @@ class Mini(NextItemModel):
             if self._verbose == 2:
                 said = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
                 print(f"epoch {first + number + 1}/{total}: {said}", flush=True)
-            self._checkpointer.write(part, trainer, number + 1, self.history)
+            self._kept.keep(part, variables, **{part: number + 1, "history": self.history})
             if self._on_epoch is not None:
                 keep()
                 self._on_epoch(first + number + 1, self)

@@ -6,18 +6,13 @@ was learnt of histories is held. Derived in chapter `instruction-tuning`.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from instructrec.errors import InputError
-from instructrec.files import atomic_write
 from instructrec.models.vocabulary import CONTROLS
 
 QUIET = 1.0
@@ -359,71 +354,6 @@ def compiled_step(
     return run
 
 
-class Checkpoint:
-    """What a training that is cut off needs to go on as if nothing had happened.
-
-    Args:
-        path: The file; None keeps nothing.
-        digest: Of all that decides the training; a checkpoint of another one is refused.
-    """
-
-    def __init__(self, path: Path | None, digest: str) -> None:
-        self.path, self.digest = path, digest
-        self._parts: dict[str, list[np.ndarray]] = {}
-        self._note: dict[str, Any] = {"digest": digest, "epochs": {}, "history": {}}
-        if path is not None and path.exists():
-            self._open(path)
-
-    def _open(self, path: Path) -> None:
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                note = json.loads(str(arrays["note"]))
-                for name in sorted(arrays.files):
-                    if name != "note":
-                        self._parts.setdefault(name.split("/")[0], []).append(arrays[name])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{str(path)!r} is no checkpoint or a damaged one ({error}); delete it to train from the start"
-            ) from error
-        if note["digest"] != self.digest:
-            raise InputError(
-                f"{str(path)!r} is a checkpoint of another training (its settings, data or version differ); "
-                "give another file, or delete it to train from the start"
-            )
-        self._note = note
-
-    def read(self, part: str, trainer: keras.Model) -> tuple[int, dict[str, list[float]]]:
-        """Return how many epochs of a part are done and all figures, after giving the network its state at that time.
-
-        Args:
-            part: "history" or "text".
-            trainer: The network, compiled and built.
-        """
-        if part not in self._parts:
-            return 0, {}
-        for variable, value in zip(_variables(trainer), self._parts[part], strict=True):
-            variable.assign(value)
-        return int(self._note["epochs"][part]), self._note["history"]
-
-    def write(self, part: str, trainer: keras.Model, epochs: int, history: dict[str, list[float]]) -> None:
-        """Write the state after some epochs of a part; the file before stays whole until then."""
-        if self.path is None:
-            return
-        self._parts[part] = [np.asarray(one) for one in _variables(trainer)]
-        self._note = {**self._note, "epochs": {**self._note["epochs"], part: epochs}, "history": history}
-        arrays = {
-            f"{name}/{number:04d}": array
-            for name, listed in self._parts.items()
-            for number, array in enumerate(listed)
-        }
-        with atomic_write(self.path, "wb") as handle:
-            np.savez(handle, note=np.array(json.dumps(self._note)), **arrays)  # type: ignore[arg-type]
-
-    def remove(self) -> None:
-        """Delete the file of a training that has come to its end."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-
-
-def _variables(trainer: keras.Model) -> list[Any]:
+def variables_of(trainer: keras.Model) -> list[Any]:
+    """Return all that changes as a compiled and built network is trained."""
     return [*trainer.variables, *trainer.optimizer.variables]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from instructrec.errors import InputError
-from instructrec.files import atomic_write
+from instructrec.models.kept_training import KeptTraining
 
 if TYPE_CHECKING:
     from instructrec.models.language_model import LanguageModel
@@ -92,9 +91,9 @@ def tune(
         rate, gradient_accumulation_steps=accumulation if accumulation > 1 else None
     )
     optimizer.build(network.trainable_variables)
-    kept = _Checkpoint(checkpoint, _digest(model, examples, batches, accumulation, learning_rate, decay))
+    kept = KeptTraining(checkpoint, _digest(model, examples, batches, accumulation, learning_rate, decay))
     variables = [*network.trainable_variables, *optimizer.variables]
-    losses = kept.read(variables)
+    losses: list[float] = kept.note["losses"] if kept.give("adapters", variables) else []
     step = _step(network, optimizer, losses_of, model._batch([examples[row] for row in batches[0]]))
     with tqdm(
         total=len(batches), initial=len(losses), desc="tuning", disable=verbose != 1, file=sys.stderr
@@ -104,7 +103,7 @@ def tune(
             bar.update()
             bar.set_postfix_str(f"loss {np.mean(losses[-20:]):.3f}", refresh=False)
             if (number + 1) % every == 0:
-                kept.write(variables, losses)
+                kept.keep("adapters", variables, losses=losses)
     kept.remove()
     return np.array(losses, dtype=np.float32)
 
@@ -191,48 +190,3 @@ def _digest(model: LanguageModel, examples: Sequence[Example], *settings: object
     shapes = [(weight.path, tuple(weight.shape)) for weight in model.backbone.trainable_weights]
     said = json.dumps([model.name, shapes, list(examples), settings])
     return hashlib.sha256(said.encode()).hexdigest()
-
-
-class _Checkpoint:
-    """What a tuning that is cut off needs to go on with the same result."""
-
-    def __init__(self, path: Path | None, digest: str) -> None:
-        self.path, self.digest = path, digest
-
-    def read(self, variables: Sequence[Any]) -> list[float]:
-        """Give variables their values at that time, and return the losses so far.
-
-        Raises:
-            InputError: No checkpoint, a damaged one, or one of another training.
-        """
-        if self.path is None or not self.path.exists():
-            return []
-        try:
-            with np.load(self.path, allow_pickle=False) as arrays:
-                digest, losses = str(arrays["digest"]), arrays["losses"].tolist()
-                values = [arrays[f"{number:05d}"] for number in range(len(arrays.files) - 2)]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{str(self.path)!r} is no checkpoint or a damaged one ({error}); delete it to train from the start"
-            ) from error
-        if digest != self.digest:
-            raise InputError(
-                f"{str(self.path)!r} is a checkpoint of another training (its settings or examples differ); "
-                "give another file, or delete it to train from the start"
-            )
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        return [float(one) for one in losses]
-
-    def write(self, variables: Sequence[Any], losses: list[float]) -> None:
-        """Write the state; the file before stays whole until then."""
-        if self.path is None:
-            return
-        arrays = {f"{number:05d}": np.asarray(one) for number, one in enumerate(variables)}
-        with atomic_write(self.path, "wb") as handle:
-            np.savez(handle, digest=np.array(self.digest), losses=np.array(losses), **arrays)  # type: ignore[arg-type]
-
-    def remove(self) -> None:
-        """Delete the file of a training that has come to its end."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
