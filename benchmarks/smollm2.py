@@ -14,6 +14,7 @@ candidates: the target, and 9 random items or the 9 that SASRec ranks first (har
 - order: the candidates listed in the prompt, in five orders. How the target's place moves its chance, how often the
   first choice changes, and what the mean over the orders gives.
 - transfer: the model tuned on films among the products of the simulated shop, beside the untuned one.
+- cost: seconds of a request that comes alone, ten candidates and the whole catalogue, and size, of each model.
 - contamination: how many titles of the catalogue the untuned model completes from their first words, and how many rows
   of the data set's file of films it goes on with.
 
@@ -42,8 +43,8 @@ from instructrec.evaluation.intervals import bootstrap_interval
 from instructrec.evaluation.paper import of_each
 from instructrec.files import atomic_write
 from instructrec.instructions.annotate import Annotator
-from instructrec.models import SHIPPED, create, load
-from instructrec.models.smollm2 import SmolLM2
+from instructrec.models import SHIPPED, Recommender, create, load
+from instructrec.models.smollm2 import SmolLM2, find_weights
 from instructrec.split import SPLITS, Split
 
 RESULTS = Path(__file__).with_name("results") / "smollm2.json"
@@ -57,6 +58,8 @@ NEGATIVES = {"random": slice(1, 10), "hard": slice(10, 19)}
 """Columns of the candidates beside the target, which is the first."""
 ORDERS, ORDER_USERS = 5, 200
 RESAMPLES = 2000
+COSTED, WARMING, COSTED_WHOLE = 30, 5, 5
+"""Requests that are timed alone, those before them that are not counted, and those of the whole catalogue."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -437,7 +440,51 @@ def rows_of(dataset: Dataset) -> list[str]:
     ]
 
 
-PARTS = {"results": results, "order": order, "transfer": transfer, "contamination": contamination}
+# -- cost ----------------------------------------------------------------------------------------------------------
+
+
+def cost(split: Split) -> dict[str, Any]:
+    """Return what a request costs that comes alone: median seconds on two threads, and megabytes of weights."""
+    candidates, texts, histories = asked(split)
+    ids = split.train.items["item_id"].to_numpy()
+    models: dict[str, Recommender] = {
+        "most-popular": create("most-popular").fit(split.train),
+        "sasrec": trained("sasrec", SEED, split, PROTOCOL),
+        "mini": trained("mini", SEED, split, PROTOCOL),
+        "zero-shot": language_recommender("zero-shot", split),
+        "tuned": language_recommender("tuned", split),
+    }
+    found = {}
+    for name, model in models.items():
+        ten, whole = [], []
+        for row in range(COSTED + WARMING):
+            history, text = histories["P1, I2"][row], texts["P1, I2"][row]
+            started = time.perf_counter()
+            model.score_candidates([history], [ids[candidates[row, :10]].tolist()], [text])
+            ten.append(time.perf_counter() - started)
+        for row in range(COSTED_WHOLE + 1):
+            started = time.perf_counter()
+            model.score([histories["P1, I2"][row]], [texts["P1, I2"][row]])
+            whole.append(time.perf_counter() - started)
+        numbers = sum(array.nbytes for array in model._arrays().values() if array.dtype.kind == "f")
+        if isinstance(model, SmolLM2):
+            numbers += find_weights().stat().st_size
+        found[name] = {
+            "seconds, ten candidates": round(float(np.median(ten[WARMING:])), 5),
+            "seconds, whole catalogue": round(float(np.median(whole[1:])), 5),
+            "megabytes": round(numbers / 1e6, 2),
+        }
+        print(name, found[name], flush=True)
+    return {"requests": COSTED, "models": found}
+
+
+PARTS = {
+    "results": results,
+    "order": order,
+    "transfer": transfer,
+    "contamination": contamination,
+    "cost": cost,
+}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""The verdicts on the paper's claims, and the figures of benchmarks/smollm2.py, on numbers checked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import claims, smollm2
+from instructrec.evaluation.paper import of_each, paper_metrics
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [
+        ((0.3, 0.2, 0.4), "holds"),
+        ((0.0, -0.1, 0.09), "does not hold"),
+        ((0.2, 0.05, 0.4), "cannot be told here"),
+    ],
+)
+def test_a_claim_holds_where_the_whole_interval_is_on_its_side(figure, verdict):
+    assert claims.above(figure, 0.1) == verdict
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [
+        ((1.05, 1.01, 1.09), "holds"),
+        ((1.05, 0.95, 1.09), "cannot be told here"),
+        ((0.8, 0.7, 0.9), "does not hold"),
+        ((1.3, 1.2, 1.4), "does not hold"),
+    ],
+)
+def test_a_claim_of_smallness_holds_within_its_bounds(figure, verdict):
+    assert claims.within(figure, 1, 1.1) == verdict
+
+
+def test_a_difference_of_independent_figures():
+    assert claims.difference([0.5, 0.47, 0.53], [0.3, 0.26, 0.34]) == (0.2, 0.15, 0.25)
+
+
+def results() -> dict:
+    figure = [0.5, 0.45, 0.55]
+    return {
+        "results": {
+            "ratios": [
+                {"condition": "P1, I0", "negatives": negatives, "of": of, "to": to, "ratio": [2.5, 2.2, 2.8]}
+                for negatives in ("random", "hard")
+                for of, to in (("tuned", "zero-shot"), ("tuned", "sasrec"), ("mini", "sasrec"))
+            ],
+            "differences": [
+                {"of": of, "to": to, "model": model, "HR@1": figure}
+                for model in ("tuned", "mini")
+                for of, to in (
+                    ("P1, I1", "P1, I0"),
+                    ("P1, I2", "P1, I0"),
+                    ("P1 and P2, I0", "P1, I0"),
+                    ("P1, I2", "P0, I2"),
+                )
+            ],
+        },
+        "transfer": {"tuned - zero-shot": [-0.1, -0.2, -0.05]},
+    }
+
+
+def test_every_claim_has_a_verdict_that_follows_from_its_figure():
+    row = {"vague wish": {"obeyed": [0.9, 0.88, 0.92]}, "unseen wording": {"obeyed": [0.9, 0.88, 0.92]}}
+    found = claims.claims(
+        results(), {"texts: as it is": {"rows": row}, "texts: categories alone": {"rows": row}}
+    )
+    verdicts = [one.verdict for one in found]
+    assert verdicts[:5] == ["holds"] * 5
+    assert (
+        verdicts[5:8] == ["does not hold"] * 3
+    )  # half a point of HR is not little, 2.5 times is not a little
+    assert verdicts[8:10] == ["holds"] * 2
+    assert verdicts[10:] == ["cannot be told here"] * 2 + ["does not hold"]
+    assert all(one.paper and one.experiment for one in found)
+
+
+def test_metrics_of_each_request():
+    own, others = np.array([[2.0], [1.0]]), np.array([[3.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    found = smollm2.per_user(own, others)
+    assert list(found) == list(paper_metrics())
+    assert found["HR@1"].tolist() == [0, 0.5]  # the second shares its place with another
+    assert found["NDCG@3"] == pytest.approx([1 / np.log2(3), (1 + 1 / np.log2(3)) / 2])
+    assert of_each(np.array([9]), np.array([1]), 10)["HR@5"].tolist() == [0]
+
+
+def test_a_ratio_of_models_draws_users_for_both():
+    first, second = np.array([1.0, 0.0, 1.0, 0.0] * 20), np.array([1.0, 0.0, 0.0, 0.0] * 20)
+    middle, low, high = smollm2.ratio(first, second)
+    assert middle == 2
+    assert 1.4 < low < 2 < high < 3.2
+    assert smollm2.ratio(first, first) == [1, 1, 1]
