@@ -21,7 +21,7 @@ from tests import tiny_models
 pytest.importorskip("keras_hub")
 pytest.importorskip("gguf")
 TITLES = ["Ten", "Twenty", "Thirty", "Forty", "Fifty", "Sixty"]
-SMALL: dict[str, Any] = {"length": 3, "lines": 4, "rank": 2, "epochs": 1, "learning_rate": 0.05}
+SMALL: dict[str, Any] = {"length": 3, "lines": 4, "rank": 2, "draws": 1, "epochs": 1, "learning_rate": 0.05}
 
 
 @pytest.fixture(scope="module")

@@ -142,3 +142,19 @@ def test_the_loss_among_the_texts_of_a_tree_is_theirs(path: Path) -> None:
     assert after > first
     with pytest.raises(InputError, match="not in the tree"):
         model.tune([("a film", "Fargo\n")], tree=tree)
+
+
+def test_what_lies_below_the_adapters_is_read_once_and_changes_nothing(path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 3, "learning_rate": 0.01}
+    once = fresh(path, layers=1)
+    assert {weight.path.split("/")[0] for weight in once.backbone.trainable_weights} == {
+        "transformer_layer_1"
+    }
+    losses = once.tune(EXAMPLES, **settings)
+    anew = fresh(path, layers=1)
+    anew._read_once = 0  # all layers are read in each step
+    np.testing.assert_allclose(anew.tune(EXAMPLES, **settings), losses, rtol=1e-4)
+    for name, array in lora.adapter(once).items():
+        np.testing.assert_allclose(lora.adapter(anew)[name], array, atol=1e-3)
+    with pytest.raises(InputError, match="layers is 3; a whole number from 1 to 2"):
+        fresh(path, layers=3)

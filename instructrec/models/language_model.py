@@ -6,6 +6,7 @@ Likelihoods, generation, LoRA. Derived in chapter `language-model`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -33,6 +34,8 @@ LORA_PARTS = {
     "down": "feedforward_output_dense",
 }
 """Projections of a layer that LoRA can be put beside, and Keras Hub's names of them in decoders."""
+READ = 8
+"""Examples of like length that are read at once below the layers that are tuned."""
 PARTS = 3
 """Into so many parts the options of a prompt are cut, by length."""
 FORBIDDEN = -1e9
@@ -66,6 +69,8 @@ class LanguageModel:
     """
 
     _lora_layers: ClassVar[dict[str, str]] = LORA_PARTS
+    _read_once = 0
+    """So many layers lie below those that are tuned."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.name, self.backbone, self.tokenizer = checkpoint.name, checkpoint.backbone, checkpoint.tokenizer
@@ -320,8 +325,14 @@ class LanguageModel:
 
     # -- tuning --------------------------------------------------------------------------------------------------
 
-    def enable_lora(self, rank: int = 8, seed: int = 0, parts: Sequence[str] = ("query", "value")) -> Self:
-        """Freeze all weights and add low-rank adapters to projections of each layer.
+    def enable_lora(
+        self,
+        rank: int = 8,
+        seed: int = 0,
+        parts: Sequence[str] = ("query", "value"),
+        layers: int | None = None,
+    ) -> Self:
+        """Freeze all weights and add low-rank adapters to projections of layers.
 
         A frozen kernel W becomes W + AB, where A and B have `rank` inner dimensions and B starts at zero
         (Hu et al., 2022, arXiv:2106.09685).
@@ -330,9 +341,12 @@ class LanguageModel:
             rank: Inner dimension of the adapters.
             seed: Seed of A's start.
             parts: Of `LORA_PARTS`.
+            layers: How many layers get them, the last ones; all by default. What lies below stays as it is, so that
+                `tune` reads it once for all epochs.
 
         Raises:
-            InputError: A rank below 1, an unknown part or one that this family lacks, or adapters are there already.
+            InputError: A rank below 1, more layers than there are, an unknown part or one that this family lacks, or
+                adapters are there already.
         """
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
             raise InputError(f"rank is {rank!r}; a whole number of at least 1 is accepted")
@@ -343,12 +357,30 @@ class LanguageModel:
             raise InputError(f"parts is empty; give some of {', '.join(self._lora_layers)}")
         if self.n_trainable != self.n_parameters:
             raise InputError("LoRA is enabled already; load the model anew to start over")
+        tower = self._tower()
+        if layers is not None and (
+            isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= len(tower)
+        ):
+            raise InputError(f"layers is {layers!r}; a whole number from 1 to {len(tower)} is accepted")
         import keras
 
         keras.utils.set_random_seed(seed)
-        self.backbone.enable_lora(rank, target_layer_names=[self._lora_layers[part] for part in parts])
+        names = {self._lora_layers[part] for part in parts}
+        self.backbone.trainable = True
+        for layer in self.backbone._flatten_layers(include_self=False):
+            layer.trainable = False
+        for block in tower[-layers:] if layers else tower:
+            for layer in block._flatten_layers():
+                if layer.name in names:
+                    layer.trainable = True
+                    layer.enable_lora(rank)
+        self._read_once = len(tower) - layers if layers else 0
         self._compile()
         return self
+
+    def _tower(self) -> list[Any]:
+        """Return the layers, the first one first."""
+        return list(self.backbone.transformer_layers)
 
     @property
     def n_parameters(self) -> int:
@@ -668,20 +700,71 @@ class LanguageModel:
         import keras
         from keras import ops
 
+        backbone = self.backbone
         places = keras.Input((None,), dtype="int32", name="places")
-        hidden = self.backbone.output
+        if self._read_once:
+            hidden = keras.Input((None, backbone.hidden_dim), dtype=backbone.compute_dtype, name="states")
+            padding = keras.Input((None,), dtype="int32", name="padding_mask")
+            inputs = {"states": hidden, "padding_mask": padding, "places": places}
+            for layer in self._tower()[self._read_once :]:
+                hidden = layer(hidden, decoder_padding_mask=padding)
+            hidden = backbone.layer_norm(hidden)
+        else:
+            hidden, inputs = backbone.output, {**backbone.input, "places": places}
         at_places = ops.take_along_axis(hidden, ops.expand_dims(places, -1), axis=1)
-        return keras.Model({**self.backbone.input, "places": places}, at_places)
+        return keras.Model(inputs, at_places)
 
-    def _batch(self, examples: Sequence[Example]) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Return inputs of the training model, the targets of the answers' tokens and which of them are no padding."""
-        token_ids, padding = _pad([np.array(one.prompt + one.answer[:-1]) for one in examples])
+    def _read_below(self, examples: Sequence[Example], verbose: int = 0) -> list[np.ndarray] | None:
+        """Return the states of each example's tokens below the first layer that is tuned, (length, width).
+
+        None where all layers are tuned.
+        """
+        import tensorflow as tf
+
+        if not self._read_once:
+            return None
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32)] * 2)
+        def below(token_ids: Any, padding: Any) -> Any:
+            hidden = self.backbone.token_embedding(token_ids)
+            for layer in self._tower()[: self._read_once]:
+                hidden = layer(hidden, decoder_padding_mask=padding)
+            return hidden
+
+        found: list[np.ndarray] = [np.empty(0)] * len(examples)
+        order = sorted(range(len(examples)), key=lambda row: len(examples[row].read))
+        with tqdm(total=len(order), desc="reading", disable=verbose != 1, file=sys.stderr) as bar:
+            for at in range(0, len(order), READ):
+                part = order[at : at + READ]
+                token_ids, padding = _pad([np.array(examples[row].read) for row in part])
+                states = below(token_ids, padding.astype(np.int32)).numpy()
+                for row, one in zip(part, states, strict=True):
+                    found[row] = one[: len(examples[row].read)].copy()
+                bar.update(len(part))
+        return found
+
+    def _batch(
+        self, examples: Sequence[Example], states: Sequence[np.ndarray] | None = None
+    ) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Return inputs of the training model, the targets of the answers' tokens and which of them are no padding.
+
+        Args:
+            examples: What a model learns.
+            states: What `_read_below` gave of them.
+        """
+        token_ids, padding = _pad([np.array(one.read) for one in examples])
         starts = [len(one.prompt) - 1 for one in examples]
         places, _ = _pad(
             [start + np.arange(len(one.answer)) for start, one in zip(starts, examples, strict=True)]
         )
         targets, weights = _pad([np.array(one.targets) for one in examples])
-        return {"token_ids": token_ids, "padding_mask": padding, "places": places}, targets, weights
+        inputs = {"padding_mask": padding.astype(np.int32), "places": places}
+        if states is None:
+            return {**inputs, "token_ids": token_ids}, targets, weights
+        padded = np.zeros((*token_ids.shape, states[0].shape[1]), dtype=states[0].dtype)
+        for row, one in zip(padded, states, strict=True):
+            row[: len(one)] = one
+        return {**inputs, "states": padded}, targets, weights
 
 
 def reranking_prompt(history: Sequence[str], candidates: Sequence[str] = (), most: int = 20) -> str:
@@ -908,7 +991,16 @@ class EncoderDecoder(LanguageModel):
 
         return keras.Model(self.backbone.input, self.backbone.output["decoder_sequence_output"])
 
-    def _batch(self, examples: Sequence[Example]) -> tuple[Any, np.ndarray, np.ndarray]:
+    def _tower(self) -> list[Any]:
+        backbone = self.backbone
+        return [*backbone.encoder_transformer_layers, *backbone.decoder_transformer_layers]
+
+    def _read_below(self, examples: Sequence[Example], verbose: int = 0) -> list[np.ndarray] | None:
+        return None
+
+    def _batch(
+        self, examples: Sequence[Example], states: Sequence[np.ndarray] | None = None
+    ) -> tuple[Any, np.ndarray, np.ndarray]:
         read, reading = _pad([np.array(one.prompt) for one in examples])
         answers, weights = _pad([np.array(one.answer) for one in examples])
         targets, _ = _pad([np.array(one.targets) for one in examples])

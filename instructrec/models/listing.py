@@ -90,9 +90,9 @@ def examples(
     lines: int,
     instruction_share: float,
     seed: int,
-    epoch: int,
+    number: int,
 ) -> list[tuple[str, str]]:
-    """Return an epoch's examples: a message, and as its answer what was chosen next.
+    """Draw examples: a message, and as its answer what was chosen next.
 
     Each event is in at most one answer of those that nothing is asked for in front of. Where a text asks, the answer
     lists the next choices that meet it.
@@ -104,12 +104,12 @@ def examples(
         lines: Most lines of an answer.
         instruction_share: Share of the examples in which something is asked for.
         seed: Of all draws.
-        epoch: From 0; a new one draws anew.
+        number: Of the drawing, from 0.
 
     Returns:
         Pairs of message and answer, those of a user behind each other.
     """
-    draw = random.Random(int(np.random.default_rng([seed, epoch]).integers(2**62))).random
+    draw = random.Random(int(np.random.default_rng([seed, number]).integers(2**62))).random
     made: list[tuple[str, str]] = []
     for sequence in sequences:
         at = -int(draw() * lines)

@@ -41,6 +41,11 @@ class Example(NamedTuple):
     answer: list[int]
     targets: list[int]
 
+    @property
+    def read(self) -> list[int]:
+        """All that is read: the prompt, and the answer but its last token."""
+        return self.prompt + self.answer[:-1]
+
 
 def tune(
     model: LanguageModel,
@@ -94,12 +99,19 @@ def tune(
     kept = KeptTraining(checkpoint, _digest(model, examples, batches, accumulation, learning_rate, decay))
     variables = [*network.trainable_variables, *optimizer.variables]
     losses: list[float] = kept.note["losses"] if kept.give("adapters", variables) else []
-    step = _step(network, optimizer, losses_of, model._batch([examples[row] for row in batches[0]]))
+    below = model._read_below(examples, verbose)
+
+    def batch(rows: list[int]) -> tuple[Any, np.ndarray, np.ndarray]:
+        return model._batch(
+            [examples[row] for row in rows], None if below is None else [below[row] for row in rows]
+        )
+
+    step = _step(network, optimizer, losses_of, batch(batches[0]))
     with tqdm(
         total=len(batches), initial=len(losses), desc="tuning", disable=verbose != 1, file=sys.stderr
     ) as bar:
         for number in range(len(losses), len(batches)):
-            losses.append(float(step(*model._batch([examples[row] for row in batches[number]]))))
+            losses.append(float(step(*batch(batches[number]))))
             bar.update()
             bar.set_postfix_str(f"loss {np.mean(losses[-20:]):.3f}", refresh=False)
             if (number + 1) % every == 0:

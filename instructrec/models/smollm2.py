@@ -68,7 +68,9 @@ class SmolLM2(Recommender):
         kinds: Sequence[str] | None = None,
         rank: int = 8,
         parts: Sequence[str] = tuple(LORA_PARTS),
-        epochs: int = 2,
+        layers: int | None = None,
+        draws: int = 2,
+        epochs: int = 1,
         batch_size: int = 2,
         accumulation: int = 2,
         learning_rate: float = 0.002,
@@ -91,7 +93,9 @@ class SmolLM2(Recommender):
             kinds: Names from `phrases.KINDS`; all by default.
             rank: Inner dimension of the adapters.
             parts: Projections that have them, of `LORA_PARTS`.
-            epochs: Passes over the histories; 0 leaves the model untuned.
+            layers: How many layers have them, the last ones; all by default.
+            draws: How often examples are drawn from the histories.
+            epochs: Passes over all of them; 0 leaves the model untuned.
             batch_size: Examples that are read at once.
             accumulation: Batches whose mean gradient makes one step.
             learning_rate: The highest, after the first twentieth of the batches; it then falls as a cosine.
@@ -110,12 +114,15 @@ class SmolLM2(Recommender):
             ("length", length, 1),
             ("lines", lines, 1),
             ("rank", rank, 1),
+            ("draws", draws, 1),
             ("epochs", epochs, 0),
             ("batch_size", batch_size, 1),
             ("accumulation", accumulation, 1),
             ("shots", shots, 0),
         ):
             check_whole(setting, value, least)
+        if layers is not None:
+            check_whole("layers", layers)
         check_share("instruction_share", instruction_share)
         check_number("user_share", user_share, 0)
         if user_share > 1:
@@ -144,6 +151,8 @@ class SmolLM2(Recommender):
             kinds=None if kinds is None else list(kinds),
             rank=rank,
             parts=list(parts),
+            layers=layers,
+            draws=draws,
             epochs=epochs,
             batch_size=batch_size,
             accumulation=accumulation,
@@ -182,7 +191,7 @@ class SmolLM2(Recommender):
         return super().fit(dataset)
 
     def examples(self, dataset: Dataset) -> list[tuple[str, str]]:
-        """Return what the model is tuned on, messages and answers, epoch behind epoch.
+        """Return what the model is tuned on, messages and answers, draw behind draw.
 
         Args:
             dataset: Users, items and interactions.
@@ -197,7 +206,7 @@ class SmolLM2(Recommender):
         ]
         return [
             example
-            for epoch in range(settings["epochs"])
+            for number in range(settings["draws"])
             for example in examples(
                 chosen,
                 listing,
@@ -205,7 +214,7 @@ class SmolLM2(Recommender):
                 settings["lines"],
                 settings["instruction_share"],
                 settings["seed"],
-                epoch,
+                number,
             )
         ]
 
@@ -217,10 +226,11 @@ class SmolLM2(Recommender):
         self._shots = self._chosen_shots(dataset)
         if settings["epochs"]:
             model = self._loaded(settings["tuning_dtype"]).enable_lora(
-                settings["rank"], settings["seed"], settings["parts"]
+                settings["rank"], settings["seed"], settings["parts"], settings["layers"]
             )
             self.losses = model.tune(
                 self.examples(dataset),
+                epochs=settings["epochs"],
                 batch_size=settings["batch_size"],
                 accumulation=settings["accumulation"],
                 learning_rate=settings["learning_rate"],
@@ -286,7 +296,9 @@ class SmolLM2(Recommender):
         if self._model is None:
             self._model = self._loaded(self.settings["dtype"])
             if self._adapter:
-                self._model.enable_lora(self.settings["rank"], self.settings["seed"], self.settings["parts"])
+                self._model.enable_lora(
+                    *(self.settings[name] for name in ("rank", "seed", "parts", "layers"))
+                )
                 lora.set_adapter(self._model, self._adapter)
         return self._model
 
