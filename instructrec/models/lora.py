@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WARM = 1 / 20
 """Share of the steps over which the learning rate rises where it then falls."""
+LONGEST, MEMORY = 1.0, 0.98
+"""A gradient is cut to this length, and Adam's second moment forgets so slowly: a rare example does not end a tuning."""
 NEAR = 16
 """So many batches are made of examples that lie together in the order of an epoch, by length, to be padded less."""
 
@@ -93,7 +95,10 @@ def tune(
             0.0, max(1, len(batches) - warm), warmup_target=learning_rate, warmup_steps=warm
         )
     optimizer = keras.optimizers.Adam(
-        rate, gradient_accumulation_steps=accumulation if accumulation > 1 else None
+        rate,
+        beta_2=MEMORY,
+        global_clipnorm=LONGEST,
+        gradient_accumulation_steps=accumulation if accumulation > 1 else None,
     )
     optimizer.build(network.trainable_variables)
     kept = KeptTraining(checkpoint, _digest(model, examples, batches, accumulation, learning_rate, decay))
