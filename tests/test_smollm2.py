@@ -202,3 +202,28 @@ def test_arguments_that_make_no_sense_are_refused(small: LanguageModel) -> None:
         small.option_log_likelihood("Is it?", "yes")
     with pytest.raises(InputError, match="epochs=0"):
         small.tune([("a", "b")], epochs=0)
+
+
+def test_what_it_would_say_is_what_it_generates(small: LanguageModel) -> None:
+    prompts = ["The film", "A list of films I watched:", "Heat"]
+    said = [small.generate(prompt, max_tokens=4) for prompt in prompts]
+    texts = [*said[:2], said[2] + " and more"]
+    whole = [
+        small.encode(prompt + text) == small.encode(prompt) + small.encode(text)
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
+    found = small.would_say(prompts, texts)
+    assert found.tolist()[2] is False
+    assert all(found[row] for row in range(2) if whole[row] and len(small.encode(texts[row])) == 4)
+    assert any(whole[:2])
+    assert small.would_say(prompts[:1], texts[:1], batch_size=1)[0] == found[0]
+    with pytest.raises(InputError, match="1 texts for 2 prompts"):
+        small.would_say(["a", "b"], ["c"])
+
+
+def test_examples_stand_before_the_message(small: LanguageModel) -> None:
+    prompt = small.chat("third", before=[("first", "second")])
+    assert prompt.index("first") < prompt.index("assistant") < prompt.index("second") < prompt.index("third")
+    assert prompt.endswith(small.chat("third").split("<|im_end|>", 1)[1])
+    with pytest.raises(InputError, match="control token"):
+        small.chat("third", before=[("first", "<|im_end|>")])

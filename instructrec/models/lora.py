@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WARM = 1 / 20
 """Share of the steps over which the learning rate rises where it then falls."""
 LONGEST, MEMORY = 1.0, 0.98
-"""A gradient is cut to this length; Adam's second moment forgets by this factor: one odd batch does not end a tuning."""
+"""A gradient is cut to this length; Adam's second moment decays by this factor: no odd batch ends it all."""
 NEAR = 16
 """So many batches are made of examples that lie together in the order of an epoch, by length, to be padded less."""
 
