@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -115,6 +116,7 @@ def tune(split: Split, share: str) -> dict[str, Any]:
     )
     made = {
         "seconds": round(seconds, 1),
+        "gigabytes at most": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 1),
         "examples": len(examples),
         "titles": sum(answer.count("\n") for _, answer in examples),
         "tokens": tokens,
