@@ -107,7 +107,7 @@ def claims(smollm2: dict[str, Any], ablation: dict[str, Any]) -> list[Claim]:
     found.append(
         Claim(
             "Tuning on instructions beats the same kind of model zero-shot by far (twice and more).",
-            said("sequential", "InstructRec", "GPT-3.5") + " at HR@1",
+            said("sequential", "InstructRec", "GPT-3.5 zero-shot") + " at HR@1",
             "SmolLM2 tuned / zero-shot, HR@1, history alone, 9 random negatives",
             figure,
             above(figure, 2),
