@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*##"} /^[a-zA-Z_-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*##"} /^[a-zA-Z0-9_-]+:.*##/ {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup:  ## the locked environment in .venv, MathJax, Mermaid and axe; book and test do this by themselves
@@ -93,19 +93,17 @@ mini-rival: setup  ## train mini and RecTools's SASRec in one run: when does our
 	@$(RUN) -m benchmarks.peers.environments rectools
 	@$(RUN) -m benchmarks.parity --parts sasrec --learn-from train --ours mini --seeds 0 --out benchmarks/results/mini_rival.json
 
-language-model smollm2 smollm2-results: export TF_ENABLE_ONEDNN_OPTS = 1
-
 .PHONY: language-model
 language-model: setup  ## what SmolLM2 costs, and that it is what llama.cpp runs: loading, parity, scoring (ten minutes)
-	@$(RUN) -m benchmarks.language_model $(ARGS)
+	@TF_ENABLE_ONEDNN_OPTS=1 $(RUN) -m benchmarks.language_model $(ARGS)
 
 .PHONY: smollm2
 smollm2: setup  ## tune SmolLM2 on MovieLens-100K by LoRA, on all, half and a quarter of the users (one, half and a quarter of an hour)
-	@$(RUN) -m benchmarks.smollm2 tune $(ARGS)
+	@TF_ENABLE_ONEDNN_OPTS=1 $(RUN) -m benchmarks.smollm2 tune $(ARGS)
 
 .PHONY: smollm2-results
 smollm2-results: setup  ## ask the models of `make smollm2`, untuned ones and baselines; order and memory too (an hour and a half)
-	@$(RUN) -m benchmarks.smollm2 measure $(ARGS)
+	@TF_ENABLE_ONEDNN_OPTS=1 $(RUN) -m benchmarks.smollm2 measure $(ARGS)
 
 .PHONY: lint
 lint: setup  ## ruff: rules and format, notebooks too

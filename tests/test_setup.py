@@ -33,7 +33,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
+    return set(re.findall(r"^([a-z][a-z0-9-]*):", MAKEFILE, re.MULTILINE))
 
 
 def test_help_lists_every_target_and_says_what_it_does() -> None:
@@ -371,7 +371,7 @@ def test_the_commands_of_the_readme_run() -> None:
 def test_the_readme_names_what_is_there() -> None:
     for name in re.findall(r"^\| `([a-z]+)/` \|", README, re.MULTILINE):
         assert (ROOT / name).is_dir(), name
-    for target in re.findall(r"`make ([a-z-]+)`|^    make ([a-z-]+)", README, re.MULTILINE):
+    for target in re.findall(r"`make ([a-z0-9-]+)`|^    make ([a-z0-9-]+)", README, re.MULTILINE):
         assert "".join(target) in targets()
     for link in re.findall(r"\]\(([A-Za-z.-]+)\)", README):
         assert (ROOT / link).is_file(), link
