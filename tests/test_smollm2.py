@@ -223,7 +223,8 @@ def test_what_it_would_say_is_what_it_generates(small: LanguageModel) -> None:
 
 def test_examples_stand_before_the_message(small: LanguageModel) -> None:
     prompt = small.chat("third", before=[("first", "second")])
-    assert prompt.index("first") < prompt.index("assistant") < prompt.index("second") < prompt.index("third")
+    answers = "<|im_start|>assistant"
+    assert prompt.index("first") < prompt.index(answers) < prompt.index("second") < prompt.index("third")
     assert prompt.endswith("third<|im_end|>\n<|im_start|>assistant\n")
     assert prompt.count("<|im_start|>system") == 1
     with pytest.raises(InputError, match="control token"):
