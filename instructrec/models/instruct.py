@@ -392,8 +392,8 @@ class Mini(NextItemModel):
         step = None
         variables, done = variables_of(trainer), 0
         if self._kept.give(part, variables):
-            done = self._kept.note[part]
-            self.history.update(self._kept.note["history"])
+            done = self._kept.note["done"][part]
+            self.history.update(self._kept.note["losses"])
         if done and self._verbose:
             print(f"going on after epoch {first + done}/{total} from {self._checkpoint}", flush=True)
         for number in range(done, epochs):
@@ -418,7 +418,8 @@ class Mini(NextItemModel):
             if self._verbose == 2:
                 said = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
                 print(f"epoch {first + number + 1}/{total}: {said}", flush=True)
-            self._kept.keep(part, variables, **{part: number + 1, "history": self.history})
+            finished = {**self._kept.note.get("done", {}), part: number + 1}
+            self._kept.keep(part, variables, done=finished, losses=self.history)
             if self._on_epoch is not None:
                 keep()
                 self._on_epoch(first + number + 1, self)
