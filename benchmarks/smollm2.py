@@ -1,12 +1,14 @@
 """Tune SmolLM2 on MovieLens-100K, and measure what tuning it gave: the figures of chapter `language-model`.
 
     python -m benchmarks.smollm2 tune [--share 1 0.5 0.25]    tunes on all users, on a half, on a quarter of them
-    python -m benchmarks.smollm2 measure [--users N]          asks every model; goes on where it was cut off
+    python -m benchmarks.smollm2 measure [--only PART …]      asks every model; goes on where it was cut off
     python -m benchmarks.smollm2 artefact                     writes the model tuned on all users to data/smollm2/
 
 Everything is trained on the training part of leave-last-out and measured on its test part. A request has ten
 candidates: the target, and 9 random items or the 9 that SASRec ranks first (hard negatives), none of them met before.
 
+- ways: how the untuned model is asked best, on 200 users of the validation part: by the likelihood of a title among all
+  texts or among the catalogue's titles, as a sum or per token. The best way is the one that `results` asks by.
 - results: the history alone (P1, I0), with a vague wish (P1, I1), with a category (P1, I2), both from the target as the
   paper's are; for the tuned model also a category alone (P0, I2) and history with the taste in words (P1 and P2, I0).
   SmolLM2 zero-shot, few-shot (three answered requests of other users in front), tuned on all, on half and on a quarter
@@ -18,17 +20,20 @@ candidates: the target, and 9 random items or the 9 that SASRec ranks first (har
 - contamination: how many titles of the catalogue the untuned model completes from their first words, and how many rows
   of the data set's file of films it goes on with.
 
-What is done is kept in _build/smollm2. Writes benchmarks/results/smollm2.json.
+Tuned models are kept in _build/smollm2. Writes benchmarks/results/smollm2.json, and for `results` the scores of every
+candidate to benchmarks/results/smollm2_scores/, a file a model and condition: those that are there and of the same
+model are not measured again, unless `--anew` is given. For other candidates, delete that folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +47,14 @@ from instructrec.evaluation.candidates import hard_negatives, random_negatives
 from instructrec.evaluation.conditions import make_conditions
 from instructrec.evaluation.intervals import bootstrap_interval
 from instructrec.evaluation.paper import of_each
-from instructrec.files import atomic_write
+from instructrec.files import atomic_write, digest
 from instructrec.instructions.annotate import Annotator
 from instructrec.models import SHIPPED, Recommender, create, load
 from instructrec.models.smollm2 import SmolLM2, find_weights
 from instructrec.split import SPLITS, Split
 
 RESULTS = Path(__file__).with_name("results") / "smollm2.json"
+SCORES = RESULTS.with_name("smollm2_scores")
 KEPT = Path(__file__).parents[1] / "_build" / "smollm2"
 DATA, PROTOCOL, SEED = "movielens-100k", "leave-last-out", 0
 SHARES = {"1": "tuned", "0.5": "tuned on half", "0.25": "tuned on a quarter"}
@@ -57,6 +63,7 @@ CONDITIONS = ("P1, I0", "P1, I1", "P1, I2")
 MORE = ("P0, I2", "P1 and P2, I0")
 NEGATIVES = {"random": slice(1, 10), "hard": slice(10, 19)}
 """Columns of the candidates beside the target, which is the first."""
+WAYS_USERS = 200
 ORDERS, ORDER_USERS = 5, 200
 RESAMPLES = 2000
 COSTED, WARMING, COSTED_WHOLE = 30, 5, 5
@@ -68,6 +75,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("what", choices=["tune", "measure", "artefact"])
     parser.add_argument("--share", nargs="+", choices=list(SHARES), default=list(SHARES))
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    names = [*UNTUNED, *SHARES.values()]
+    parser.add_argument(
+        "--models", nargs="+", choices=names, default=names, help="forms of SmolLM2 in `results`"
+    )
+    parser.add_argument("--anew", action="store_true", help="measure scores again that are there")
     options = parser.parse_args(arguments)
     split = SPLITS[PROTOCOL](datasets.load(DATA))
     if options.what == "tune":
@@ -78,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         for part in options.only:
             print(part, flush=True)
-            made = PARTS[part](split)
+            made = results(split, options.models, options.anew) if part == "results" else PARTS[part](split)
             note(part, None, made)
             print(json.dumps(made, indent=1), flush=True)
     return 0
@@ -157,12 +169,12 @@ def artefact(split: Split) -> None:
 
 
 def tuned_model(share: str, split: Split) -> SmolLM2:
-    """Return the model that was tuned on a share of the users.
+    """Return the model that was tuned on a share of the users; of all of them, the one in data/ if none is newer.
 
     Raises:
         InputError: It was not tuned yet.
     """
-    folder = KEPT / share
+    folder = folder_of(share)
     if not folder.is_dir():
         raise InputError(f"{str(folder)!r} is not there; run `python -m benchmarks.smollm2 tune` first")
     model = load(folder)
@@ -170,11 +182,22 @@ def tuned_model(share: str, split: Split) -> SmolLM2:
     return model
 
 
+def folder_of(share: str) -> Path:
+    """Return where the model is that was tuned on a share of the users."""
+    return SHIPPED["smollm2"] if share == "1" and not (KEPT / share).is_dir() else KEPT / share
+
+
 # -- results -------------------------------------------------------------------------------------------------------
 
 
-def results(split: Split) -> dict[str, Any]:
-    """Return the figures of each condition, kind of negatives and model."""
+def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str, Any]:
+    """Return the figures of each condition, kind of negatives and model.
+
+    Args:
+        split: The data.
+        names: Forms of SmolLM2.
+        anew: Measure what is there already.
+    """
     requests = split.requests("test")
     candidates, texts, histories = asked(split)
     scores: dict[tuple[str, str], np.ndarray] = {}
@@ -188,17 +211,16 @@ def results(split: Split) -> dict[str, Any]:
         for condition in CONDITIONS:
             given = model.score(histories[condition], texts[condition])
             scores[name, condition] = np.take_along_axis(given, candidates, axis=1)
-    for name in (*UNTUNED, *SHARES.values()):
+    for name in names:
         for condition in (*CONDITIONS, *(MORE if name == "tuned" else ())):
-            kept = KEPT / "scores" / f"{name}, {condition}.npz"
-            if not kept.is_file():
+            path = SCORES / f"{name.replace(' ', '-')}_{condition.replace(', ', '-').replace(' ', '-')}.npz"
+            weights = digest_of(name)
+            if anew or not (path.is_file() and is_of(path, candidates, weights)):
                 made = language_scores(name, split, candidates, histories[condition], texts[condition])
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_write(kept, "wb") as handle:
-                    np.savez(handle, candidates=candidates, scores=made[0], seconds=made[1])  # type: ignore[arg-type]
-            with np.load(kept) as arrays:
-                if not np.array_equal(arrays["candidates"], candidates):
-                    raise InputError(f"{str(kept)!r} is of other candidates; delete it to measure anew")
+                marks = {"candidates": np.array(content_digest(candidates)), "model": np.array(weights)}
+                with atomic_write(path, "wb") as handle:
+                    np.savez_compressed(handle, scores=made[0], seconds=made[1], **marks)  # type: ignore[arg-type]
+            with np.load(path) as arrays:
                 scores[name, condition] = arrays["scores"]
                 seconds[name] = float(arrays["seconds"]) / len(candidates)
     rows = []
@@ -228,6 +250,7 @@ def results(split: Split) -> dict[str, Any]:
         for condition in CONDITIONS
         for negatives in NEGATIVES
         for of, to in (("tuned", "zero-shot"), ("tuned", "sasrec"), ("mini", "sasrec"), ("mini", "tuned"))
+        if {of, to} <= {one[0] for one in scores}
     ]
     differences = [
         {
@@ -256,15 +279,29 @@ def results(split: Split) -> dict[str, Any]:
 
 
 def asked(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[str, list[list[Any]]]]:
-    """Return the candidates of each request, (n, 19), and texts and histories by condition."""
+    """Return the candidates of each request, (n, 19), and texts and histories by condition.
+
+    Candidates are those that were drawn when there are any: a SASRec that is trained on another machine ranks others
+    first.
+    """
     requests = split.requests("test")
     targets = np.array([split.train.item_columns(one[:1])[0] for one in requests.targets])
-    sasrec = trained("sasrec", SEED, split, PROTOCOL)
-    parts = [targets[:, None]]
-    for rule in (random_negatives(9, SEED), hard_negatives(9, sasrec)):
-        mask = rule.mask(split, requests)
-        mask[np.arange(len(targets)), targets] = False
-        parts.append(np.array([np.flatnonzero(row) for row in mask]))
+    path = SCORES / "candidates.npz"
+    if path.is_file():
+        with np.load(path) as arrays:
+            candidates = arrays["candidates"].astype(np.int64)
+        if not np.array_equal(candidates[:, 0], targets):
+            raise InputError(f"{str(path)!r} is of other targets; delete it to draw anew")
+    else:
+        parts = [targets[:, None]]
+        for rule in (random_negatives(9, SEED), hard_negatives(9, trained("sasrec", SEED, split, PROTOCOL))):
+            mask = rule.mask(split, requests)
+            mask[np.arange(len(targets)), targets] = False
+            parts.append(np.array([np.flatnonzero(row) for row in mask]))
+        candidates = np.concatenate(parts, axis=1)
+        path.parent.mkdir(exist_ok=True)
+        with atomic_write(path, "wb") as handle:
+            np.savez_compressed(handle, candidates=candidates.astype(np.int16))  # type: ignore[arg-type]
     made = make_conditions(split, "test", ["stated", "vague wish"])
     annotator = Annotator(split.train, "en")
     taste = [f"my taste: {annotator.taste(history[-20:])}" for history in requests.histories]
@@ -278,7 +315,7 @@ def asked(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[s
     histories = {
         name: [[] if name.startswith("P0") else list(one) for one in requests.histories] for name in texts
     }
-    return np.concatenate(parts, axis=1), texts, histories
+    return candidates, texts, histories
 
 
 def language_scores(
@@ -296,6 +333,26 @@ def language_scores(
     started = time.perf_counter()
     made = model.score_candidates(histories, ids[candidates].tolist(), texts)
     return made, time.perf_counter() - started
+
+
+def digest_of(name: str) -> str:
+    """Return the digest of what tuning gave a form of SmolLM2, empty for an untuned one and one that is not here."""
+    for share, said in SHARES.items():
+        if said == name and (folder := folder_of(share)).is_dir():
+            return digest(folder / "arrays.npz")
+    return ""
+
+
+def is_of(path: Path, candidates: np.ndarray, model: str) -> bool:
+    """Return whether a file of scores is of these candidates, and of this model if that is here."""
+    with np.load(path) as arrays:
+        same = str(arrays["candidates"]) == content_digest(candidates)
+        return same and model in ("", str(arrays["model"]))
+
+
+def content_digest(candidates: np.ndarray) -> str:
+    """Return the digest of candidates' numbers."""
+    return hashlib.sha256(candidates.astype(np.int32).tobytes()).hexdigest()
 
 
 def language_recommender(name: str, split: Split) -> SmolLM2:
@@ -324,6 +381,32 @@ def ratio(first: np.ndarray, second: np.ndarray) -> list[float]:
     drawn = first[rows].mean(axis=1) / second[rows].mean(axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return [round(float(one), 4) for one in (first.mean() / second.mean(), low, high)]
+
+
+# -- ways of asking ------------------------------------------------------------------------------------------------
+
+
+def ways(split: Split) -> dict[str, Any]:
+    """Return HR@1 of the untuned model on validation, by four readings of a title's likelihood."""
+    requests = split.requests("valid")
+    users = np.sort(np.random.default_rng(SEED).permutation(len(requests))[:WAYS_USERS])
+    targets = np.array([split.train.item_columns(one[:1])[0] for one in requests.targets])
+    mask = random_negatives(9, SEED).mask(split, requests)
+    mask[np.arange(len(targets)), targets] = False
+    candidates = np.array([[targets[user], *np.flatnonzero(mask[user])] for user in users])
+    ids = split.train.items["item_id"].to_numpy()
+    histories = [requests.histories[user] for user in users]
+    found = {}
+    for closed in (False, True):
+        model = SmolLM2(epochs=0, closed=closed, seed=SEED).fit(split.train)
+        sums = model.score_candidates(histories, ids[candidates].tolist())
+        lengths = np.array(
+            [len(model.language_model.encode(one + "\n")) for one in split.train.items["title"]]
+        )
+        for name, scores in (("sum", sums), ("per token", sums / lengths[candidates])):
+            among = "the catalogue's titles" if closed else "all texts"
+            found[f"{name}, among {among}"] = interval(per_user(scores[:, :1], scores[:, 1:])["HR@1"])
+    return {"users": len(users), "HR@1": found}
 
 
 # -- the order of candidates ---------------------------------------------------------------------------------------
@@ -480,7 +563,8 @@ def cost(split: Split) -> dict[str, Any]:
     return {"requests": COSTED, "models": found}
 
 
-PARTS = {
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "ways": ways,
     "results": results,
     "order": order,
     "transfer": transfer,

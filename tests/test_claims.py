@@ -92,3 +92,14 @@ def test_a_ratio_of_models_draws_users_for_both():
     assert middle == 2
     assert 1.4 < low < 2 < high < 3.2
     assert smollm2.ratio(first, first) == [1, 1, 1]
+
+
+def test_scores_are_measured_again_for_other_candidates_or_another_model(tmp_path):
+    candidates = np.arange(12).reshape(3, 4)
+    path = tmp_path / "scores.npz"
+    marks = {"candidates": np.array(smollm2.content_digest(candidates)), "model": np.array("one")}
+    np.savez(path, scores=np.zeros((3, 4)), **marks)
+    assert smollm2.is_of(path, candidates, "one")
+    assert smollm2.is_of(path, candidates, "")  # the model is not here: what was measured is believed
+    assert not smollm2.is_of(path, candidates, "another")
+    assert not smollm2.is_of(path, candidates[::-1], "one")

@@ -158,3 +158,22 @@ def test_what_lies_below_the_adapters_is_read_once_and_changes_nothing(path: Pat
         np.testing.assert_allclose(lora.adapter(anew)[name], array, atol=1e-3)
     with pytest.raises(InputError, match="layers is 3; a whole number from 1 to 2"):
         fresh(path, layers=3)
+
+
+def test_changes_are_of_the_norms_of_what_is_added_and_of_what_was_there(path: Path) -> None:
+    model = fresh(path, parts=["query", "down"], layers=1)
+    before = lora.changes(model)
+    layers = len(model._tower())
+    assert list(before.columns) == list(LORA_PARTS)
+    assert before.index.tolist() == list(range(1, layers + 1))
+    assert before.loc[layers, ["query", "down"]].tolist() == [0, 0]
+    assert before.drop(index=layers).isna().all(axis=None)
+    assert before.loc[layers].drop(["query", "down"]).isna().all()
+    for layer in model._tower()[-1]._flatten_layers():
+        if getattr(layer, "lora_enabled", False):
+            layer.lora_kernel_b.assign(np.full(layer.lora_kernel_b.shape, 0.1, dtype=np.float32))
+            if layer.name == LORA_PARTS["query"]:
+                merged, frozen = np.asarray(layer.kernel), np.asarray(layer._kernel)
+    expected = np.linalg.norm(merged - frozen) / np.linalg.norm(frozen)
+    assert expected > 0
+    np.testing.assert_allclose(lora.changes(model).loc[layers, "query"], expected, rtol=1e-5)

@@ -31,7 +31,7 @@ _WHERE = {
     "smollm2": ("instructrec.models.smollm2", "SmolLM2"),
 }
 NAMES: tuple[str, ...] = tuple(_WHERE)
-SHIPPED = {"mini": Path(__file__).resolve().parents[2] / "data" / "mini"}
+SHIPPED = {name: Path(__file__).resolve().parents[2] / "data" / name for name in ("mini", "smollm2")}
 """Trained models that come with the book, by name; `load(SHIPPED["mini"])` reads one."""
 TUNED = Path(__file__).with_name("tuned.json")  # the winners of `python -m benchmarks.tuning`
 

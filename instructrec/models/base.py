@@ -256,7 +256,7 @@ class Recommender(ABC):
             )
         with atomic_directory(folder) as part:
             with atomic_write(part / "arrays.npz", "wb") as handle:
-                np.savez(handle, **self._arrays())  # type: ignore[arg-type]
+                np.savez_compressed(handle, **self._arrays())  # type: ignore[arg-type]
             if catalogue:
                 with atomic_write(part / "items.json") as handle:
                     handle.write(catalogue_to_json(self.dataset))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from instructrec.errors import InputError
@@ -169,6 +170,27 @@ def set_adapter(model: LanguageModel, arrays: dict[str, np.ndarray]) -> None:
         raise InputError(f"the adapter does not fit {model.name}: it has {extra[0]}, which the model lacks")
     for path, weight in weights.items():
         weight.assign(arrays[path].astype(np.float32))
+
+
+def changes(model: LanguageModel) -> pd.DataFrame:
+    """Return how far the adapters move each projection from where it was: the Frobenius norms' ratio |AB| / |W|.
+
+    Args:
+        model: With LoRA enabled.
+
+    Returns:
+        A row a layer, from 1, a column a projection of `LORA_PARTS`; NaN where there is no adapter.
+    """
+    parts = {name: part for part, name in model._lora_layers.items()}
+    table = pd.DataFrame(index=range(1, len(model._tower()) + 1), columns=list(parts.values()), dtype=float)
+    for number, block in enumerate(model._tower(), start=1):
+        for layer in block._flatten_layers():
+            if getattr(layer, "lora_enabled", False):
+                change = np.asarray(layer.lora_kernel_a) @ np.asarray(layer.lora_kernel_b)
+                scale = layer.lora_alpha / layer.lora_rank
+                ratio = scale * np.linalg.norm(change) / np.linalg.norm(np.asarray(layer._kernel))
+                table.loc[number, parts[layer.name]] = ratio
+    return table
 
 
 def _adapters(model: LanguageModel) -> list[Any]:

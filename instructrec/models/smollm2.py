@@ -133,12 +133,13 @@ class SmolLM2(Recommender):
                 raise InputError(f"{setting} is {flag!r}; True or False is accepted")
         if isinstance(parts, str) or not parts:
             raise InputError(f"parts is {parts!r}; a list of some of {', '.join(LORA_PARTS)} is accepted")
-        for part in parts:
-            if part not in LORA_PARTS:
-                raise one_of("part for LoRA", part, LORA_PARTS, most=len(LORA_PARTS))
-        for kind in kinds or ():
-            if kind not in KINDS:
-                raise one_of("kind of phrase", kind, KINDS, most=len(KINDS))
+        for what, given, known in (
+            ("part for LoRA", parts, LORA_PARTS),
+            ("kind of phrase", kinds or (), KINDS),
+        ):
+            for one in given:
+                if one not in known:
+                    raise one_of(what, one, known, most=len(known))
         for setting, kind in (("tuning_dtype", tuning_dtype), ("dtype", dtype)):
             if kind not in checkpoints.DTYPES:
                 raise InputError(f"{setting} is {kind!r}; accepted: {', '.join(checkpoints.DTYPES)}")
