@@ -201,7 +201,6 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
     requests = split.requests("test")
     candidates, texts, histories = asked(split)
     scores: dict[tuple[str, str], np.ndarray] = {}
-    seconds: dict[str, float] = {}
     others = {
         "most-popular": create("most-popular").fit(split.train),
         "sasrec": trained("sasrec", SEED, split, PROTOCOL),
@@ -213,16 +212,15 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
             scores[name, condition] = np.take_along_axis(given, candidates, axis=1)
     for name in names:
         for condition in (*CONDITIONS, *(MORE if name == "tuned" else ())):
-            path = SCORES / f"{name.replace(' ', '-')}_{condition.replace(', ', '-').replace(' ', '-')}.npz"
+            path = scores_of(name, condition)
             weights = digest_of(name)
             if anew or not (path.is_file() and is_of(path, candidates, weights)):
                 made = language_scores(name, split, candidates, histories[condition], texts[condition])
                 marks = {"candidates": np.array(content_digest(candidates)), "model": np.array(weights)}
                 with atomic_write(path, "wb") as handle:
-                    np.savez_compressed(handle, scores=made[0], seconds=made[1], **marks)  # type: ignore[arg-type]
+                    np.savez_compressed(handle, scores=made, **marks)  # type: ignore[arg-type]
             with np.load(path) as arrays:
                 scores[name, condition] = arrays["scores"]
-                seconds[name] = float(arrays["seconds"]) / len(candidates)
     rows = []
     hits: dict[tuple[str, str, str], np.ndarray] = {}
     for (name, condition), given in scores.items():
@@ -266,7 +264,7 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
             ("P1 and P2, I0", "P1, I0"),
             ("P1, I2", "P0, I2"),
         )
-        if (of, "random", name) in hits
+        if {(of, "random", name), (to, "random", name)} <= set(hits)
     ]
     return {
         "users": len(requests),
@@ -274,7 +272,6 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
         "rows": rows,
         "ratios": ratios,
         "differences": differences,
-        "seconds": {name: round(value, 4) for name, value in seconds.items()},
     }
 
 
@@ -324,15 +321,18 @@ def language_scores(
     candidates: np.ndarray,
     histories: Sequence[Sequence[Any]],
     texts: Sequence[str | None],
-) -> tuple[np.ndarray, float]:
-    """Return what a form of SmolLM2 gives the candidates, and the seconds that this took."""
+) -> np.ndarray:
+    """Return what a form of SmolLM2 gives the candidates."""
     model = language_recommender(name, split)
     assert model.language_model
     ids = split.train.items["item_id"].to_numpy()
     print(f"{name}: {len(candidates)} requests", flush=True)
-    started = time.perf_counter()
-    made = model.score_candidates(histories, ids[candidates].tolist(), texts)
-    return made, time.perf_counter() - started
+    return model.score_candidates(histories, ids[candidates].tolist(), texts)
+
+
+def scores_of(name: str, condition: str) -> Path:
+    """Return the file of the scores that a form of SmolLM2 gives under a condition."""
+    return SCORES / f"{name.replace(' ', '-')}_{condition.replace(', ', '-').replace(' ', '-')}.npz"
 
 
 def digest_of(name: str) -> str:
