@@ -332,7 +332,7 @@ def test_interrupted_training_leaves_the_old_model(here, monkeypatch, capsys):
 
     before = tree(here)
     capsys.readouterr()
-    monkeypatch.setattr(np, "savez", interrupted)
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
     assert cli.main(["train", "--model", "random", "--data", "good.csv", "--out", "saved"]) == 130
     out, err = capsys.readouterr()
     assert out == ""
