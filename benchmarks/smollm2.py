@@ -43,7 +43,7 @@ from benchmarks.mini import trained
 from instructrec import datasets
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation.candidates import hard_negatives, random_negatives
+from instructrec.evaluation.candidates import Candidates, hard_negatives, random_negatives
 from instructrec.evaluation.conditions import make_conditions
 from instructrec.evaluation.intervals import bootstrap_interval
 from instructrec.evaluation.paper import of_each
@@ -51,7 +51,7 @@ from instructrec.files import atomic_write, digest
 from instructrec.instructions.annotate import Annotator
 from instructrec.models import SHIPPED, Recommender, create, load
 from instructrec.models.smollm2 import SmolLM2, find_weights
-from instructrec.split import SPLITS, Split
+from instructrec.split import SPLITS, Requests, Split
 
 RESULTS = Path(__file__).with_name("results") / "smollm2.json"
 SCORES = RESULTS.with_name("smollm2_scores")
@@ -282,20 +282,21 @@ def asked(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[s
     first.
     """
     requests = split.requests("test")
-    targets = np.array([split.train.item_columns(one[:1])[0] for one in requests.targets])
     path = SCORES / "candidates.npz"
     if path.is_file():
         with np.load(path) as arrays:
             candidates = arrays["candidates"].astype(np.int64)
-        if not np.array_equal(candidates[:, 0], targets):
+        if not np.array_equal(candidates[:, 0], targets_of(split, requests)):
             raise InputError(f"{str(path)!r} is of other targets; delete it to draw anew")
     else:
-        parts = [targets[:, None]]
-        for rule in (random_negatives(9, SEED), hard_negatives(9, trained("sasrec", SEED, split, PROTOCOL))):
-            mask = rule.mask(split, requests)
-            mask[np.arange(len(targets)), targets] = False
-            parts.append(np.array([np.flatnonzero(row) for row in mask]))
-        candidates = np.concatenate(parts, axis=1)
+        hard = hard_negatives(9, trained("sasrec", SEED, split, PROTOCOL))
+        candidates = np.concatenate(
+            [
+                targets_and(random_negatives(9, SEED), split, requests),
+                targets_and(hard, split, requests)[:, 1:],
+            ],
+            axis=1,
+        )
         path.parent.mkdir(exist_ok=True)
         with atomic_write(path, "wb") as handle:
             np.savez_compressed(handle, candidates=candidates.astype(np.int16))  # type: ignore[arg-type]
@@ -303,7 +304,7 @@ def asked(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[s
     annotator = Annotator(split.train, "en")
     taste = [f"my taste: {annotator.taste(history[-20:])}" for history in requests.histories]
     texts: dict[str, list[str | None]] = {
-        "P1, I0": [None] * len(targets),
+        "P1, I0": [None] * len(requests),
         "P1, I1": list(made.asked["vague wish"].texts),
         "P1, I2": list(made.asked["stated"].texts),
         "P0, I2": list(made.asked["stated"].texts),
@@ -313,6 +314,19 @@ def asked(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[s
         name: [[] if name.startswith("P0") else list(one) for one in requests.histories] for name in texts
     }
     return candidates, texts, histories
+
+
+def targets_of(split: Split, requests: Requests) -> np.ndarray:
+    """Return the catalogue column of the first target of each request."""
+    return np.array([split.train.item_columns(one[:1])[0] for one in requests.targets])
+
+
+def targets_and(negatives: Candidates, split: Split, requests: Requests) -> np.ndarray:
+    """Return the target of each request in front of its negatives, catalogue columns, (n_requests, 1 + n_negatives)."""
+    targets = targets_of(split, requests)
+    mask = negatives.mask(split, requests)
+    mask[np.arange(len(targets)), targets] = False
+    return np.concatenate([targets[:, None], np.array([np.flatnonzero(row) for row in mask])], axis=1)
 
 
 def language_scores(
@@ -390,10 +404,7 @@ def ways(split: Split) -> dict[str, Any]:
     """Return HR@1 of the untuned model on validation, by four readings of a title's likelihood."""
     requests = split.requests("valid")
     users = np.sort(np.random.default_rng(SEED).permutation(len(requests))[:WAYS_USERS])
-    targets = np.array([split.train.item_columns(one[:1])[0] for one in requests.targets])
-    mask = random_negatives(9, SEED).mask(split, requests)
-    mask[np.arange(len(targets)), targets] = False
-    candidates = np.array([[targets[user], *np.flatnonzero(mask[user])] for user in users])
+    candidates = targets_and(random_negatives(9, SEED), split, requests)[users]
     ids = split.train.items["item_id"].to_numpy()
     histories = [requests.histories[user] for user in users]
     found = {}
@@ -456,10 +467,7 @@ def transfer(split: Split) -> dict[str, Any]:
     """Return HR@1 among ten products of the shop, by the untuned model and by the one that was tuned on films."""
     shop = SPLITS[PROTOCOL](datasets.load("shop"))
     requests = shop.requests("test")
-    targets = np.array([shop.train.item_columns(one[:1])[0] for one in requests.targets])
-    mask = random_negatives(9, SEED).mask(shop, requests)
-    mask[np.arange(len(targets)), targets] = False
-    candidates = np.concatenate([targets[:, None], np.array([np.flatnonzero(row) for row in mask])], axis=1)
+    candidates = targets_and(random_negatives(9, SEED), shop, requests)
     ids = shop.train.items["item_id"].to_numpy()
     hits = {}
     for name in ("zero-shot", "tuned"):
