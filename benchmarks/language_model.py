@@ -49,12 +49,13 @@ THREADS = 2
 LOAD = """
 import time
 started = time.perf_counter()
-from instructrec.models.smollm2 import load_smollm2
-model = load_smollm2({dtype!r})
+{loading}
 seconds = time.perf_counter() - started
 status = open("/proc/self/status").read()
 print(seconds, int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9)
 """
+LOADING = "from instructrec.models.smollm2 import load_smollm2; model = load_smollm2({dtype!r})"
+LIBRARIES = "import keras_hub"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,17 +77,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def load() -> dict[str, Any]:
-    """Return seconds and gigabytes at most of a process that loads the model, imports included, by type of number."""
+    """Return seconds and gigabytes at most of a process that loads the model, imports included, by type of number.
+
+    `libraries` is a process that imports Keras Hub, and TensorFlow with it, and loads nothing.
+    """
     found = {}
-    for dtype in DTYPES:
+    loading = {dtype: LOADING.format(dtype=dtype) for dtype in DTYPES}
+    for name, lines in {"libraries": LIBRARIES, **loading}.items():
         runs = []
         for _ in range(3):
             ran = subprocess.run(
-                [sys.executable, "-c", LOAD.format(dtype=dtype)], check=True, capture_output=True, text=True
+                [sys.executable, "-c", LOAD.format(loading=lines)], check=True, capture_output=True, text=True
             )
             runs.append([float(one) for one in ran.stdout.split()])
         seconds, peak = np.median(runs, axis=0)
-        found[dtype] = {"seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
+        found[name] = {"seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
     return found
 
 

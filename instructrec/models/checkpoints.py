@@ -22,7 +22,7 @@ from instructrec.backend import quiet_keras, silent_stderr
 from instructrec.errors import InputError
 
 DTYPES = ("float32", "mixed_bfloat16", "bfloat16")
-ROWS = 4096
+ROWS = 1024
 """Rows of a weight that are turned into floats at once."""
 FAMILIES = {"llama": "LlamaBackbone", "qwen2": "QwenBackbone", "qwen3": "Qwen3Backbone"}
 """Keras Hub's backbone by the `general.architecture` of a GGUF file."""
@@ -266,6 +266,8 @@ def _assign(backbone: Any, file: GGUF) -> None:
     Raises:
         InputError: The file has tensors that the backbone has no place for, or lacks some.
     """
+    import tensorflow as tf
+
     family = file.values["general.architecture"]
     targets = {weight.path: weight for weight in backbone.weights}
     for tensor in file.tensors:
@@ -277,10 +279,11 @@ def _assign(backbone: Any, file: GGUF) -> None:
         if int(np.prod(tensor.shape)) != int(np.prod(weight.shape)):
             shape, wanted = tuple(int(one) for one in tensor.shape[::-1]), tuple(weight.shape)
             raise InputError(f"{file.name} is damaged: {tensor.name} is of shape {shape}, not {wanted}")
-        if tensor.name == "token_embd.weight":  # the largest: straight to its place, so that it is there once
+        if tensor.name == "token_embd.weight":  # the largest; to assign to a slice would copy it
             for at in range(0, len(tensor.data), ROWS):
                 rows = _floats(tensor, slice(at, at + ROWS))
-                weight.value[at : at + len(rows)].assign(rows.astype(weight.dtype))
+                places = np.arange(at, at + len(rows))
+                weight.value.scatter_update(tf.IndexedSlices(tf.cast(rows, weight.dtype), places))
         else:
             values = _floats(tensor)
             if family == "llama" and tensor.name.endswith(("attn_q.weight", "attn_k.weight")):
