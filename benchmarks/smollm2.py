@@ -61,6 +61,16 @@ SHARES = {"1": "tuned", "0.5": "tuned on half", "0.25": "tuned on a quarter"}
 UNTUNED: dict[str, dict[str, Any]] = {"zero-shot": {"shots": 0}, "few-shot": {"shots": 3}}
 CONDITIONS = ("P1, I0", "P1, I1", "P1, I2")
 MORE = ("P0, I2", "P1 and P2, I0")
+PAIRS = (
+    ("tuned", "zero-shot"),
+    ("few-shot", "zero-shot"),
+    ("tuned on half", "tuned on a quarter"),
+    ("tuned", "tuned on half"),
+    ("tuned", "sasrec"),
+    ("mini", "sasrec"),
+    ("mini", "tuned"),
+)
+"""Models whose HR@1 is divided, the first by the second."""
 NEGATIVES = {"random": slice(1, 10), "hard": slice(10, 19)}
 """Columns of the candidates beside the target, which is the first."""
 WAYS_USERS = 200
@@ -252,7 +262,7 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
         }
         for condition in CONDITIONS
         for negatives in NEGATIVES
-        for of, to in (("tuned", "zero-shot"), ("tuned", "sasrec"), ("mini", "sasrec"), ("mini", "tuned"))
+        for of, to in PAIRS
         if {of, to} <= {one[0] for one in scores}
     ]
     differences = [
