@@ -269,17 +269,19 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
         {
             "of": of,
             "to": to,
+            "negatives": negatives,
             "model": name,
-            "HR@1": interval(hits[of, "random", name] - hits[to, "random", name]),
+            "HR@1": interval(hits[of, negatives, name] - hits[to, negatives, name]),
         }
         for name in ("tuned", "mini", "zero-shot")
+        for negatives in NEGATIVES
         for of, to in (
             ("P1, I1", "P1, I0"),
             ("P1, I2", "P1, I0"),
             ("P1 and P2, I0", "P1, I0"),
             ("P1, I2", "P0, I2"),
         )
-        if {(of, "random", name), (to, "random", name)} <= set(hits)
+        if {(of, negatives, name), (to, negatives, name)} <= set(hits)
     ]
     return {
         "users": len(requests),

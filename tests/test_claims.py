@@ -48,7 +48,7 @@ def results() -> dict:
                 for of, to in (("tuned", "zero-shot"), ("tuned", "sasrec"), ("mini", "sasrec"))
             ],
             "differences": [
-                {"of": of, "to": to, "model": model, "HR@1": figure}
+                {"of": of, "to": to, "negatives": "random", "model": model, "HR@1": figure}
                 for model in ("tuned", "mini")
                 for of, to in (
                     ("P1, I1", "P1, I0"),

@@ -111,8 +111,8 @@ def likeliest(
     Args:
         model: Who answers.
         prompt: What is read before.
-        tree: What may be said, with a token at the end of each text that no longer text goes on with, such as a line
-            break's.
+        tree: What may be said; each text ends in a token such as a line break's, so that none is the beginning of a
+            longer one.
         n: How many texts; fewer come back where the tree holds fewer.
         at_once: How many beginnings are read at once.
         closed: Let each token compete only with those that the tree allows there, as `option_log_likelihood` does with

@@ -768,7 +768,10 @@ class LanguageModel:
 
 
 def reranking_prompt(history: Sequence[str], candidates: Sequence[str] = (), most: int = 20) -> str:
-    """Return an instruction of kind (P1, I0, T3): the history as titles, no stated intention, candidates to order.
+    """Return an instruction of kind (P1, I0): the history as titles, no stated intention.
+
+    With candidates it is of the form T3, reranking; without, it asks as matching (T2) does, and whoever scores titles
+    as its answer reranks.
 
     Args:
         history: Titles, oldest first; the last `most` are told.

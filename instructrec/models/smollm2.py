@@ -41,9 +41,9 @@ class SmolLM2(Recommender):
 
         score(i) = log p(title of i, line break | chat of the history's last titles and of what is asked)
 
-    summed over the tokens. Here p is `closed`: each token competes with those that some title of the catalogue goes on
-    with (`constrained.TokenTree`), so that the likelihoods of all titles sum to 1. Where it is not closed, all tokens
-    compete.
+    summed over the tokens, or their mean if `per_token`. Here p is `closed`: each token competes with those that some
+    title of the catalogue goes on with (`constrained.TokenTree`), so that the likelihoods of all distinct titles sum
+    to 1. Where it is not closed, all tokens compete.
 
     `fit` tunes LoRA adapters on answers that list what users of the data set went on to choose (`listing.examples`),
     by the same likelihood. With `epochs=0` the model answers as it came, with `shots` examples in front of each request
