@@ -110,7 +110,7 @@ def claims(smollm2: dict[str, Any], ablation: dict[str, Any]) -> list[Claim]:
     figure = ratios["P1, I0", "random", "tuned", "zero-shot"]
     found.append(
         Claim(
-            "Tuning on instructions beats the same kind of model zero-shot by far (twice and more).",
+            "Tuning on instructions beats an untuned language model by far (here: at least twice).",
             said("sequential", "InstructRec", "GPT-3.5 zero-shot") + " at HR@1",
             "SmolLM2 tuned / zero-shot, HR@1, history alone, 9 random negatives",
             figure,
