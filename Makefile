@@ -104,6 +104,7 @@ smollm2: setup  ## tune SmolLM2 on MovieLens-100K by LoRA, on all, half and a qu
 .PHONY: smollm2-results
 smollm2-results: setup  ## ask the models of `make smollm2`, untuned ones and baselines; order and memory too (an hour and a half)
 	@TF_ENABLE_ONEDNN_OPTS=1 $(RUN) -m benchmarks.smollm2 measure $(ARGS)
+	@$(RUN) -m benchmarks.claims
 
 .PHONY: lint
 lint: setup  ## ruff: rules and format, notebooks too

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,13 @@ def test_every_claim_has_a_verdict_that_follows_from_its_figure():
     assert verdicts[9:11] == ["holds"] * 2
     assert verdicts[11:] == ["cannot be told here"] * 2 + ["does not hold"]
     assert all(one.paper and one.experiment for one in found)
+
+
+def test_the_file_of_claims_follows_from_what_was_measured():
+    found = claims.claims(*(claims.read(name) for name in ("smollm2", "mini_ablation")))
+    kept = json.loads((claims.FOLDER / "claims.json").read_text("utf-8"))
+    assert kept == [{**one._asdict(), "figure": list(one.figure)} for one in found]
+    assert kept[0]["verdict"] == "holds"
 
 
 def test_metrics_of_each_request():
