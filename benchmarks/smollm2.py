@@ -543,11 +543,20 @@ def contamination(split: Split) -> dict[str, Any]:
 
 
 def rows_of(dataset: Dataset) -> list[str]:
-    """Return what the file of films says, `id|title (year)`, a row each, in its order."""
+    """Return the first two fields of each line of MovieLens's file of films, `id|title (year)`, in its spelling.
+
+    The file puts articles last, as in `Usual Suspects, The (1995)`, and goes on with dates, addresses and flags.
+    """
     return [
-        f"{row.item_id}|{row.title} ({row.year})\n"
+        f"{row.item_id}|{article_last(row.title)} ({row.year})\n"
         for row in dataset.items.sort_values("item_id").itertuples()
     ]
+
+
+def article_last(title: str) -> str:
+    """Return a title with its article behind a comma, as libraries sort them."""
+    first, _, rest = title.partition(" ")
+    return f"{rest}, {first}" if first in ("The", "A", "An") and rest else title
 
 
 # -- cost ----------------------------------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ def results() -> dict:
 def test_every_claim_has_a_verdict_that_follows_from_its_figure():
     row = {"vague wish": {"obeyed": [0.9, 0.88, 0.92]}, "unseen wording": {"obeyed": [0.9, 0.88, 0.92]}}
     found = claims.claims(
-        results(), {"texts: as it is": {"rows": row}, "texts: categories alone": {"rows": row}}
+        results(),
+        {f"texts: {name}": {"rows": row} for name in ("as it is", "no wishes", "categories alone")},
     )
     verdicts = [one.verdict for one in found]
     assert verdicts[:6] == ["holds"] * 6
