@@ -113,3 +113,12 @@ def test_scores_are_measured_again_for_other_candidates_or_another_model(tmp_pat
     assert smollm2.is_of(path, candidates, "")  # the model is not here: what was measured is believed
     assert not smollm2.is_of(path, candidates, "another")
     assert not smollm2.is_of(path, candidates[::-1], "one")
+
+
+def test_rows_of_the_list_are_spelt_as_in_its_file():
+    assert smollm2.article_last("The Usual Suspects") == "Usual Suspects, The"
+    assert [smollm2.article_last(title) for title in ("Amadeus", "The", "Theodore Rex")] == [
+        "Amadeus",
+        "The",
+        "Theodore Rex",
+    ]
