@@ -21,7 +21,7 @@ from pathlib import Path
 
 from instructrec import datasets
 from instructrec.errors import InputError, one_of
-from instructrec.evaluation.laboratory import Entry, run
+from instructrec.evaluation.experiment import Entry, run
 from instructrec.evaluation.results import WHOLE, Results
 from instructrec.models import tuned_settings
 from instructrec.split import SPLITS

@@ -113,7 +113,7 @@ def look_for_leaks(data: list[str], path: Path) -> dict[str, int]:
     """Audit a whole file; return how many leaks of each kind there are."""
     from instructrec import datasets
     from instructrec.instructions import read_jsonl
-    from instructrec.instructions.audit import audit
+    from instructrec.instructions.quality.audit import audit
     from instructrec.split import leave_last_out
 
     found = audit(read_jsonl(path), [leave_last_out(datasets.load(name)).train for name in data])

@@ -32,9 +32,9 @@ import numpy as np
 from instructrec import datasets
 from instructrec.errors import InputError
 from instructrec.files import atomic_write
-from instructrec.models.checkpoints import DTYPES
-from instructrec.models.language_model import LanguageModel
-from instructrec.models.smollm2 import find_weights, load_smollm2, reranking_prompt
+from instructrec.models.lm.pretrained import DTYPES
+from instructrec.models.lm.scoring import LanguageModel
+from instructrec.models.lm.smollm2 import find_weights, load_smollm2, reranking_prompt
 from instructrec.split import SPLITS
 
 RESULTS = Path(__file__).with_name("results") / "language_model.json"
@@ -54,7 +54,7 @@ seconds = time.perf_counter() - started
 status = open("/proc/self/status").read()
 print(seconds, int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9)
 """
-LOADING = "from instructrec.models.smollm2 import load_smollm2; model = load_smollm2({dtype!r})"
+LOADING = "from instructrec.models.lm.smollm2 import load_smollm2; model = load_smollm2({dtype!r})"
 LIBRARIES = "import keras_hub"
 
 

@@ -33,12 +33,13 @@ import numpy as np
 
 from instructrec import datasets
 from instructrec.errors import InputError
-from instructrec.evaluation.conditions import CONDITIONS, MORE_CONDITIONS, make_conditions
+from instructrec.evaluation.following_tasks import EXTRA_TASKS, TASKS, make_following_tasks
 from instructrec.files import atomic_write
-from instructrec.instructions.annotate import Annotator
-from instructrec.models import Recommender, create, load, tuned, word_vectors
-from instructrec.models.instruct import Mini
-from instructrec.models.vocabulary import tokenise
+from instructrec.instructions.verbalizer import Verbalizer
+from instructrec.models import Recommender, create, load, tuned
+from instructrec.models.mini import word_vectors
+from instructrec.models.mini.model import Mini
+from instructrec.models.mini.vocabulary import tokenise
 from instructrec.scenarios import FilterByInstruction
 from instructrec.split import SPLITS, Split
 
@@ -46,23 +47,16 @@ RESULTS = Path(__file__).with_name("results") / "mini.json"
 KEPT = Path(__file__).parents[1] / "_build" / "mini"
 PACKAGE = Path(__file__).parents[1] / "instructrec"
 MADE_BY = {
-    "models": [
-        "conversation",
-        "instruct",
-        "instruct_trainer",
-        "sasrec",
-        "texts",
-        "training",
-        "vocabulary",
-        "word_vectors",
-    ],
-    "instructions": ["annotate", "lexicon", "phrases", "templates/__init__"],
+    "models/mini": ["batches", "model", "packing", "trainer", "vocabulary", "word_vectors"],
+    "models/neural": ["sasrec", "training"],
+    "instructions": ["category_words", "query_generator", "templates", "verbalizer"],
+    "wordings": ["lexicon"],
 }
 """The modules that decide what a trained model is; data files beside them count too."""
 DATA = "movielens-100k"
 K = 10
 ASKED_IN = {
-    "en": (*CONDITIONS, *MORE_CONDITIONS),
+    "en": (*TASKS, *EXTRA_TASKS),
     "zh": ("stated", "unseen wording", "vague wish", "negated", "unseen negation"),
 }
 NULL = "recommend something that I would enjoy"
@@ -171,7 +165,7 @@ def measure(
     for language, names in asked_in.items():
         if not names:
             continue
-        made = make_conditions(split, part, list(names), (language,))
+        made = make_following_tasks(split, part, list(names), (language,))
         for name, one in made.asked.items():
             if name == "none":
                 continue
@@ -236,7 +230,7 @@ def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200
     for history, target in zip(histories, targets, strict=True):
         unseen = np.setdiff1d(ids, [*history, target])
         others.append(unseen[int(rng.integers(len(unseen)))])
-    made = make_conditions(split, part, ["stated"])
+    made = make_following_tasks(split, part, ["stated"])
     texts: list[str | None] = [None] * len(histories)
     for row, text in zip(made.rows, made.asked["stated"].texts, strict=True):
         texts[row] = text
@@ -249,7 +243,7 @@ def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200
     filtered = FilterByInstruction(model)
     masked = []
     for language in ("en", "zh"):
-        made = make_conditions(split, part, ["stated", "constraints", "negated"], (language,))
+        made = make_following_tasks(split, part, ["stated", "constraints", "negated"], (language,))
         for one in made.asked.values():
             rows = [row for row, text in zip(made.rows, one.texts, strict=True) if text is not None]
             asked = [text for text in one.texts if text is not None]
@@ -269,14 +263,14 @@ def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200
     items = rng.choice(ids, most, replace=False)
     categories = split.train.items.set_index("item_id")[split.train.category_field]
     for language in ("en", "zh"):
-        annotator = Annotator(split.train, language)
+        annotator = Verbalizer(split.train, language)
         right = [
             model.say([], "query", item, language)
             == "".join(spoken(annotator.join(categories[item]), language))
             for item in items
         ]
         found[f"query ({language})"] = float(np.mean(right))
-    annotator = Annotator(split.train, "en")
+    annotator = Verbalizer(split.train, "en")
     common = []
     for history in histories[:most]:
         own, true = set(model.say(history).split()), set(tokenise(annotator.taste(history[-20:])))

@@ -31,7 +31,7 @@ from instructrec import datasets
 from instructrec.errors import InputError, one_of
 from instructrec.files import atomic_write
 from instructrec.models import create
-from instructrec.models.instruct import Mini
+from instructrec.models.mini.model import Mini
 from instructrec.split import SPLITS
 
 RESULTS = Path(__file__).with_name("results") / "mini_ablation.json"
@@ -78,7 +78,7 @@ TEXTS: dict[str, dict[str, Any]] = {
     "titles not copied": {"copies": ["words"]},
     "nothing copied": {"copies": []},
 }
-CONDITIONS = ("none", "stated", "unseen wording", "vague wish", "negated", "title word", "new words")
+TASKS = ("none", "stated", "unseen wording", "vague wish", "negated", "title word", "new words")
 
 
 class Task(NamedTuple):
@@ -199,7 +199,7 @@ def train(task: Task) -> Done:
         model = create("mini", **task.settings).fit(split.train)
     else:
         model = trained("mini", split=split, protocol="leave-last-out", **task.settings)
-    rows = measure(model, None, split, "valid", () if task.part == "history" else CONDITIONS)
+    rows = measure(model, None, split, "valid", () if task.part == "history" else TASKS)
     assert isinstance(model, Mini)
     return Done(task, model.n_parameters, rows, place)
 

@@ -38,10 +38,10 @@ from instructrec import datasets
 from instructrec.backend import quiet_keras
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation.conditions import make_conditions
+from instructrec.evaluation.following_tasks import make_following_tasks
 from instructrec.files import atomic_write
 from instructrec.models import SHIPPED, create, load
-from instructrec.models.instruct import Mini
+from instructrec.models.mini.model import Mini
 from instructrec.split import SPLITS, Split
 
 RESULTS = Path(__file__).with_name("results") / "mini_cost.json"
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def requests_of(split: Split) -> tuple[list[Any], list[str]]:
     """Return the histories of the test part and texts of five conditions."""
-    made = make_conditions(
+    made = make_following_tasks(
         split, "test", ["stated", "vague wish", "negated", "constraints", "category and era"]
     )
     texts = sorted({text for one in made.asked.values() for text in one.texts if text})

@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.mini import DATA, ndcg
 from instructrec import datasets
 from instructrec.errors import InputError
-from instructrec.evaluation.conditions import make_conditions
+from instructrec.evaluation.following_tasks import make_following_tasks
 from instructrec.files import atomic_write
 from instructrec.models import create
 from instructrec.split import SPLITS, Split
@@ -97,7 +97,7 @@ def measure(split: Split, seed: int) -> dict[str, np.ndarray]:
     met = np.zeros((len(histories), len(ids)), dtype=bool)
     for row, history in zip(met, requests.histories, strict=True):
         row[data.item_columns(history)] = True
-    made = make_conditions(split, "test", ["stated", "category and era"])
+    made = make_following_tasks(split, "test", ["stated", "category and era"])
     texts: dict[str, list[Any]] = {"no text": [None] * len(histories)}
     for name, label in (("stated", "its category"), ("category and era", "its category and decade")):
         said: list[str | None] = [None] * len(histories)

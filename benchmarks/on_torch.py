@@ -39,20 +39,22 @@ def installed() -> str:
     import keras
 
     from instructrec import backend
-    from instructrec.models import instruct, instruct_trainer, training
+    from instructrec.models.mini import model as mini_model
+    from instructrec.models.mini import trainer as mini_trainer
+    from instructrec.models.neural import training
 
     def seeded(seed: int) -> Any:
         keras.utils.set_random_seed(seed)
         return keras
 
-    for module in (backend, training, instruct):
+    for module in (backend, training, mini_model):
         module.quiet_keras = lambda: keras  # type: ignore[attr-defined]
-    for module in (training, instruct):
+    for module in (training, mini_model):
         module.seeded_keras = seeded  # type: ignore[attr-defined]
-    instruct_trainer.compiled_step = _step
-    instruct_trainer.TokenTable.__init__ = _on_device(instruct_trainer.TokenTable.__init__)  # type: ignore[method-assign]
-    instruct_trainer.TextTrainer.__init__ = _on_device(instruct_trainer.TextTrainer.__init__)  # type: ignore[method-assign]
-    instruct.Mini.states = _states  # type: ignore[method-assign]
+    mini_trainer.compiled_step = _step
+    mini_trainer.TokenTable.__init__ = _on_device(mini_trainer.TokenTable.__init__)  # type: ignore[method-assign]
+    mini_trainer.TextTrainer.__init__ = _on_device(mini_trainer.TextTrainer.__init__)  # type: ignore[method-assign]
+    mini_model.Mini.states = _states  # type: ignore[method-assign]
     torch.set_num_threads(1)
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
@@ -90,7 +92,7 @@ def _states(
     import torch  # type: ignore[import-not-found,unused-ignore]
     from keras import ops
 
-    from instructrec.models.conversation import padded
+    from instructrec.models.mini.packing import padded
 
     self._load_blocks()
     blocks = self._blocks(self._text_backbone if texts else self._backbone)

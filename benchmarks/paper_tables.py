@@ -26,10 +26,10 @@ from benchmarks.mini import DATA, trained
 from instructrec import datasets
 from instructrec.errors import InputError
 from instructrec.evaluation.candidates import Candidates, hard_negatives, random_negatives
-from instructrec.evaluation.conditions import make_conditions
+from instructrec.evaluation.following_tasks import make_following_tasks
 from instructrec.evaluation.paper import of_each, paper_figures, paper_metrics
 from instructrec.files import atomic_write
-from instructrec.instructions.annotate import Annotator
+from instructrec.instructions.verbalizer import Verbalizer
 from instructrec.models import Recommender, create
 from instructrec.split import SPLITS, Split
 
@@ -71,10 +71,10 @@ def tables(split: Split, plain: dict[str, Recommender], mini: Recommender, seed:
     requests = split.requests("test")
     histories = requests.histories
     nobody: list[list[object]] = [[] for _ in histories]
-    made = make_conditions(split, "test", ["stated", "vague wish"])
+    made = make_following_tasks(split, "test", ["stated", "vague wish"])
     category, wish = (made.asked[name].texts for name in ("stated", "vague wish"))
     assert len(category) == len(histories)
-    annotator = Annotator(split.train, "en")
+    annotator = Verbalizer(split.train, "en")
     told = [f"my taste: {annotator.taste(history[-20:])}" for history in histories]
     random9, random99 = random_negatives(9, seed), random_negatives(99, seed)
     hard9 = hard_negatives(9, plain["sasrec"])

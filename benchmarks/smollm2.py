@@ -44,14 +44,14 @@ from instructrec import datasets
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.evaluation.candidates import Candidates, hard_negatives, random_negatives
-from instructrec.evaluation.conditions import make_conditions
-from instructrec.evaluation.intervals import bootstrap_interval
+from instructrec.evaluation.following_tasks import make_following_tasks
 from instructrec.evaluation.paper import of_each
 from instructrec.files import atomic_write, digest
-from instructrec.instructions.annotate import Annotator
+from instructrec.instructions.verbalizer import Verbalizer
 from instructrec.models import SHIPPED, Recommender, create, load
-from instructrec.models.smollm2 import SmolLM2, find_weights
+from instructrec.models.lm.smollm2 import SmolLM2, find_weights
 from instructrec.split import SPLITS, Requests, Split
+from instructrec.statistics.intervals import bootstrap_interval
 
 RESULTS = Path(__file__).with_name("results") / "smollm2.json"
 SCORES = RESULTS.with_name("smollm2_scores")
@@ -59,7 +59,7 @@ KEPT = Path(__file__).parents[1] / "_build" / "smollm2"
 DATA, PROTOCOL, SEED = "movielens-100k", "leave-last-out", 0
 SHARES = {"1": "tuned", "0.5": "tuned on half", "0.25": "tuned on a quarter"}
 UNTUNED: dict[str, dict[str, Any]] = {"zero-shot": {"shots": 0}, "few-shot": {"shots": 3}}
-CONDITIONS = ("P1, I0", "P1, I1", "P1, I2")
+TASKS = ("P1, I0", "P1, I1", "P1, I2")
 MORE = ("P0, I2", "P1 and P2, I0")
 PAIRS = (
     ("tuned", "zero-shot"),
@@ -167,7 +167,7 @@ def artefact(split: Split) -> None:
             for name in ("zero-shot", "tuned", "most-popular", "sasrec", "mini")
         )
         + " |"
-        for condition in CONDITIONS
+        for condition in TASKS
         for negatives in NEGATIVES
     )
     card = Path(__file__).with_name("smollm2_card.md").read_text("utf-8")
@@ -222,11 +222,11 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
         "mini": load(SHIPPED["mini"]),
     }
     for name, model in others.items():
-        for condition in CONDITIONS:
+        for condition in TASKS:
             given = model.score(histories[condition], texts[condition])
             scores[name, condition] = np.take_along_axis(given, candidates, axis=1)
     for name in names:
-        for condition in (*CONDITIONS, *(MORE if name == "tuned" else ())):
+        for condition in (*TASKS, *(MORE if name == "tuned" else ())):
             path = scores_of(name, condition)
             weights = digest_of(name)
             if anew or not (path.is_file() and is_of(path, candidates, weights)):
@@ -250,7 +250,7 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
                     **{metric: interval(values) for metric, values in own.items()},
                 }
             )
-    order = {key: number for number, key in enumerate([*CONDITIONS, *MORE])}
+    order = {key: number for number, key in enumerate([*TASKS, *MORE])}
     rows.sort(key=lambda row: (order[str(row["condition"])], row["negatives"] != "random"))
     ratios = [
         {
@@ -260,7 +260,7 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
             "to": to,
             "ratio": ratio(hits[condition, negatives, of], hits[condition, negatives, to]),
         }
-        for condition in CONDITIONS
+        for condition in TASKS
         for negatives in NEGATIVES
         for of, to in PAIRS
         if {of, to} <= {one[0] for one in scores}
@@ -317,8 +317,8 @@ def asked(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[s
         path.parent.mkdir(exist_ok=True)
         with atomic_write(path, "wb") as handle:
             np.savez_compressed(handle, candidates=candidates.astype(np.int16))  # type: ignore[arg-type]
-    made = make_conditions(split, "test", ["stated", "vague wish"])
-    annotator = Annotator(split.train, "en")
+    made = make_following_tasks(split, "test", ["stated", "vague wish"])
+    annotator = Verbalizer(split.train, "en")
     taste = [f"my taste: {annotator.taste(history[-20:])}" for history in requests.histories]
     texts: dict[str, list[str | None]] = {
         "P1, I0": [None] * len(requests),

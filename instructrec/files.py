@@ -13,6 +13,9 @@ from typing import IO, Any
 
 from instructrec.errors import InputError
 
+DATA_FOLDER = Path(__file__).resolve().parents[1] / "data"
+"""The small data and trained models that are committed with the book."""
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.peers.golden import KS, fingerprint, random_data, ranking
 from instructrec.evaluation import METRICS, ndcg
-from instructrec.evaluation.beyond import coverage, diversity, gini, novelty
-from instructrec.evaluation.ranks import target_ranks
+from instructrec.evaluation.beyond_accuracy import coverage, diversity, gini, novelty
+from instructrec.evaluation.target_ranks import target_ranks
 
 DATA = random_data()
 PEERS = json.loads((Path(__file__).parent / "peer_figures.json").read_text("utf-8"))

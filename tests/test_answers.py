@@ -9,7 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 from instructrec import evaluation as ev
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation.answers import calibrate, yes_or_no
+from instructrec.evaluation.pointwise import calibrate, yes_or_no
 from instructrec.models.base import Recommender
 from instructrec.split import leave_last_out
 

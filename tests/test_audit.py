@@ -26,9 +26,15 @@ from instructrec.instructions import (
     TaskForm,
     plan,
 )
-from instructrec.instructions.audit import EXAMPLES, KINDS, audit, future_proof, retell, without_future
-from instructrec.instructions.constraint import popularity_of
-from instructrec.instructions.evidence import Evidence, Reader, stands_in, trie, without
+from instructrec.instructions.quality.audit import (
+    EXAMPLES,
+    KINDS,
+    audit,
+    future_proof,
+    retell,
+    without_future,
+)
+from instructrec.instructions.quality.facts import Evidence, Reader, stands_in, trie, without
 
 
 def small() -> Dataset:
@@ -322,7 +328,7 @@ def test_without_future_keeps_the_past_and_the_choice(data: Dataset) -> None:
 
 def test_what_uses_the_future_is_not_future_proof(data: Dataset) -> None:
     assert not future_proof(lambda known: known.n_interactions, data, matching())
-    assert not future_proof(lambda known: popularity_of(known)[9], data, matching())
+    assert not future_proof(lambda known: known.popularity[9], data, matching())
     assert future_proof(lambda known: len(known.items), data, matching())
     assert future_proof(lambda known: retell(matching(), known), data, matching())
 

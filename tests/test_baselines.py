@@ -11,8 +11,8 @@ from scipy import optimize, sparse
 from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.models import matrix_factorisation
 from instructrec.models.base import history_matrix, one_thread, user_item_matrix
+from instructrec.models.baselines import matrix_factorisation
 
 N_ITEMS = 24
 SMALL = {"factors": 4, "epochs": 30}

@@ -11,7 +11,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation import beyond
+from instructrec.evaluation import beyond_accuracy as beyond
 
 N_ITEMS = 12
 

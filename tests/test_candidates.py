@@ -66,7 +66,7 @@ def noisy(seed):
 
 def test_masks_of_any_batch_are_the_same_and_equal_the_candidate_mask(split):
     requests = split.requests()
-    for rule, n in [(ev.everything(), None), (ev.random_negatives(5, seed=3), 5)]:
+    for rule, n in [(ev.full_catalogue(), None), (ev.random_negatives(5, seed=3), 5)]:
         whole = rule.mask(split, requests)
         assert (whole == candidate_mask(split, requests, n, 3)).all()
         for batch in (1, 7, 1000):
@@ -100,7 +100,7 @@ def test_hard_negatives_are_the_best_unseen_by_that_model_ties_by_catalogue(spli
 
 def test_one_scoring_serves_all_candidates_and_equals_one_evaluation_each(split):
     model, by = Table(noisy(2)).fit(split.train), Table(noisy(1)).fit(split.train)
-    rules = [ev.everything(), ev.random_negatives(9), ev.hard_negatives(9, by)]
+    rules = [ev.full_catalogue(), ev.random_negatives(9), ev.hard_negatives(9, by)]
     found = ev.measure(model, split, candidates=rules, ks=(1, 5), metrics=list(ev.METRICS), batch=7)
     assert list(found) == ["whole catalogue", "9 random negatives", "9 hard negatives by table"]
     assert model.asked == len(split.requests())

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from instructrec.errors import InputError
-from instructrec.models.checkpoints import FAMILIES, read_checkpoint
-from instructrec.models.language_model import EncoderDecoder, LanguageModel, language_model
+from instructrec.models.lm.pretrained import FAMILIES, read_checkpoint
+from instructrec.models.lm.scoring import EncoderDecoder, LanguageModel, language_model
 from tests import tiny_models
 
 pytest.importorskip("keras_hub")

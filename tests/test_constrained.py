@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from instructrec.errors import InputError
-from instructrec.models.checkpoints import read_checkpoint
-from instructrec.models.constrained import TokenTree, likeliest, title_tree
-from instructrec.models.language_model import LanguageModel, language_model
+from instructrec.models.lm.pretrained import read_checkpoint
+from instructrec.models.lm.scoring import LanguageModel, language_model
+from instructrec.models.lm.trie import TokenTree, likeliest, title_tree
 from tests import tiny_models
 
 pytest.importorskip("keras_hub")

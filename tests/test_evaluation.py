@@ -116,7 +116,7 @@ def test_with_one_user_nothing_differs():
     assert table.loc["other"].tolist() == ["0.500 [nan, nan]", "no"]
     assert ev.bare_differences(table) == []
     (pair,) = ev.all_pairs([figures("base", [0.25]), figures("other", [0.75])], "m")
-    assert (pair.p, pair.told_apart, str(pair.difference)) == (1.0, False, "0.500 [nan, nan]")
+    assert (pair.p, pair.significant, str(pair.difference)) == (1.0, False, "0.500 [nan, nan]")
     assert ev.compare([figures("base", [0.25])]).loc["base", "m"] == "0.250 [nan, nan]"
 
 

@@ -41,8 +41,7 @@ from instructrec.instructions.export import (
     write_parquet,
     write_plan,
 )
-from instructrec.instructions.pipeline import tf_dataset
-from instructrec.instructions.plan import plan
+from instructrec.instructions.instruction_dataset import plan
 from instructrec.instructions.schema import (
     Answer,
     Context,
@@ -52,6 +51,7 @@ from instructrec.instructions.schema import (
     Style,
     TaskForm,
 )
+from instructrec.instructions.tf_data import tf_dataset
 
 TEXTS = ('say "it"\n\\', "请推荐一部电影", "\u2028 line\u2029", "😀 \x00 end", "a, b: {c}")
 BLOCK = 10

@@ -1,31 +1,31 @@
 """Instruction following: the measures by hand, what each condition asks, and models whose figures are known before."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from instructrec import datasets, instructions, models
+from instructrec import datasets, models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation.conditions import (
-    CONDITIONS,
-    ERAS,
-    IDIOMS,
-    MORE_CONDITIONS,
-    TITLES,
-    make_conditions,
-    new_words,
-)
 from instructrec.evaluation.following import compare_following, follow, violation_at_k
+from instructrec.evaluation.following_tasks import (
+    ERAS,
+    EXTRA_TASKS,
+    IDIOMS,
+    TASKS,
+    TITLES,
+    make_following_tasks,
+)
 from instructrec.instructions import load_templates, parse
-from instructrec.instructions.lexicon import domain_words
+from instructrec.instructions.category_words import domain_words
 from instructrec.models.base import Recommender
-from instructrec.models.three_tower import WORDINGS, tokenise, wordings
+from instructrec.models.neural.three_tower import WORDINGS, tokenise, wordings
 from instructrec.scenarios import FilterByInstruction
 from instructrec.split import leave_last_out, split_global_time
+from instructrec.wordings import FOLDER as WORDING_FILES
+from instructrec.wordings.lexicon import held_out_words
 
 HIDDEN = -np.inf
 UNDERSTOOD = [
@@ -164,7 +164,7 @@ def test_the_figures_of_a_tiny_catalogue_by_hand(tiny):
 def test_a_model_that_does_not_read_changes_nothing(name, languages, request, fitted):
     split = request.getfixturevalue(name)
     found = follow(fitted[split.train.name][0], split, languages=languages, n_requests=40)
-    assert found.conditions == list(CONDITIONS)
+    assert found.conditions == list(TASKS)
     for condition in found.conditions[1:]:
         for metric in ("satisfaction@10", "HR@10", "NDCG@10"):
             assert found.difference(metric, condition) == (0, 0, 0)
@@ -215,7 +215,7 @@ def test_words_without_negation_raise_violation(films):
 def test_the_truth_is_what_the_texts_say_and_the_target_keeps_to_it(name, language, request):
     split = request.getfixturevalue(name)
     requests = split.requests("test")
-    made = make_conditions(split, languages=[language], n_requests=40, seed=3)
+    made = make_following_tasks(split, languages=[language], n_requests=40, seed=3)
     targets = split.train.item_columns([requests.targets[row][0] for row in made.rows])
     read = {}
     for condition in UNDERSTOOD:
@@ -244,7 +244,7 @@ def test_the_truth_is_what_the_texts_say_and_the_target_keeps_to_it(name, langua
 @pytest.mark.parametrize("name", ["shop", "films"])
 def test_unseen_words_are_unseen(name, language, request):
     split = request.getfixturevalue(name)
-    made = make_conditions(split, languages=[language], n_requests=200)
+    made = make_following_tasks(split, languages=[language], n_requests=200)
     trained = {text for texts in wordings(split.train).values() for text in texts}
     assert set(made.asked["stated"].texts) <= trained
     for condition in ("unseen wording", "other words", "vague wish"):
@@ -268,9 +268,9 @@ def test_unseen_words_are_unseen(name, language, request):
 
 
 def test_a_shuffled_text_is_another_request_s(shop):
-    made = make_conditions(shop, conditions=["stated", "shuffled"], n_requests=2, seed=4)
+    made = make_following_tasks(shop, conditions=["stated", "shuffled"], n_requests=2, seed=4)
     assert made.asked["shuffled"].texts == made.asked["stated"].texts[::-1]
-    made = make_conditions(shop, conditions=["stated", "shuffled"], n_requests=50)
+    made = make_following_tasks(shop, conditions=["stated", "shuffled"], n_requests=50)
     assert sorted(made.asked["shuffled"].texts) == sorted(made.asked["stated"].texts)
     same = made.asked["shuffled"].wanted.which == made.asked["stated"].wanted.which
     assert same.mean() < 0.3
@@ -278,10 +278,10 @@ def test_a_shuffled_text_is_another_request_s(shop):
 
 def test_draws_depend_on_the_seed_alone(shop):
     def texts(condition, **options):
-        made = make_conditions(shop, conditions=[condition], **options)
+        made = make_following_tasks(shop, conditions=[condition], **options)
         return dict(zip(made.rows.tolist(), made.asked[condition].texts, strict=True))
 
-    for condition in set(CONDITIONS) - {"none", "shuffled"}:
+    for condition in set(TASKS) - {"none", "shuffled"}:
         whole = texts(condition)
         assert whole == texts(condition)
         few = texts(condition, n_requests=30)
@@ -297,14 +297,16 @@ def test_languages_name_the_same_categories_and_both_are_drawn(shop, fitted):
         follow(filtered, shop, conditions=["stated"], languages=[one], n_requests=50) for one in ("en", "zh")
     )
     np.testing.assert_array_equal(english.values("HR@10", "stated"), chinese.values("HR@10", "stated"))
-    both = make_conditions(shop, conditions=["stated"], languages=["en", "zh"], n_requests=50).asked["stated"]
+    both = make_following_tasks(shop, conditions=["stated"], languages=["en", "zh"], n_requests=50).asked[
+        "stated"
+    ]
     in_english = sum(text.isascii() for text in both.texts)
     assert 10 < in_english < 40
 
 
 def test_refusals_are_drawn_from_the_history(films):
     requests = films.requests("test")
-    made = make_conditions(films, conditions=["negated"])
+    made = make_following_tasks(films, conditions=["negated"])
     items = films.train.items.set_index("item_id")["genres"]
     names = sorted({name for listed in items for name in listed} - {"unknown"})
     for row, which in zip(made.rows, made.asked["negated"].refused.which, strict=True):
@@ -313,7 +315,7 @@ def test_refusals_are_drawn_from_the_history(films):
 
 
 def test_a_missing_number_is_left_out_of_the_constraints(tiny):
-    made = make_conditions(leave_last_out(tiny), conditions=["constraints"])
+    made = make_following_tasks(leave_last_out(tiny), conditions=["constraints"])
     first, second = made.asked["constraints"].texts
     assert "year in 1980..1989" in first
     assert (
@@ -345,26 +347,26 @@ def patterns_of(frames, dataset, language):
 
 
 def test_more_conditions_are_asked_by_name_alone_and_change_no_other(films):
-    assert not set(MORE_CONDITIONS) & set(CONDITIONS)
-    usual = make_conditions(films, languages=["en", "zh"], n_requests=30).asked
-    assert list(usual) == list(CONDITIONS)
-    every = [*MORE_CONDITIONS, *CONDITIONS]
-    asked = make_conditions(films, conditions=every, languages=["en", "zh"], n_requests=30).asked
-    assert list(asked) == ["none", *MORE_CONDITIONS, *(name for name in CONDITIONS if name != "none")]
+    assert not set(EXTRA_TASKS) & set(TASKS)
+    usual = make_following_tasks(films, languages=["en", "zh"], n_requests=30).asked
+    assert list(usual) == list(TASKS)
+    every = [*EXTRA_TASKS, *TASKS]
+    asked = make_following_tasks(films, conditions=every, languages=["en", "zh"], n_requests=30).asked
+    assert list(asked) == ["none", *EXTRA_TASKS, *(name for name in TASKS if name != "none")]
     for name, one in usual.items():
         assert asked[name].texts == one.texts
         np.testing.assert_array_equal(asked[name].wanted.which, one.wanted.which)
     with pytest.raises(InputError, match="did you mean title word.*accepted: none, .*, new words$"):
-        make_conditions(films, conditions=["title words"])
+        make_following_tasks(films, conditions=["title words"])
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_more_draws_depend_on_the_seed_alone(language, films):
     def texts(condition, **options):
-        made = make_conditions(films, conditions=[condition], languages=[language], **options)
+        made = make_following_tasks(films, conditions=[condition], languages=[language], **options)
         return dict(zip(made.rows.tolist(), made.asked[condition].texts, strict=True))
 
-    for condition in set(MORE_CONDITIONS) - ({"new words"} if language == "zh" else set()):
+    for condition in set(EXTRA_TASKS) - ({"new words"} if language == "zh" else set()):
         whole = texts(condition)
         assert whole == texts(condition)
         assert texts(condition, n_requests=30).items() <= whole.items()
@@ -374,7 +376,7 @@ def test_more_draws_depend_on_the_seed_alone(language, films):
 def test_a_category_and_its_era_by_hand(tiny):
     # u wants c (Comedy and Drama, 1985); of v's target, d, no year is known; a, of 1991, is of another decade
     split = leave_last_out(tiny)
-    asked = make_conditions(split, conditions=["category and era"]).asked["category and era"]
+    asked = make_following_tasks(split, conditions=["category and era"]).asked["category and era"]
     assert "1980s" in asked.texts[0]
     assert asked.texts[1] is None
     assert list(asked.wanted.which) == [0, -1]
@@ -402,7 +404,7 @@ def test_a_category_and_its_era_by_hand(tiny):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_category_and_era_are_what_the_text_says(language, films, fitted):
     options = {"conditions": ["stated", "category and era"], "languages": [language], "n_requests": 100}
-    made = make_conditions(films, **options)
+    made = make_following_tasks(films, **options)
     asked, items = made.asked["category and era"], films.train.items
     requests = films.requests("test")
     targets = films.train.item_columns([requests.targets[row][0] for row in made.rows])
@@ -435,14 +437,14 @@ def test_category_and_era_are_what_the_text_says(language, films, fitted):
 
 def test_without_years_no_era_is_stated(shop):
     with pytest.raises(InputError, match="'category and era' can be stated of no request of shop in en"):
-        make_conditions(shop, conditions=["category and era"])
+        make_following_tasks(shop, conditions=["category and era"])
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", ["shop", "films"])
 def test_a_title_word_is_of_the_target_s_title(name, language, request):
     split = request.getfixturevalue(name)
-    made = make_conditions(split, conditions=["title word"], languages=[language], n_requests=100)
+    made = make_following_tasks(split, conditions=["title word"], languages=[language], n_requests=100)
     asked, requests = made.asked["title word"], split.requests("test")
     titles = split.train.items["title"].str.lower().tolist()
     targets = split.train.item_columns([requests.targets[row][0] for row in made.rows])
@@ -465,7 +467,7 @@ def test_a_title_word_is_of_the_target_s_title(name, language, request):
 def test_a_title_without_a_word_of_its_own_is_not_asked_for(tiny):
     items = tiny.items.assign(title=["Alien", "Up", "Alien 3", "It", "M", "The"])
     split = leave_last_out(Dataset("short", tiny.users, items, tiny.interactions, "genres"))
-    asked = make_conditions(split, conditions=["title word"]).asked["title word"]
+    asked = make_following_tasks(split, conditions=["title word"]).asked["title word"]
     assert "alien" in asked.texts[0]
     assert asked.texts[1] is None
     assert list(asked.wanted.which) == [0, -1]
@@ -473,11 +475,11 @@ def test_a_title_without_a_word_of_its_own_is_not_asked_for(tiny):
     items = items.assign(title=["A", "Up", "I", "It", "M", "The"])
     split = leave_last_out(Dataset("mute", tiny.users, items, tiny.interactions, "genres"))
     with pytest.raises(InputError, match="'title word' can be stated of no request of mute in en"):
-        make_conditions(split, conditions=["title word"])
+        make_following_tasks(split, conditions=["title word"])
 
 
 def test_frames_of_more_conditions_are_no_frames_for_training():
-    held = Path(instructions.__file__).with_name("phrases.toml").read_text("utf-8")
+    held = (WORDING_FILES / "query_frames.toml").read_text("utf-8")
     for language in ("en", "zh"):
         for frame in ERAS[language] + TITLES[language]:
             assert (
@@ -487,14 +489,14 @@ def test_frames_of_more_conditions_are_no_frames_for_training():
 
 @pytest.mark.parametrize(("part", "listed"), [("valid", "validation"), ("test", "test")])
 def test_new_words_are_said_of_the_category_that_is_stated(part, listed, films):
-    made = make_conditions(films, part, conditions=["stated", "new words"])
+    made = make_following_tasks(films, part, conditions=["stated", "new words"])
     stated, asked = made.asked["stated"], made.asked["new words"]
     names = sorted({name for names in films.train.items["genres"] for name in names} - {"unknown"})
     said = set()
     for plain, text, which, wish in zip(
         stated.texts, asked.texts, asked.wanted.which, stated.wanted.which, strict=True
     ):
-        words = new_words().get(names[wish].lower(), {}).get(listed, [])
+        words = held_out_words().get(names[wish].lower(), {}).get(listed, [])
         assert (text is None) == (not words) == (which < 0)
         if text is not None:
             word = next(word for word in words if text == plain.replace(names[wish], word))
@@ -502,27 +504,27 @@ def test_new_words_are_said_of_the_category_that_is_stated(part, listed, films):
             assert which == wish
     np.testing.assert_array_equal(asked.wanted.masks, stated.wanted.masks)
     assert not asked.wanted.stated.all()  # of Film-Noir nothing is said
-    every = {word for lists in new_words().values() for word in lists[listed]}
+    every = {word for lists in held_out_words().values() for word in lists[listed]}
     assert said <= every
     assert len(said) > 0.8 * len(every)
 
 
 def test_new_words_are_not_said_in_chinese_or_of_goods(films, shop):
-    both = make_conditions(films, conditions=["new words"], languages=["en", "zh"], n_requests=50)
+    both = make_following_tasks(films, conditions=["new words"], languages=["en", "zh"], n_requests=50)
     texts = [text for text in both.asked["new words"].texts if text]
     assert 5 < len(texts) < 45
     assert all(text.isascii() for text in texts)
     with pytest.raises(InputError, match="'new words' can be stated of no request of movielens-100k in zh"):
-        make_conditions(films, conditions=["new words"], languages=["zh"])
+        make_following_tasks(films, conditions=["new words"], languages=["zh"])
     with pytest.raises(InputError, match="'new words' can be stated of no request of shop in en"):
-        make_conditions(shop, conditions=["new words"])
+        make_following_tasks(shop, conditions=["new words"])
 
 
 def test_new_words_are_new(films, shop):
-    folder = Path(instructions.__file__).parent
+    folder = WORDING_FILES
     sources = [
         folder / "lexicon.toml",
-        folder / "phrases.toml",
+        folder / "query_frames.toml",
         *sorted((folder / "templates").glob("*.toml")),
     ]
     assert len(sources) >= 4
@@ -536,7 +538,7 @@ def test_new_words_are_new(films, shop):
     known |= {word for title in films.train.items["title"] for word in tokenise(title)}
     assert {"soldiers", "comedy", "funny", "recommend", "toy"} <= known  # so the sources were read
     genres = {name.lower() for listed in films.train.items["genres"] for name in listed}
-    listed = new_words()
+    listed = held_out_words()
     assert set(listed) == genres - {"unknown", "film-noir"}
     every = [word for lists in listed.values() for part in ("validation", "test") for word in lists[part]]
     assert len(every) == len(set(every))  # so the two lists of a genre, and the genres, share none

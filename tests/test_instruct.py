@@ -11,22 +11,31 @@ import pytest
 from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation.conditions import new_words
-from instructrec.instructions.phrases import (
+from instructrec.instructions.query_generator import (
     KINDS,
     LANGUAGES,
     NAMED_FIRST,
     QUESTIONS,
-    Phrases,
+    QueryGenerator,
     frames,
     title_words,
 )
-from instructrec.models import word_vectors as vectors_module
-from instructrec.models.conversation import Conversations
-from instructrec.models.instruct import Mini
-from instructrec.models.texts import Texts, fill
-from instructrec.models.vocabulary import ANSWER, ASK, CONTROLS, END, START, UNKNOWN, Vocabulary, tokenise
-from instructrec.models.word_vectors import choose_words, word_vectors
+from instructrec.models.mini import word_vectors as vectors_module
+from instructrec.models.mini.batches import Texts, fill
+from instructrec.models.mini.model import Mini
+from instructrec.models.mini.packing import Conversations
+from instructrec.models.mini.vocabulary import (
+    ANSWER,
+    ASK,
+    CONTROLS,
+    END,
+    START,
+    UNKNOWN,
+    Vocabulary,
+    tokenise,
+)
+from instructrec.models.mini.word_vectors import choose_words, word_vectors
+from instructrec.wordings.lexicon import held_out_words
 
 GENRES = ("Comedy", "Horror", "War", "Drama")
 SMALL = {
@@ -82,9 +91,9 @@ def sequences_of(films: Dataset) -> list[np.ndarray]:
     return [films.item_columns(items) for items in films.histories().values()]
 
 
-def texts_of(films: Dataset, **settings) -> tuple[Texts, Phrases]:
+def texts_of(films: Dataset, **settings) -> tuple[Texts, QueryGenerator]:
     model = models.create("mini", **{**SMALL, **settings})
-    phrases = Phrases(films, model.settings["languages"], model.settings["kinds"])
+    phrases = QueryGenerator(films, model.settings["languages"], model.settings["kinds"])
     model._make_vocabulary(films, model._words(films))
     return Texts(sequences_of(films), phrases, model.vocabulary, model.settings), phrases
 
@@ -100,7 +109,7 @@ def conversations_of(films: Dataset, **settings) -> Conversations:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_kind_of_phrase_is_true_of_its_item(films, kind, language):
-    phrases = Phrases(films, [language], [kind])
+    phrases = QueryGenerator(films, [language], [kind])
     draw = random.Random(0).random
     made = [(item, phrases.ask(item, [1, 2, 30], draw)) for item in range(films.n_items) for _ in range(10)]
     asked = [(item, phrase) for item, phrase in made if phrase is not None]
@@ -113,7 +122,7 @@ def test_each_kind_of_phrase_is_true_of_its_item(films, kind, language):
 
 
 def test_an_item_of_several_categories_makes_each_of_them_less_likely(films):
-    phrases = Phrases(films)
+    phrases = QueryGenerator(films)
     assert phrases.log_shares.shape == phrases.meanings.shape
     assert ((phrases.log_shares > -10) == phrases.meanings).all()
     for name in GENRES:
@@ -123,7 +132,7 @@ def test_an_item_of_several_categories_makes_each_of_them_less_likely(films):
 
 
 def test_what_a_phrase_means_is_what_its_words_say(films):
-    phrases = Phrases(films, ["en"], ["category and refusal"], context_share=0)
+    phrases = QueryGenerator(films, ["en"], ["category and refusal"], context_share=0)
     draw = random.Random(1).random
     for _ in range(200):
         phrase = phrases.ask(int(draw() * films.n_items), [], draw)
@@ -141,7 +150,7 @@ def said(text: str) -> list[str]:
 
 
 def test_the_vocabulary_holds_every_word_that_is_asked_with(films):
-    phrases = Phrases(films)
+    phrases = QueryGenerator(films)
     model = Mini(**SMALL)
     known = set(model._words(films))
     draw = random.Random(2).random
@@ -157,7 +166,7 @@ def test_title_words_are_rare_and_long():
 
 
 def test_plain_requests_begin_with_what_they_name_at_times(films):
-    phrases, draw = Phrases(films), random.Random(0).random
+    phrases, draw = QueryGenerator(films), random.Random(0).random
     grammar, words = frames()["grammar_en"], phrases.annotators["en"].words
     assert not set(grammar["wanted"]) & {*grammar["refused"], *grammar["refuse"]}
     for asks, name in (("ask", "wanted"), ("refuse", "refused")):
@@ -185,7 +194,7 @@ def test_frames_are_the_same_kinds_in_both_languages():
 )
 def test_phrases_refuse_unknown_names(films, arguments, says):
     with pytest.raises(InputError, match=says):
-        Phrases(films, **arguments)
+        QueryGenerator(films, **arguments)
 
 
 # -- vocabulary and conversations ----------------------------------------------------------------------------------
@@ -319,7 +328,7 @@ def test_a_batch_of_texts_holds_what_they_mean(films):
 
 def test_only_what_is_asked_is_paraphrased(films):
     model = models.create("mini", **SMALL)
-    phrases = Phrases(films)
+    phrases = QueryGenerator(films)
     model._make_vocabulary(films, model._words(films))
     words = model.vocabulary.words
     vectors = word_vectors().of([*words, *model.vocabulary.more])
@@ -329,7 +338,7 @@ def test_only_what_is_asked_is_paraphrased(films):
     assert not named & {"no", "not", "without", "anything", "want"}
     said = {token for like in texts._neighbours.values() for token in like}
     said |= {token for kinds in texts._noise.values() for kind in kinds for token in kind}
-    new = [word for lists in new_words().values() for words in lists.values() for word in words]
+    new = [word for lists in held_out_words().values() for words in lists.values() for word in words]
     asked = {token for word in new for token in texts.vocabulary.encode(word)} - {UNKNOWN}
     assert len(asked) > 80
     assert not said & asked
@@ -390,7 +399,7 @@ def test_sentences_stand_around_any_text(films, languages):
 
 
 def test_words_of_sentences_around_are_not_foreseen_and_mean_nothing(films):
-    phrases = Phrases(films)
+    phrases = QueryGenerator(films)
     known = {token for text in phrases.texts() for token in tokenise(text)}
     names = phrases.telling_texts()[0]
     for language in LANGUAGES:
@@ -408,9 +417,9 @@ def test_words_of_sentences_around_are_not_foreseen_and_mean_nothing(films):
 
 
 def test_an_untrained_layer_is_an_average_of_what_it_reads():
-    from instructrec.models.instruct import build_backbone
-    from instructrec.models.instruct_trainer import start_as_average
-    from instructrec.models.training import seeded_keras
+    from instructrec.models.mini.model import build_backbone
+    from instructrec.models.mini.trainer import start_as_average
+    from instructrec.models.neural.training import seeded_keras
 
     seeded_keras(0)
     backbone = build_backbone(10, Mini(**SMALL).settings)
@@ -451,7 +460,7 @@ def test_it_does_what_it_is_told(films):
 
 def test_the_answer_that_is_taught_is_that_of_bayes(films):
     """The loss of texts is 0 where p(item | history, text) ~ p(item | history) p(text | item)."""
-    from instructrec.models.instruct_trainer import HEADWIND, Descriptions, TextTrainer, TokenTable
+    from instructrec.models.mini.trainer import HEADWIND, Descriptions, TextTrainer, TokenTable
 
     rng = np.random.default_rng(0)
     items = rng.normal(size=(4, 8)).astype(np.float32)
@@ -488,7 +497,7 @@ def test_the_answer_that_is_taught_is_that_of_bayes(films):
 
 
 def test_a_word_of_a_description_is_a_part_of_an_item(films):
-    from instructrec.models.instruct_trainer import Descriptions, TokenTable
+    from instructrec.models.mini.trainer import Descriptions, TokenTable
 
     said = Descriptions(np.array([[0, 2], [1, 2]], dtype=np.int32), None)
     table = TokenTable(np.eye(2, 6, dtype=np.float32), 2, said, weight=0.5, dropped=0.9, seed=0)
@@ -499,7 +508,7 @@ def test_a_word_of_a_description_is_a_part_of_an_item(films):
 
 
 def test_a_word_that_training_does_not_know_is_a_turn_of_its_vector():
-    from instructrec.models.instruct_trainer import Descriptions, TokenTable
+    from instructrec.models.mini.trainer import Descriptions, TokenTable
 
     vectors = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     table = TokenTable(np.eye(2, 6, dtype=np.float32), 2, Descriptions(None, vectors), 0.5, 0.0, 0)
@@ -640,7 +649,7 @@ def test_what_is_not_copied_has_no_weights(films, copies, tmp_path):
 @pytest.mark.parametrize("copies", [(), ("words", "titles")])
 def test_what_is_taught_of_a_text_is_what_is_answered(films, copies):
     """The trainer's loss of a batch is that of the answers that the model gives."""
-    from instructrec.models import instruct_trainer
+    from instructrec.models.mini import trainer as instruct_trainer
 
     kept = {}
     original = instruct_trainer.compiled_step
@@ -667,7 +676,7 @@ def test_what_is_taught_of_a_text_is_what_is_answered(films, copies):
     assert float(trainer(batch)["text"]) == pytest.approx(loss.mean(), rel=2e-3)
 
 
-def test_titles_are_told_apart_by_copying(films):
+def test_titles_are_significant_by_copying(films):
     """Forty titles in eight numbers: a product of vectors confuses them, copying does not."""
     settings = {
         **SMALL,

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions import Context, Instruction, Intention, Preference, TaskForm, parse
-from instructrec.instructions.constraint import (
+from instructrec.instructions.category_words import synonyms
+from instructrec.instructions.parsing.constraint import (
     CATEGORIES,
     NUMBER,
     TEXT,
@@ -39,10 +40,8 @@ from instructrec.instructions.constraint import (
     fields_of,
     literal,
     negation,
-    popularity_of,
 )
-from instructrec.instructions.lexicon import synonyms
-from instructrec.instructions.parametric import parse_parametric
+from instructrec.instructions.parsing.grammar import parse_parametric
 from instructrec.instructions.schema import Answer, Style
 from instructrec.instructions.templates import Template, _environment, load_templates, packaged_file
 from tests.test_parametric import (
@@ -297,7 +296,7 @@ def check(expression: Node, dataset: Dataset) -> None:
     """Check that an expression, its text and a loop over the rows choose the same items."""
     constraint = constrain(expression, dataset)
     mask = constraint.mask(dataset.items)
-    popularity: Any = popularity_of(dataset)
+    popularity: Any = dataset.popularity
     rows = dataset.items.to_dict("records")
     assert mask.dtype == bool
     assert mask.tolist() == [truth(expression, row, popularity) is True for row in rows]

@@ -42,11 +42,12 @@ from instructrec.instructions import (
     write_jsonl,
     write_parquet,
 )
-from instructrec.instructions.annotate import Annotator, Popularity
-from instructrec.instructions.lexicon import LANGUAGES, category_names, lexicon
-from instructrec.instructions.making import TASTE_LENGTH, contains_title
-from instructrec.instructions.plan import BLOCK
+from instructrec.instructions.builder import TASTE_LENGTH, contains_title
+from instructrec.instructions.category_words import category_names
+from instructrec.instructions.instruction_dataset import BLOCK
 from instructrec.instructions.teacher import AnnotationRequest
+from instructrec.instructions.verbalizer import Popularity, Verbalizer
+from instructrec.wordings.lexicon import LANGUAGES, lexicon
 
 GENRES = ("Comedy", "Horror", "Sci-Fi", "Drama", "Unheard Of")
 
@@ -289,7 +290,7 @@ def test_a_taste_is_told_in_words() -> None:
     )
     events = pd.DataFrame({"user_id": [], "item_id": [], "timestamp": []}, dtype="int64")
     dataset = Dataset("four", items[["item_id"]].head(0), items, events, "genres")
-    english, chinese = Annotator(dataset, "en"), Annotator(dataset, "zh")
+    english, chinese = Verbalizer(dataset, "en"), Verbalizer(dataset, "zh")
     assert (
         english.taste([1, 2, 3]) == "above all Horror, Comedy and Drama, mostly from the 1980s, at low prices"
     )
@@ -323,7 +324,7 @@ def popular(n_users: int) -> Dataset:
 
 
 def test_popularity_is_that_of_the_moment() -> None:
-    annotator = Annotator(popular(50), "en")
+    annotator = Verbalizer(popular(50), "en")
     assert "mostly well-known films" in annotator.taste([1], time=1000)
     assert "often little-known films" in annotator.taste([2], time=1000)
     assert "known" not in annotator.taste([1], time=0)  # before the first event
@@ -333,7 +334,7 @@ def test_popularity_is_that_of_the_moment() -> None:
 
 
 def test_what_a_long_history_lacks_is_avoided() -> None:
-    annotator = Annotator(popular(1), "en")
+    annotator = Verbalizer(popular(1), "en")
     # 80% of the catalogue is Drama: two items without it happen by chance with .04, one with .2
     assert annotator.taste([9, 10]) == "above all War, never Drama"
     assert annotator.taste([9]) == "above all War"
@@ -348,7 +349,7 @@ def test_a_condition_is_read_back_and_admits_its_item(
     name: str, language: str, request: pytest.FixtureRequest
 ) -> None:
     dataset: Dataset = request.getfixturevalue(name)
-    annotator = Annotator(dataset, language)
+    annotator = Verbalizer(dataset, language)
     draw = random.Random(1).random
     seen = set()
     for row, item in enumerate(dataset.items["item_id"].tolist()):
@@ -366,7 +367,7 @@ def test_a_condition_is_read_back_and_admits_its_item(
 
 
 def check(one: Instruction, dataset: Dataset) -> None:
-    titles = [Annotator(dataset, language).titles for language in LANGUAGES]
+    titles = [Verbalizer(dataset, language).titles for language in LANGUAGES]
     own = titles[LANGUAGES.index(one.language)]
     check_with(one, dataset, titles, own)
 
@@ -447,7 +448,7 @@ def test_instructions_from_real_data_are_sound(
     name: str, source: str, request: pytest.FixtureRequest
 ) -> None:
     dataset: Dataset = request.getfixturevalue(name)
-    titles = [Annotator(dataset, language).titles for language in LANGUAGES]
+    titles = [Verbalizer(dataset, language).titles for language in LANGUAGES]
     for one in generate(dataset, 150, seed=1, source=source, held_out=None):
         check_with(one, dataset, titles, titles[LANGUAGES.index(one.language)])
         if one.task == TaskForm.T3:
@@ -482,14 +483,14 @@ def test_nothing_after_the_cut_is_used(source: str) -> None:
 
 def test_an_intention_from_history_does_not_depend_on_the_target() -> None:
     dataset = tiny(seed=5)
-    annotator = Annotator(dataset, "en")
+    annotator = Verbalizer(dataset, "en")
     for one in generate(dataset, 100, ["en"], seed=6, source="history"):
         if one.intention == Intention.I2 and one.style != Style.PARAMETRIC:
             assert one.intention_text == annotator.join(annotator.labels(one.history))
 
 
 def test_an_oracle_preference_looks_at_the_target(films: Dataset) -> None:
-    annotator = Annotator(films, "en")
+    annotator = Verbalizer(films, "en")
     options = {"seed": 8, "tasks": ["T2"], "styles": ["plain"], "preference_source": "oracle"}
     made = [one for one in generate(films, 300, ["en"], **options) if one.preference != Preference.P0]
     assert {one.preference_source for one in made} == {"oracle"}
@@ -513,7 +514,7 @@ def test_an_oracle_preference_looks_at_the_target(films: Dataset) -> None:
 
 def test_an_intention_from_history_looks_past_titles_picked_for_the_target(films: Dataset) -> None:
     options = {"seed": 8, "source": "history", "preference_source": "oracle", "styles": ["plain"]}
-    annotator = Annotator(films, "en")
+    annotator = Verbalizer(films, "en")
     histories = films.histories()
     made = [
         one

@@ -8,7 +8,7 @@ import pytest
 
 from instructrec import models
 from instructrec.errors import InputError
-from instructrec.models import interpret
+from instructrec.models.mini import interpret
 from tests.test_instruct import SMALL, films  # noqa: F401 - the fixture
 
 mpl.use("Agg")

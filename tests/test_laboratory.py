@@ -14,10 +14,10 @@ from instructrec import __version__, models
 from instructrec.datasets.readers import from_csv
 from instructrec.errors import InputError
 from instructrec.evaluation import evaluate, results
-from instructrec.evaluation.laboratory import Entry, run
+from instructrec.evaluation.experiment import Entry, run
 from instructrec.evaluation.results import Results
 from instructrec.models.base import Recommender
-from instructrec.models.most_popular import MostPopular
+from instructrec.models.baselines.most_popular import MostPopular
 from instructrec.split import SPLITS
 
 ENTRIES = (
@@ -191,8 +191,8 @@ def test_hard_negatives_are_the_best_unseen_items_of_their_model(dataset, whole)
 SCRIPT = """
 import sys, time
 from instructrec.datasets.readers import from_csv
-from instructrec.evaluation.laboratory import Entry, run
-from instructrec.models.random import Random
+from instructrec.evaluation.experiment import Entry, run
+from instructrec.models.baselines.random import Random
 from tests.test_laboratory import CANDIDATES, PROTOCOLS, ENTRIES
 class Slow(Random):
     def _fit(self, dataset):

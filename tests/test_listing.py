@@ -12,10 +12,10 @@ import pytest
 from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.instructions.phrases import Phrases
-from instructrec.models.constrained import title_tree
-from instructrec.models.listing import Listing, examples
-from instructrec.models.smollm2 import SmolLM2
+from instructrec.instructions.query_generator import QueryGenerator
+from instructrec.models.lm.prompts import Listing, examples
+from instructrec.models.lm.smollm2 import SmolLM2
+from instructrec.models.lm.trie import title_tree
 from tests import tiny_models
 
 pytest.importorskip("keras_hub")
@@ -57,7 +57,7 @@ def sequences(data: Dataset) -> list[list[int]]:
 
 def test_each_choice_is_in_one_answer_behind_what_came_before_it(data: Dataset) -> None:
     listing = Listing(data, 3)
-    made = examples(sequences(data), listing, Phrases(data, ["en"]), 4, 0.0, 0, 0)
+    made = examples(sequences(data), listing, QueryGenerator(data, ["en"]), 4, 0.0, 0, 0)
     said = [answer.split("\n")[:-1] for _, answer in made]
     told = [message.split("\n")[1:-1] for message, _ in made]
     assert [title for answer in said for title in answer] == [
@@ -70,14 +70,14 @@ def test_each_choice_is_in_one_answer_behind_what_came_before_it(data: Dataset) 
     for history, answer in zip(told, said, strict=True):
         if history:  # each user's films follow each other in the order of the catalogue
             assert TITLES.index(answer[0]) == (TITLES.index(history[-1]) + 1) % 6
-    assert made != examples(sequences(data), listing, Phrases(data, ["en"]), 4, 0.0, 0, 1)
-    assert made == examples(sequences(data), listing, Phrases(data, ["en"]), 4, 0.0, 0, 0)
+    assert made != examples(sequences(data), listing, QueryGenerator(data, ["en"]), 4, 0.0, 0, 1)
+    assert made == examples(sequences(data), listing, QueryGenerator(data, ["en"]), 4, 0.0, 0, 0)
 
 
 def test_an_answer_to_what_is_asked_holds_only_what_meets_it(
     data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    phrases = Phrases(data, ["en"], ["category", "refusal"], context_share=0)
+    phrases = QueryGenerator(data, ["en"], ["category", "refusal"], context_share=0)
     said: dict[str, tuple[int, ...]] = {}
     ask = phrases.ask
 
@@ -175,7 +175,7 @@ def test_a_share_of_the_users_is_part_of_a_larger_one(data: Dataset) -> None:
 def test_a_tuning_that_was_cut_off_goes_on(
     data: Dataset, path: str, tuned: SmolLM2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from instructrec.models import lora
+    from instructrec.models.lm import lora
 
     kept, made = tmp_path / "kept", lora._step
 
@@ -189,7 +189,7 @@ def test_a_tuning_that_was_cut_off_goes_on(
 
         return broken
 
-    monkeypatch.setattr("instructrec.models.smollm2.EVERY", 1)
+    monkeypatch.setattr("instructrec.models.lm.smollm2.EVERY", 1)
     monkeypatch.setattr(lora, "_step", breaking)
     with pytest.raises(KeyboardInterrupt):
         SmolLM2(path=path, **SMALL).fit(data, checkpoint=kept)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from instructrec.errors import InputError
-from instructrec.models import lora
-from instructrec.models.checkpoints import read_checkpoint
-from instructrec.models.constrained import TokenTree
-from instructrec.models.kept_training import KeptTraining
-from instructrec.models.language_model import LORA_PARTS, LanguageModel, language_model
+from instructrec.models.lm import lora
+from instructrec.models.lm.pretrained import read_checkpoint
+from instructrec.models.lm.scoring import LORA_PARTS, LanguageModel, language_model
+from instructrec.models.lm.trie import TokenTree
+from instructrec.models.training_checkpoint import TrainingCheckpoint
 from tests import tiny_models
 
 pytest.importorskip("keras_hub")
@@ -86,7 +86,7 @@ def test_a_checkpoint_of_another_tuning_is_refused(path: Path, tmp_path: Path) -
     with pytest.raises(InputError, match="damaged"):
         fresh(path).tune(EXAMPLES, checkpoint=kept)
     kept.unlink()
-    KeptTraining(kept, "another").keep("adapters", [], losses=[])
+    TrainingCheckpoint(kept, "another").save("adapters", [], losses=[])
     with pytest.raises(InputError, match="another training"):
         fresh(path).tune(EXAMPLES, checkpoint=kept)
 

@@ -17,12 +17,11 @@ from instructrec.datasets.dataset import Dataset
 from instructrec.datasets.storage import catalogue_from_json, catalogue_to_json
 from instructrec.errors import InputError
 from instructrec.instructions import Constraint, parse
-from instructrec.instructions.constraint import (
+from instructrec.instructions.category_words import category_names, synonyms
+from instructrec.instructions.parsing.constraint import (
     fields_of,
-    popularity_of,
 )
-from instructrec.instructions.lexicon import category_names, synonyms
-from instructrec.instructions.parametric import looks_parametric, parse_parametric
+from instructrec.instructions.parsing.grammar import looks_parametric, parse_parametric
 
 ITEMS = pd.DataFrame(
     {
@@ -160,7 +159,7 @@ def test_a_very_long_condition_is_refused() -> None:
 
 
 def test_popularity_is_the_share_of_other_items_with_fewer_events() -> None:
-    assert popularity_of(FILMS) == {1: 0.2, 2: 0.8, 3: 0.8, 4: 0.6, 5: 0.2, 6: 0.0}
+    assert FILMS.popularity == {1: 0.2, 2: 0.8, 3: 0.8, 4: 0.6, 5: 0.2, 6: 0.0}
 
 
 def test_popularity_needs_a_column_or_interactions() -> None:
@@ -671,7 +670,7 @@ def test_conditions_on_films_agree_with_a_loop_over_the_rows(
     films: Dataset, text: str, holds: Callable[[Any], bool]
 ) -> None:
     dated = films.items.dropna(subset="year")
-    dated = dated.assign(popularity=dated["item_id"].map(popularity_of(films)))
+    dated = dated.assign(popularity=dated["item_id"].map(films.popularity))
     expected = [bool(holds(one)) for one in dated.itertuples()]
     assert 0 < sum(expected) < len(dated)
     assert parse(text, films).mask(dated).tolist() == expected

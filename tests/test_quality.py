@@ -15,9 +15,9 @@ from instructrec.datasets import movielens_100k, shop
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions import Answer, Intention, Preference, Style, TaskForm, plan
-from instructrec.instructions.audit import audit
-from instructrec.instructions.evidence import Evidence
-from instructrec.instructions.quality import (
+from instructrec.instructions.quality.audit import audit
+from instructrec.instructions.quality.facts import Evidence
+from instructrec.instructions.quality.measures import (
     PAPER,
     SHARES,
     Figures,

@@ -8,9 +8,9 @@ from sklearn import metrics as sk
 
 from instructrec import evaluation as ev
 from instructrec.errors import InputError
-from instructrec.evaluation import ranks as module
+from instructrec.evaluation import target_ranks as module
 from instructrec.evaluation.following import top_lists
-from instructrec.evaluation.ranks import TargetRanks, rank_blocks, target_ranks, top_columns
+from instructrec.evaluation.target_ranks import TargetRanks, rank_blocks, target_ranks, top_columns
 
 
 def problem(seed, n_rows=6, n_items=30, most=12, n_levels=6):

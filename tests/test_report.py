@@ -31,13 +31,13 @@ from instructrec.evaluation import (
     seed_mean,
     seeds_difference,
 )
-from instructrec.evaluation.intervals import seeds_differences
-from instructrec.evaluation.laboratory import Entry, run
+from instructrec.evaluation.experiment import Entry, run
 from instructrec.evaluation.paper import chance, paper_figures, paper_metrics, paper_tasks
 from instructrec.evaluation.report import kendall_tau, markdown, report
 from instructrec.evaluation.results import Results
 from instructrec.models import create
 from instructrec.split import leave_last_out
+from instructrec.statistics.intervals import seeds_differences
 
 SETS = ("whole catalogue", "9 random negatives", "9 hard negatives by popular")
 CELL = re.compile(r"-?\d+\.\d{3} \[-?\d+\.\d{3}, -?\d+\.\d{3}\]")
@@ -347,7 +347,7 @@ MEANS = {"a": 0.5, "b": 0.4, "c": 0.3, "d": 0.2}
         ([("a", "b"), ("b", "c"), ("c", "d"), ("b", "d"), ("a", "c")], [["a", "b", "c"], ["b", "c", "d"]]),
     ],
 )
-def test_bars_join_models_of_which_no_two_are_told_apart(not_apart, expected):
+def test_bars_join_models_of_which_no_two_are_significant(not_apart, expected):
     assert plotting.indifferent_groups(list(MEANS), not_apart) == expected
     ax = plotting.critical_difference(MEANS, not_apart, "NDCG@10")
     bars = [line for line in ax.lines if line.get_linewidth() == 4]

@@ -7,7 +7,7 @@ import pytest
 from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.models.sasrec import SASRec, cosine_factors, pack, seen_before
+from instructrec.models.neural.sasrec import SASRec, cosine_factors, pack, seen_before
 
 
 def sequences(*lengths, n_items=50, seed=0):

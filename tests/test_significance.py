@@ -12,8 +12,8 @@ from scipy.stats import binom, permutation_test
 
 import instructrec.evaluation as ev
 from instructrec.errors import InputError
-from instructrec.evaluation import intervals, significance
-from instructrec.evaluation.significance import sign_flip_p_values
+from instructrec.statistics import intervals, significance
+from instructrec.statistics.significance import sign_flip_p_values
 
 
 def enumerated(differences: list[float]) -> float:
@@ -149,7 +149,7 @@ def test_holm_refuses_what_is_no_list_of_probabilities(bad):
         ev.holm(bad)
 
 
-def test_with_holm_a_family_of_equal_models_is_told_apart_as_rarely_as_a_pair():
+def test_with_holm_a_family_of_equal_models_is_significant_as_rarely_as_a_pair():
     # All pairs of five equal models, 200 times: without a correction, every fourth family would be split.
     rng = np.random.default_rng(2)
     bare, corrected = 0, 0

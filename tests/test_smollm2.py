@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from instructrec.errors import InputError
-from instructrec.models import checkpoints, smollm2
-from instructrec.models.language_model import LanguageModel
+from instructrec.models.lm import pretrained as checkpoints
+from instructrec.models.lm import smollm2
+from instructrec.models.lm.scoring import LanguageModel
 
 pytest.importorskip("keras_hub")
 pytest.importorskip("gguf")

@@ -45,7 +45,7 @@ def test_its_card_says_what_was_measured():
     assert f"{found['tuning']['tuned']['tokens']:,} tokens" in card
     assert f"{smollm2.times(found['cost']):,.0f} times as long" in card
     for row in found["results"]["rows"]:
-        if row["condition"] in smollm2.CONDITIONS and row["model"] in ("zero-shot", "tuned", "mini"):
+        if row["condition"] in smollm2.TASKS and row["model"] in ("zero-shot", "tuned", "mini"):
             assert f"| {row['HR@1'][0]:.3f} |" in card
 
 

@@ -52,9 +52,9 @@ def test_a_pair_holds_what_the_single_tests_give(models):
         both = by_name[pair.first], by_name[pair.second]
         assert pair.difference == ev.paired_difference(*both, seed=3)
         assert pair.p == ev.randomisation_test(*both, seed=3)
-        assert pair.told_apart == (pair.p_holm < 0.05)
+        assert pair.significant == (pair.p_holm < 0.05)
     assert [pair.p_holm for pair in pairs] == ev.holm([pair.p for pair in pairs]).tolist()
-    assert [pair.told_apart for pair in pairs].count(False) == 1
+    assert [pair.significant for pair in pairs].count(False) == 1
 
 
 def test_the_table_holds_the_pairs_in_order(models):
@@ -64,7 +64,7 @@ def test_the_table_holds_the_pairs_in_order(models):
     assert table["NDCG@10 difference"].tolist() == [str(pair.difference) for pair in pairs]
     assert table["p"].tolist() == [pair.p for pair in pairs]
     assert table["p (Holm)"].tolist() == [pair.p_holm for pair in pairs]
-    assert table["told apart"].tolist() == ["yes" if pair.told_apart else "no" for pair in pairs]
+    assert table["told apart"].tolist() == ["yes" if pair.significant else "no" for pair in pairs]
 
 
 def test_the_order_of_the_evaluations_changes_nothing(models):
@@ -80,7 +80,7 @@ def test_what_passes_alone_may_not_pass_among_many():
         and ev.all_pairs([figures("a"), figures("b", lead)], "NDCG@10")[0].first == "b"
     )
     two = [figures("a"), figures("b", lead)]
-    assert ev.all_pairs(two, "NDCG@10")[0].told_apart
+    assert ev.all_pairs(two, "NDCG@10")[0].significant
     many = ev.compare_all([*two, *(figures(f"c{i}") for i in range(8))], "NDCG@10")
     assert many.loc[("b", "a"), "told apart"] == "no"
     assert many.loc[("b", "a"), "p"] == ev.all_pairs(two, "NDCG@10")[0].p

@@ -21,10 +21,10 @@ import pytest
 
 from instructrec import datasets
 from instructrec.errors import InputError
-from instructrec.instructions.annotate import Annotator
 from instructrec.instructions.teacher import AnnotationRequest, Budget, BudgetSpent, Teacher, accept, endpoint
 from instructrec.instructions.teacher.cache import Cache
 from instructrec.instructions.teacher.requests import KINDS_LINE, PROMPTS
+from instructrec.instructions.verbalizer import Verbalizer
 from tests.openai_server import Proxy, wait_for
 from tools.teacher_server import MODEL, ROOT, server
 
@@ -185,7 +185,7 @@ def test_real_replies_are_kept_and_no_user_id_is_sent(
     histories = shop.histories()
     requests, known = [], set()
     for language, users in (("en", list(histories)[:1]), ("zh", list(histories)[1:2])):
-        annotator = Annotator(shop, language)
+        annotator = Verbalizer(shop, language)
         for user in users:
             *history, target = histories[user][:4]
             titles = tuple(annotator.title(item) for item in history)

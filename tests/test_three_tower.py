@@ -11,8 +11,8 @@ import pytest
 from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.models import three_tower
-from instructrec.models.three_tower import CONSTANT_INSTRUCTION, ThreeTower, sample_negatives, tokenise
+from instructrec.models.neural import three_tower
+from instructrec.models.neural.three_tower import CONSTANT_INSTRUCTION, ThreeTower, sample_negatives, tokenise
 
 GENRES = ("Comedy", "Drama", "War")
 SMALL: dict[str, Any] = {

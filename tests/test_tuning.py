@@ -341,7 +341,7 @@ def test_a_model_that_was_not_tuned_is_refused():
 
 def test_the_table_of_baselines_takes_the_winners_and_adds_up_its_seconds(tmp_path):
     from benchmarks import baselines
-    from instructrec.evaluation.laboratory import run
+    from instructrec.evaluation.experiment import run
     from instructrec.evaluation.results import Results
 
     some = baselines.chosen(["als", "ease tuned", "ease", "random"])

@@ -11,8 +11,8 @@ import pytest
 from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.models import two_tower
-from instructrec.models.two_tower import TwoTower
+from instructrec.models.neural import two_tower
+from instructrec.models.neural.two_tower import TwoTower
 
 SMALL = {"embedding_size": 8, "hidden_size": 12, "length": 3, "batch_size": 64, "learning_rate": 0.03}
 N_ITEMS = 12

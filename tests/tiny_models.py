@@ -27,7 +27,7 @@ def byte_tokens() -> tuple[list[str], list[str]]:
 def backbone(family: str, seed: int = 1) -> Any:
     """Return a random backbone of a family of GGUF files."""
     from instructrec.backend import quiet_keras, silent_stderr
-    from instructrec.models.checkpoints import FAMILIES
+    from instructrec.models.lm.pretrained import FAMILIES
 
     keras = quiet_keras()
     with silent_stderr():
@@ -63,7 +63,7 @@ def write_gguf(path: Path, model: Any, family: str, **changes: Any) -> Path:
     """
     from gguf import GGUFWriter
 
-    from instructrec.models.checkpoints import _keras_path
+    from instructrec.models.lm.pretrained import _keras_path
 
     tokens, merges = byte_tokens()
     writer = GGUFWriter(path, str(changes.get("architecture", family)))

@@ -45,7 +45,7 @@ def server(key: str = "") -> Iterator[str]:
 def serve(key: str) -> None:
     import xllamacpp
 
-    from instructrec.models.smollm2 import find_weights
+    from instructrec.models.lm.smollm2 import find_weights
 
     settings = xllamacpp.CommonParams()
     settings.model.path = str(find_weights())

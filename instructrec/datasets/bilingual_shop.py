@@ -20,13 +20,13 @@ from instructrec.datasets.dataset import DataCard, Dataset
 from instructrec.datasets.shop_products import BRAND_FACTORS, BRANDS, products
 from instructrec.datasets.simulator import Simulation, Truth, simulate
 from instructrec.errors import InputError
-from instructrec.files import atomic_write
+from instructrec.files import DATA_FOLDER, atomic_write
 
 SEED = 20230511
 N_USERS = 600
 START = 1_683_763_200  # 2023-05-11 00:00 UTC
 DAYS = 365
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "shop"
+FOLDER = DATA_FOLDER / "shop"
 FILES = ("users.csv", "items.csv", "user_behavior_data.csv")
 CITIES = (
     ("Beijing", "北京"),

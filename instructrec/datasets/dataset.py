@@ -91,6 +91,27 @@ class Dataset:
         """Interactions by time; equal times keep the order of the file, never the order of ids (which would leak)."""
         return self.interactions.sort_values("timestamp", kind="stable")
 
+    @cached_property
+    def popularity(self) -> dict[Hashable, float]:
+        """Popularity of each item id in [0, 1]: the share of the other items that have fewer events.
+
+        popularity(i) = |{j : events(j) < events(i)}| / (n_items - 1); items with equally many events have equal
+        popularity.
+
+        Raises:
+            InputError: The data set has no interactions to count.
+        """
+        if self.n_interactions == 0:
+            raise InputError(
+                f"popularity is unknown: the items of {self.name} have no column 'popularity' and there are no "
+                "interactions to count; give a data set with interactions, or leave popularity out"
+            )
+        columns = self.item_numbers.get_indexer(pd.Index(self.interactions["item_id"]))
+        events = np.bincount(columns[columns >= 0], minlength=self.n_items)
+        fewer = np.searchsorted(np.sort(events), events, side="left")
+        shares = fewer / max(self.n_items - 1, 1)
+        return dict(zip(self.items["item_id"].tolist(), shares.tolist(), strict=True))
+
     def histories(self) -> dict[Hashable, list[Hashable]]:
         """Return each user's item ids in time order."""
         return {user: list(items) for user, items in self.ordered.groupby("user_id", sort=False)["item_id"]}

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from instructrec.datasets.cells import to_numbers
 from instructrec.datasets.dataset import DataCard, Dataset
 from instructrec.datasets.schemas import MISSING, check, events_schema, reviews_schema, seconds
 from instructrec.errors import InputError, one_of
 from instructrec.files import digest
-from instructrec.preprocess import to_numbers
 
 PathLike = str | os.PathLike[str]
 # Keys of user, item, stars, time, text and headline in the review files of 2014 and 2018, and in those of 2023.

@@ -16,11 +16,9 @@ def catalogue_to_json(dataset: Dataset) -> str:
 
     The interactions stay behind, so the popularity that is counted from them is written down as a column.
     """
-    from instructrec.instructions.constraint import popularity_of
-
     items = dataset.items
     if "popularity" not in items and dataset.n_interactions:
-        items = items.assign(popularity=items["item_id"].map(popularity_of(dataset)))
+        items = items.assign(popularity=items["item_id"].map(dataset.popularity))
     columns = {name: [_plain(value) for value in items[name]] for name in items.columns}
     dtypes = {name: str(items[name].dtype) for name in items.columns}
     document = {

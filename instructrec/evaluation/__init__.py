@@ -1,7 +1,6 @@
 """Every number in the book comes from here: measures, protocols, intervals and tables."""
 
-from instructrec.evaluation.answers import Answers, calibrate, yes_or_no
-from instructrec.evaluation.beyond import (
+from instructrec.evaluation.beyond_accuracy import (
     category_vectors,
     coverage,
     diversity,
@@ -9,7 +8,7 @@ from instructrec.evaluation.beyond import (
     novelty,
     users_of_items,
 )
-from instructrec.evaluation.candidates import Candidates, everything, hard_negatives, random_negatives
+from instructrec.evaluation.candidates import Candidates, full_catalogue, hard_negatives, random_negatives
 from instructrec.evaluation.classification import (
     accuracy,
     brier_score,
@@ -23,18 +22,9 @@ from instructrec.evaluation.classification import (
     roc_auc,
     roc_curve,
 )
+from instructrec.evaluation.experiment import Entry
 from instructrec.evaluation.following import Following, compare_following, follow, violation_at_k
-from instructrec.evaluation.intervals import (
-    Interval,
-    bootstrap_interval,
-    paired_difference,
-    seeds_difference,
-    seeds_interval,
-)
-from instructrec.evaluation.laboratory import Entry
-from instructrec.evaluation.paper import chance, paper_figures, paper_metrics, paper_tasks
-from instructrec.evaluation.protocol import Evaluation, evaluate, evaluate_lists, evaluate_scores, measure
-from instructrec.evaluation.ranking import (
+from instructrec.evaluation.metrics import (
     METRICS,
     average_precision,
     hit_rate,
@@ -43,10 +33,11 @@ from instructrec.evaluation.ranking import (
     precision_at_k,
     recall_at_k,
 )
-from instructrec.evaluation.ranks import TargetRanks, rank_blocks, target_ranks, top_columns
+from instructrec.evaluation.paper import chance, paper_figures, paper_metrics, paper_tasks
+from instructrec.evaluation.pointwise import Answers, calibrate, yes_or_no
+from instructrec.evaluation.protocol import Evaluation, evaluate, evaluate_lists, evaluate_scores, measure
 from instructrec.evaluation.report import Report, report
 from instructrec.evaluation.results import Results, Run
-from instructrec.evaluation.significance import holm, randomisation_test
 from instructrec.evaluation.tables import (
     Pair,
     all_pairs,
@@ -58,6 +49,15 @@ from instructrec.evaluation.tables import (
     over_seeds,
     seed_mean,
 )
+from instructrec.evaluation.target_ranks import TargetRanks, rank_blocks, target_ranks, top_columns
+from instructrec.statistics.intervals import (
+    Interval,
+    bootstrap_interval,
+    paired_difference,
+    seeds_difference,
+    seeds_interval,
+)
+from instructrec.statistics.significance import holm, randomisation_test
 
 __all__ = [
     "METRICS",
@@ -93,7 +93,7 @@ __all__ = [
     "evaluate",
     "evaluate_lists",
     "evaluate_scores",
-    "everything",
+    "full_catalogue",
     "expected_calibration_error",
     "f1",
     "follow",

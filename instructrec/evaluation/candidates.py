@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from instructrec.errors import InputError
-from instructrec.evaluation.ranks import best_of, first_fault
+from instructrec.evaluation.target_ranks import best_of, first_fault
 from instructrec.models.base import Recommender
 from instructrec.split import Requests, Split
 
@@ -21,7 +21,7 @@ WHOLE_CATALOGUE = "whole catalogue"
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """A rule that says which items are ranked in a request; made by `everything` and its neighbours.
+    """A rule that says which items are ranked in a request; made by `full_catalogue` and its neighbours.
 
     Attributes:
         name: The rule in words, such as "9 random negatives".
@@ -110,7 +110,7 @@ class Candidates:
         return mask
 
 
-def everything() -> Candidates:
+def full_catalogue() -> Candidates:
     """Let every item of the catalogue compete that is not in the history: full ranking."""
     return Candidates(WHOLE_CATALOGUE)
 

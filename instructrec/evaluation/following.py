@@ -1,6 +1,6 @@
 """Did the list do what was asked? Satisfaction, violation, a test of following, and what a list is worth.
 
-Derived in chapters `evaluation` and `scenarios`. As in `instructrec.evaluation.ranking`, an item that must not be shown
+Derived in chapters `evaluation` and `scenarios`. As in `instructrec.evaluation.metrics`, an item that must not be shown
 carries the score minus infinity; here equal scores keep the catalogue's order, as `Recommender.recommend` does.
 """
 
@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from instructrec.errors import InputError, one_of
-from instructrec.evaluation.intervals import Interval, bootstrap_interval
 from instructrec.models.base import Recommender
 from instructrec.split import Requests, Split
+from instructrec.statistics.intervals import Interval, bootstrap_interval
 
 if TYPE_CHECKING:
-    from instructrec.evaluation.conditions import Conditions
+    from instructrec.evaluation.following_tasks import Conditions
 
 SEVERAL = ("constraints", "category and era")
 """The conditions that ask several things at once, see `Following.by_constraint`."""
@@ -269,10 +269,10 @@ def follow(
     """Ask a fitted recommender the same requests under several conditions and measure whether it did what was asked.
 
     Lists come from the whole catalogue without the history, and an item of score minus infinity is not shown. The
-    conditions are those of `instructrec.evaluation.conditions.CONDITIONS`: no instruction; a stated category in words
+    conditions are those of `instructrec.evaluation.following_tasks.TASKS`: no instruction; a stated category in words
     of training, in unseen wordings, by other words, and as a vague wish; another request's text; a contradiction; a
     negation in usual and in unseen words; several constraints at once. All but the first and the two controls
-    ("shuffled", "contradicting") are true of the target, so following them helps to find it. Those of `MORE_CONDITIONS`
+    ("shuffled", "contradicting") are true of the target, so following them helps to find it. Those of `EXTRA_TASKS`
     are asked where they are named: category and era, a word of the title, a word for the category that no text for
     training holds. A model is taken as it is; `scenarios.FilterByInstruction(model)` is the rule-based answer to
     compare with. Derived in chapter `evaluation`.
@@ -282,7 +282,7 @@ def follow(
         split: The data in three parts.
         part: "valid" or "test".
         k: Length of the lists, at least 1.
-        conditions: Names; by default all of `CONDITIONS` that these data can state. "none" is always asked.
+        conditions: Names; by default all of `TASKS` that these data can state. "none" is always asked.
         languages: "en", "zh" or both.
         n_requests: Ask this many requests, drawn at random; all by default.
         seed: Seed of the draws: the same seed asks every model the same.
@@ -295,14 +295,14 @@ def follow(
     Raises:
         InputError: Unknown names, nothing to ask, another catalogue, or scores that are not numbers.
     """
-    from instructrec.evaluation.conditions import make_conditions
+    from instructrec.evaluation.following_tasks import make_following_tasks
+    from instructrec.evaluation.metrics import METRICS
     from instructrec.evaluation.protocol import candidate_mask, relevance
-    from instructrec.evaluation.ranking import METRICS
 
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"k is {k!r}; a whole number of at least 1 is accepted")
     name = label or model.name
-    made = make_conditions(split, part, conditions, languages, n_requests, seed)
+    made = make_following_tasks(split, part, conditions, languages, n_requests, seed)
     requests = split.requests(part)
     requests = Requests(
         [requests.user_ids[row] for row in made.rows],

@@ -20,14 +20,13 @@ from instructrec.evaluation.candidates import (
     Candidates,
     check_catalogue,
     columns_of,
-    everything,
+    full_catalogue,
     hard_negatives,
     random_negatives,
     show,
 )
-from instructrec.evaluation.intervals import bootstrap_interval
-from instructrec.evaluation.ranking import METRICS
-from instructrec.evaluation.ranks import (
+from instructrec.evaluation.metrics import METRICS
+from instructrec.evaluation.target_ranks import (
     TargetRanks,
     as_scores,
     check_k,
@@ -37,6 +36,7 @@ from instructrec.evaluation.ranks import (
 )
 from instructrec.models.base import Recommender
 from instructrec.split import Requests, Split
+from instructrec.statistics.intervals import bootstrap_interval
 
 USUAL = ("HR", "NDCG", "MRR")
 
@@ -115,7 +115,7 @@ def evaluate(
             "hard is given without n_negatives; say how many hard negatives compete with a target"
         )
     if n_negatives is None:
-        chosen = everything()
+        chosen = full_catalogue()
     else:
         chosen = random_negatives(n_negatives, seed) if hard is None else hard_negatives(n_negatives, hard)
     found = measure(model, split, part, (chosen,), instructions, ks, metrics, batch=batch, label=label)
@@ -140,7 +140,7 @@ def measure(
         model: A recommender fitted on `split.train`.
         split: The data in three parts.
         part: "valid" or "test".
-        candidates: Rules from `everything`, `random_negatives` and `hard_negatives`; the whole catalogue by default.
+        candidates: Rules from `full_catalogue`, `random_negatives` and `hard_negatives`; the first by default.
         instructions: One text or None for each request of `split.requests(part)`; none by default.
         ks: List lengths of the metrics.
         metrics: Names from `evaluation.METRICS`.
@@ -155,7 +155,7 @@ def measure(
         InputError: As in `evaluate`; two rules of one name; or a model that is at fault: NaN, plus infinity or a wrong
             shape, named with the request's user and the item.
     """
-    rules = (everything(),) if candidates is None else tuple(candidates)
+    rules = (full_catalogue(),) if candidates is None else tuple(candidates)
     requests = _check(split, part, ks, metrics, rules)
     check_k(list_length)
     if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
@@ -199,7 +199,7 @@ def evaluate_scores(
             matrices of consecutive rows, for what does not fit into memory.
         split: The data in three parts.
         part: "valid" or "test".
-        candidates: A rule from `everything` and its neighbours; the whole catalogue by default.
+        candidates: A rule from `full_catalogue` and its neighbours; the whole catalogue by default.
         ks: List lengths of the metrics.
         metrics: Names from `evaluation.METRICS`.
         list_length: Length of `Evaluation.lists`, at least 1.
@@ -212,7 +212,7 @@ def evaluate_scores(
         InputError: NaN, plus infinity, a wrong shape, or a score for an item of the history; it names the label, the
             request's user and the item.
     """
-    rule = everything() if candidates is None else candidates
+    rule = full_catalogue() if candidates is None else candidates
     requests = _check(split, part, ks, metrics, (rule,))
     check_k(list_length)
     expected = f"one row for each of {len(requests)} requests and {split.train.n_items} items is accepted"
@@ -264,7 +264,7 @@ def evaluate_lists(
         InputError: Not one list a request; lists cut off before a k; or an item that is unknown, listed twice or in the
             history: it names the label, the request's user and the item.
     """
-    requests = _check(split, part, ks, metrics, (everything(),))
+    requests = _check(split, part, ks, metrics, (full_catalogue(),))
     check_k(list_length)
     began = perf_counter()
     if len(lists) != len(requests):
@@ -332,7 +332,7 @@ def candidate_mask(split: Split, requests: Requests, n_negatives: int | None, se
     Raises:
         InputError: Fewer unseen items than negatives, or a number of negatives that is none.
     """
-    rule = everything() if n_negatives is None else random_negatives(n_negatives, seed)
+    rule = full_catalogue() if n_negatives is None else random_negatives(n_negatives, seed)
     return rule.mask(split, requests)
 
 

@@ -21,9 +21,9 @@ import pandas as pd
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
+from instructrec.evaluation.metrics import METRICS
 from instructrec.evaluation.protocol import Evaluation
-from instructrec.evaluation.ranking import METRICS
-from instructrec.evaluation.ranks import TargetRanks
+from instructrec.evaluation.target_ranks import TargetRanks
 from instructrec.files import atomic_write
 
 FORMAT = 1

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from instructrec.errors import InputError
-from instructrec.evaluation.intervals import (
+from instructrec.evaluation.protocol import Evaluation
+from instructrec.statistics.intervals import (
     Interval,
     bootstrap_interval,
     paired_difference,
@@ -19,8 +20,7 @@ from instructrec.evaluation.intervals import (
     seeds_differences,
     seeds_interval,
 )
-from instructrec.evaluation.protocol import Evaluation
-from instructrec.evaluation.significance import holm, sign_flip_p_values
+from instructrec.statistics.significance import holm, sign_flip_p_values
 
 
 class Pair(NamedTuple):
@@ -34,7 +34,7 @@ class Pair(NamedTuple):
         p: Of the paired randomisation test on each user's mean over the seeds; it takes the seeds that were trained as
             given.
         p_holm: The same, corrected for all pairs that were tested together.
-        told_apart: Whether `p_holm` is below the level.
+        significant: Whether `p_holm` is below the level.
     """
 
     first: str
@@ -42,7 +42,7 @@ class Pair(NamedTuple):
     difference: Interval
     p: float
     p_holm: float
-    told_apart: bool
+    significant: bool
 
 
 def compare(evaluations: Sequence[Evaluation], seed: int = 0) -> pd.DataFrame:
@@ -187,7 +187,7 @@ def compare_all(
             f"{metric} difference": [str(pair.difference) for pair in pairs],
             "p": [pair.p for pair in pairs],
             "p (Holm)": [pair.p_holm for pair in pairs],
-            "told apart": ["yes" if pair.told_apart else "no" for pair in pairs],
+            "told apart": ["yes" if pair.significant else "no" for pair in pairs],
         },
         index=pd.MultiIndex.from_tuples([pair[:2] for pair in pairs], names=["model", "minus"]),
     )

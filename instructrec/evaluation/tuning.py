@@ -24,14 +24,14 @@ from typing import Any
 import pandas as pd
 
 from instructrec.errors import InputError, one_of
-from instructrec.evaluation.intervals import Interval, bootstrap_interval
+from instructrec.evaluation.metrics import METRICS
 from instructrec.evaluation.protocol import evaluate
-from instructrec.evaluation.ranking import METRICS
 from instructrec.evaluation.results import data_digest, this_machine
 from instructrec.files import atomic_write
 from instructrec.models import create, model_class
 from instructrec.models.base import Recommender
 from instructrec.split import Split
+from instructrec.statistics.intervals import Interval, bootstrap_interval
 
 FORMAT = 1
 _METRIC = re.compile(r"([A-Za-z]+)@([1-9]\d{0,5})")

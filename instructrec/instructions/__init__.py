@@ -1,11 +1,11 @@
 """Instructions: what they are made of, how they are made, and what they demand of an item."""
 
-from instructrec.instructions.constraint import Constraint
-from instructrec.instructions.counting import statistics
 from instructrec.instructions.export import read_jsonl, write_jsonl, write_parquet, write_plan
 from instructrec.instructions.generate import generate
+from instructrec.instructions.instruction_dataset import Plan, plan
 from instructrec.instructions.parsing import parse
-from instructrec.instructions.plan import Plan, plan
+from instructrec.instructions.parsing.constraint import Constraint
+from instructrec.instructions.quality.counting import statistics
 from instructrec.instructions.schema import (
     Answer,
     Context,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from instructrec import __version__
 from instructrec.datasets.dataset import DataCard, Dataset
 from instructrec.errors import one_of
-from instructrec.instructions.counting import text_length
+from instructrec.instructions.quality.counting import text_length
 from instructrec.instructions.schema import RULES, Instruction
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ _TABLES = (
     ("Language and data set", ("language", "dataset")),
     ("Sources", ("preference_source", "intention_source")),
     ("Answer", ("answer",)),
-    ("Annotator and wording", ("annotator", "held_out")),
+    ("Verbalizer and wording", ("annotator", "held_out")),
 )
 _IDS = "whole number or text"
 _FORM_FIELDS: dict[str, dict[str, tuple[str, str]]] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.instructions.plan import plan
+from instructrec.instructions.instruction_dataset import plan
 from instructrec.instructions.schema import Instruction
 
 

@@ -14,24 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from instructrec.errors import InputError, one_of
+from instructrec.files import DATA_FOLDER
 from instructrec.models.base import Recommender, read_header
 
 _WHERE = {
-    "random": ("instructrec.models.random", "Random"),
-    "most-popular": ("instructrec.models.most_popular", "MostPopular"),
-    "item-knn": ("instructrec.models.item_knn", "ItemKNN"),
-    "recently-popular": ("instructrec.models.recently_popular", "RecentlyPopular"),
-    "ease": ("instructrec.models.ease", "EASE"),
-    "als": ("instructrec.models.matrix_factorisation", "ALS"),
-    "bpr": ("instructrec.models.matrix_factorisation", "BPR"),
-    "sasrec": ("instructrec.models.sasrec", "SASRec"),
-    "two-tower": ("instructrec.models.two_tower", "TwoTower"),
-    "three-tower": ("instructrec.models.three_tower", "ThreeTower"),
-    "mini": ("instructrec.models.instruct", "Mini"),
-    "smollm2": ("instructrec.models.smollm2", "SmolLM2"),
+    "random": ("instructrec.models.baselines.random", "Random"),
+    "most-popular": ("instructrec.models.baselines.most_popular", "MostPopular"),
+    "item-knn": ("instructrec.models.baselines.item_knn", "ItemKNN"),
+    "recently-popular": ("instructrec.models.baselines.recently_popular", "RecentlyPopular"),
+    "ease": ("instructrec.models.baselines.ease", "EASE"),
+    "als": ("instructrec.models.baselines.matrix_factorisation", "ALS"),
+    "bpr": ("instructrec.models.baselines.matrix_factorisation", "BPR"),
+    "sasrec": ("instructrec.models.neural.sasrec", "SASRec"),
+    "two-tower": ("instructrec.models.neural.two_tower", "TwoTower"),
+    "three-tower": ("instructrec.models.neural.three_tower", "ThreeTower"),
+    "mini": ("instructrec.models.mini.model", "Mini"),
+    "smollm2": ("instructrec.models.lm.smollm2", "SmolLM2"),
 }
 NAMES: tuple[str, ...] = tuple(_WHERE)
-SHIPPED = {name: Path(__file__).resolve().parents[2] / "data" / name for name in ("mini", "smollm2")}
+SHIPPED = {name: DATA_FOLDER / name for name in ("mini", "smollm2")}
 """Trained models that come with the book, by name; `load(SHIPPED["mini"])` reads one."""
 TUNED = Path(__file__).with_name("tuned.json")  # the winners of `python -m benchmarks.tuning`
 

@@ -3,7 +3,10 @@
 Each is worked in chapter `scenarios`.
 """
 
-from instructrec.scenarios import ecommerce, education, media, social
+from instructrec.scenarios import feed as social
+from instructrec.scenarios import school as education
+from instructrec.scenarios import screen as media
+from instructrec.scenarios import shop as ecommerce
 from instructrec.scenarios.figures import curves_with_intervals
 from instructrec.scenarios.filtering import FilterByInstruction
 

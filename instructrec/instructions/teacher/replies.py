@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from instructrec.instructions.lexicon import lexicon, normal, plain, stands_alone, title_forms
 from instructrec.instructions.teacher.requests import EXAMPLES, PROMPTS, AnnotationRequest
+from instructrec.wordings.lexicon import lexicon, normal, plain, stands_alone, title_forms
 
 LONGEST = {("taste", "en"): 200, ("taste", "zh"): 80, ("wish", "en"): 120, ("wish", "zh"): 50}
 """The most characters of a reply that is accepted, by kind and language."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from instructrec.errors import InputError, one_of
-from instructrec.instructions.lexicon import LANGUAGES
+from instructrec.wordings.lexicon import LANGUAGES
 
 KINDS = ("taste", "wish")
 _LONGEST_TITLE = 200

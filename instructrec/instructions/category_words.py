@@ -1,0 +1,76 @@
+"""What the things and categories of a data set are called, in English and Chinese."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from instructrec.datasets.dataset import Dataset
+from instructrec.wordings.lexicon import lexicon, normal
+
+
+def domain_words(dataset: Dataset, language: str) -> dict[str, str]:
+    """Return what things of the data set are called, and what users do with them: thing, things, take, took."""
+    if dataset.category_field == "genres":
+        domain = "film"
+    elif "price" in dataset.items.columns:
+        domain = "product"
+    else:
+        domain = "item"
+    return dict(lexicon()["domains"][domain][language])
+
+
+def category_names(categories: Iterable[str], language: str, dataset: Dataset) -> dict[str, str]:
+    """Return what each category is called in a language: the data set's own word first, then the lexicon's.
+
+    Args:
+        categories: Names as in the data set.
+        language: "en" or "zh".
+        dataset: Its items may have the Chinese names in `category_zh` or `<category_field>_zh`.
+    """
+    names = list(categories)
+    if language == "en":
+        return {name: name for name in names}
+    own = own_chinese_names(dataset)
+    return {
+        name: own.get(name) or lexicon()["categories"].get(name.casefold(), {}).get("zh") or name
+        for name in names
+    }
+
+
+def own_chinese_names(dataset: Dataset) -> dict[str, str]:
+    """Return the Chinese name of each category that the item table gives one for."""
+    items = dataset.items
+    column = next(
+        (name for name in (f"{dataset.category_field}_zh", "category_zh") if name in items.columns),
+        None,
+    )
+    pairs: dict[str, str] = {}
+    if column is None or dataset.category_field not in items.columns:
+        return pairs
+    for names, chinese in zip(items[dataset.category_field], items[column], strict=True):
+        if isinstance(names, tuple | list):
+            listed = (chinese,) if isinstance(chinese, str) and len(names) == 1 else chinese
+            if isinstance(listed, tuple | list) and len(listed) == len(names):
+                pairs.update(zip(names, listed, strict=True))
+    return pairs
+
+
+def synonyms(categories: Mapping[str, str], dataset: Dataset) -> dict[str, str]:
+    """Return the category that each word stands for, in either language, words in casefolded NFKC form.
+
+    Args:
+        categories: The data set's categories by their casefolded names.
+        dataset: The data set, for its own Chinese names.
+    """
+    known = lexicon()["categories"]
+    words: dict[str, str] = {}
+    for folded, name in categories.items():
+        entry = known.get(folded, {})
+        for word in (entry.get("zh"), *entry.get("said", ())):
+            if word:
+                words.setdefault(normal(word), name)
+    for name, word in own_chinese_names(dataset).items():
+        words[normal(word)] = name
+    for name in categories.values():
+        words[normal(name)] = name
+    return words

@@ -1,0 +1,1 @@
+"""How good instructions are: measures, leak audit, counts."""

@@ -1,0 +1,1 @@
+"""Baselines: recommenders that read no instruction."""

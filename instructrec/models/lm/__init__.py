@@ -1,0 +1,1 @@
+"""Pretrained language models: loading, prompts, scoring, constrained decoding and LoRA."""

@@ -1,0 +1,1 @@
+"""`mini`: a small language model whose vocabulary holds the items, trained from scratch."""

@@ -1,0 +1,1 @@
+"""Networks that Keras trains on histories: SASRec, two towers, three towers."""

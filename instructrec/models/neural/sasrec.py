@@ -1,0 +1,392 @@
+"""Self-attention over the history, with a softmax over the whole catalogue: the baseline that papers must beat.
+
+Keras trains it and scores with it. Derived in chapter `baselines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import InputError, one_of
+from instructrec.models.base import check_number, check_seed, check_share, check_whole
+from instructrec.models.neural.training import NextItemModel, seeded_keras
+
+if TYPE_CHECKING:
+    import keras
+
+STARTS = ("svd", "random")
+SHRINK = 10.0
+
+
+class SASRec(NextItemModel):
+    """Score an item by its likeness to what causal self-attention makes of the history.
+
+    With e_i an item's embedding and p_t a place's, h_t = e_{i_t} + p_t goes through blocks of causal multi-head
+    attention and a feed-forward layer, each behind a layer norm and added to its input. The score of item j after the
+    t-th event is
+
+        z_j = LayerNorm(h_t) · e_j,
+
+    and training lowers -log softmax(z)_{i_{t+1}} over the whole catalogue at every place of every history, so that one
+    pass gives one signal an event instead of one a user. Items that the user has met are left out of that softmax, as
+    they are left out of the ranking (`exclude_seen`). Histories are packed: laid end to end in a new order each
+    epoch and cut into rows of `length`; attention stays inside a user.
+
+    With a hundred thousand events, next items alone teach too little of which items go together. So e starts, by
+    default, from who met what: with X the 0/1 user-item matrix and X' its columns over sqrt(|x_i|^2 + 10), e = V S
+    of the truncated singular value decomposition X' = U S V^T, so that e_i · e_j begins as the cosine of item kNN;
+    scaled to a mean square length of 1.
+
+    No place of training asks for a user's first item, so a request without history is ranked by how many users met
+    each item.
+
+    Source: Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018, arXiv:1808.09781, which trains by
+    binary cross-entropy; with softmax over all items after Klenitskiy and Vasilev, "Turning dross into gold loss",
+    RecSys 2023, arXiv:2309.07602. Derived in chapter `baselines`.
+    """
+
+    name = "sasrec"
+    weights: list[np.ndarray]
+    counts: np.ndarray
+
+    def __init__(
+        self,
+        embedding_size: int = 64,
+        n_blocks: int = 2,
+        n_heads: int = 2,
+        length: int = 20,
+        dropout: float = 0.2,
+        epochs: int = 15,
+        batch_size: int = 64,
+        learning_rate: float = 0.004,
+        weight_decay: float = 0.01,
+        start: str = "svd",
+        exclude_seen: bool = True,
+        seed: int = 0,
+    ) -> None:
+        """Make an untrained model.
+
+        Args:
+            embedding_size: Width of items, places and blocks; a multiple of `n_heads`.
+            n_blocks: Blocks of attention and feed-forward.
+            n_heads: Heads of each attention.
+            length: Items of the history that are read, the last ones; also the rows' length in training.
+            dropout: Share dropped of embeddings, attention and feed-forward in training, in [0, 1).
+            epochs: Passes over the events.
+            batch_size: Rows a step.
+            learning_rate: The highest of AdamW; it rises over the first twentieth of the steps, then falls as a cosine.
+            weight_decay: Of AdamW, at least 0.
+            start: Where the items' embeddings begin: "svd" or "random".
+            exclude_seen: Leave what the user has met out of the softmax in training.
+            seed: Of weights, order and dropout.
+
+        Raises:
+            InputError: A setting out of its range.
+        """
+        counts = {
+            "embedding_size": embedding_size,
+            "n_blocks": n_blocks,
+            "n_heads": n_heads,
+            "length": length,
+            "epochs": epochs,
+            "batch_size": batch_size,
+        }
+        for setting, value in counts.items():
+            check_whole(setting, value)
+        if embedding_size % n_heads:
+            raise InputError(
+                f"embedding_size is {embedding_size} and n_heads {n_heads}; the first must be a multiple of the second"
+            )
+        check_seed(seed)
+        check_share("dropout", dropout)
+        check_number("learning_rate", learning_rate, above=0)
+        check_number("weight_decay", weight_decay)
+        if not isinstance(exclude_seen, bool):
+            raise InputError(f"exclude_seen is {exclude_seen!r}; True or False is accepted")
+        if start not in STARTS:
+            raise one_of("start", start, STARTS)
+        super().__init__(
+            **counts,
+            dropout=dropout,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            start=start,
+            exclude_seen=exclude_seen,
+            seed=seed,
+        )
+        self._encoder: keras.Model | None = None
+
+    # -- training ----------------------------------------------------------------------------------------------
+
+    def _fit(self, dataset: Dataset) -> None:
+        settings = self.settings
+        sequences = [
+            dataset.item_columns(items).astype(np.int32) + 1
+            for items in dataset.histories().values()
+            if len(items) > 1
+        ]
+        if not sequences:
+            raise InputError(
+                f"data set {dataset.name!r} holds no user with two events; {self.name} learns from the next one"
+            )
+        met = dataset.interactions[["user_id", "item_id"]].drop_duplicates()["item_id"]
+        self.counts = np.bincount(dataset.item_columns(met), minlength=dataset.n_items).astype(np.float32)
+        keras = seeded_keras(settings["seed"])
+        self._encoder = build_encoder(dataset.n_items, settings)
+        if settings["start"] == "svd":
+            self._encoder.get_layer("item_embedding").embeddings.assign(
+                cosine_factors(sequences, dataset.n_items + 1, settings["embedding_size"])
+            )
+        rows = packed_rows(keras.utils.PyDataset)(sequences, dataset.n_items, settings)
+        self._train(build_trainer(self._encoder), rows, warm_share=1 / 20)
+
+    def _keep_weights(self) -> None:
+        self.weights = self._encoder.get_weights()  # type: ignore[union-attr]
+
+    # -- scoring -----------------------------------------------------------------------------------------------
+
+    @property
+    def encoder(self) -> keras.Model:
+        """The Keras model: inputs `items`, `places`, `users`, (batch, length) each; output (batch, length, width)."""
+        self._check_fitted()
+        if self._encoder is None:
+            from instructrec.backend import quiet_keras
+
+            quiet_keras()
+            self._encoder = build_encoder(self.dataset.n_items, self.settings)
+            self._encoder.set_weights(self.weights)
+        return self._encoder
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers were learnt."""
+        self._check_fitted()
+        return sum(weight.size for weight in self.weights)
+
+    def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
+        length = self.settings["length"]
+        longest = max(1, max((min(len(history), length) for history in histories), default=1))
+        items = np.zeros((len(histories), longest), dtype=np.int32)
+        last = np.zeros(len(histories), dtype=np.int64)
+        for row, history in enumerate(histories):
+            read = np.asarray(history)[-length:]
+            items[row, : len(read)] = read + 1
+            last[row] = max(0, len(read) - 1)
+        encoder = self.encoder
+        places = np.broadcast_to(np.arange(longest, dtype=np.int32), items.shape)
+        hidden = np.concatenate(
+            [
+                np.asarray(encoder([items[part], places[part], np.ones_like(items[part])], training=False))[
+                    np.arange(len(items[part])), last[part]
+                ]
+                for part in (slice(start, start + 128) for start in range(0, len(items), 128))
+            ]
+            or [np.zeros((0, self.settings["embedding_size"]), dtype=np.float32)]
+        )
+        table = np.asarray(encoder.get_layer("item_embedding").embeddings)
+        newcomer = np.array([len(history) == 0 for history in histories], dtype=bool)
+        return np.where(newcomer[:, None], self.counts, hidden @ table[1:].T)
+
+    # -- saving ------------------------------------------------------------------------------------------------
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"counts": self.counts} | {f"{n:03d}": weight for n, weight in enumerate(self.weights)}
+
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.counts = arrays.pop("counts")
+        self.weights = [arrays[name] for name in sorted(arrays)]
+
+
+def build_encoder(n_items: int, settings: dict[str, Any]) -> keras.Model:
+    """Return the untrained blocks.
+
+    Args:
+        n_items: Size of the catalogue.
+        settings: Those of `SASRec`.
+
+    Returns:
+        A model from `items` (batch, length; catalogue column plus 1, 0 is padding), `places` (batch, length; 0 is the
+        first of a user's run) and `users` (batch, length; a place attends to earlier ones of the same number) to
+        (batch, length, embedding_size).
+    """
+    import keras
+    from keras import layers, ops
+
+    width, dropout = settings["embedding_size"], settings["dropout"]
+    items = keras.Input((None,), dtype="int32", name="items")
+    places = keras.Input((None,), dtype="int32", name="places")
+    users = keras.Input((None,), dtype="int32", name="users")
+    start = keras.initializers.TruncatedNormal(stddev=width**-0.5)
+    small = keras.initializers.TruncatedNormal(stddev=0.02)
+    table = layers.ReversibleEmbedding(
+        n_items + 1, width, embeddings_initializer=start, name="item_embedding"
+    )
+    x = table(items) + layers.Embedding(
+        settings["length"], width, embeddings_initializer=small, name="place"
+    )(places)
+    x = layers.Dropout(dropout)(x)
+    same_user = ops.equal(users[:, :, None], users[:, None, :])
+    for number in range(1, settings["n_blocks"] + 1):
+        y = layers.LayerNormalization(epsilon=1e-6, name=f"attention_norm_{number}")(x)
+        y = layers.MultiHeadAttention(
+            settings["n_heads"],
+            width // settings["n_heads"],
+            dropout=dropout,
+            name=f"attention_{number}",
+        )(y, y, attention_mask=same_user, use_causal_mask=True)
+        x = x + layers.Dropout(dropout)(y)
+        y = layers.LayerNormalization(epsilon=1e-6, name=f"forward_norm_{number}")(x)
+        y = layers.Dense(width, activation="gelu", name=f"forward_in_{number}")(y)
+        y = layers.Dense(width, name=f"forward_out_{number}")(layers.Dropout(dropout)(y))
+        x = x + layers.Dropout(dropout)(y)
+    x = layers.LayerNormalization(epsilon=1e-6, name="final_norm")(x)
+    return keras.Model([items, places, users], x, name="sasrec")
+
+
+def cosine_factors(sequences: list[np.ndarray], n_items: int, size: int) -> np.ndarray:
+    """Return vectors whose dot products come near the cosines between items, float32, shape (n_items, size).
+
+    Those of a truncated singular value decomposition, see `SASRec`; columns of zeros where the matrix has a lower rank.
+
+    Args:
+        sequences: A user's items each, numbers below `n_items`.
+        n_items: How many items there are.
+        size: Length of a vector.
+    """
+    from scipy import sparse
+    from sklearn.utils.extmath import randomized_svd
+
+    rows = np.repeat(np.arange(len(sequences)), [len(one) for one in sequences])
+    columns = np.concatenate(sequences)
+    matrix = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(sequences), n_items))
+    matrix.data[:] = 1  # an item met twice counts once
+    lengths = np.sqrt(matrix.getnnz(axis=0) + SHRINK)
+    rank = min(size, *matrix.shape)
+    _, values, vectors = randomized_svd(matrix @ sparse.diags(1 / lengths), rank, random_state=0)
+    factors = np.zeros((n_items, size), dtype=np.float32)
+    factors[:, :rank] = vectors.T * values
+    return factors / np.sqrt(np.mean(np.sum(factors**2, axis=1)))
+
+
+def build_trainer(encoder: keras.Model) -> keras.Model:
+    """Return the encoder with a softmax on top that reads only the places which have a next item.
+
+    Args:
+        encoder: What `build_encoder` returned.
+
+    Returns:
+        A model with two more inputs, `targets_at` (n_targets,), numbers of places in the flattened (batch, length), and
+        `left_out` (n_targets, n_items + 1), True where an item does not compete; the output is
+        (n_targets, n_items + 1), logits of padding and of every item.
+    """
+    import keras
+    from keras import ops
+
+    table = encoder.get_layer("item_embedding")
+    targets_at = keras.Input((), dtype="int32", name="targets_at")
+    left_out = keras.Input((table.input_dim,), dtype="bool", name="left_out")
+    hidden = ops.reshape(encoder.output, (-1, encoder.output.shape[-1]))
+    logits = table(ops.take(hidden, targets_at, axis=0), reverse=True)
+    logits = ops.where(left_out, -1e9, logits)
+    return keras.Model([*encoder.inputs, targets_at, left_out], logits, name="sasrec_trainer")
+
+
+def packed_rows(base: Any) -> Any:
+    """Return a Keras `PyDataset` of packed rows, made anew each epoch."""
+
+    class PackedRows(base):
+        def __init__(self, sequences: list[np.ndarray], n_items: int, settings: dict[str, Any]) -> None:
+            super().__init__()
+            self.sequences, self.n_items, self.settings = sequences, n_items, settings
+            self.epoch = 0
+            self.pack()
+
+        def pack(self) -> None:
+            rng = np.random.default_rng([self.settings["seed"], self.epoch])
+            self.rows = pack(self.sequences, self.settings["length"], rng)
+
+        def __len__(self) -> int:
+            return -(-len(self.rows.items) // self.settings["batch_size"])
+
+        def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+            size = self.settings["batch_size"]
+            part = Rows(*(array[index * size : (index + 1) * size] for array in self.rows))
+            targets_at = np.flatnonzero(part.targets)
+            targets = part.targets.ravel()[targets_at]
+            left_out = np.zeros((len(targets), self.n_items + 1), dtype=bool)
+            if self.settings["exclude_seen"]:
+                left_out = seen_before(self.sequences, part, self.n_items)
+                left_out[np.arange(len(targets)), targets] = False
+            left_out[:, 0] = True
+            inputs = {"items": part.items, "places": part.places, "users": part.users}
+            return {**inputs, "targets_at": targets_at.astype(np.int32), "left_out": left_out}, targets
+
+        def on_epoch_end(self) -> None:
+            self.epoch += 1
+            self.pack()
+
+    return PackedRows
+
+
+class Rows(NamedTuple):
+    """Packed histories, int32 arrays of shape (n_rows, length); 0 where the last row is not full.
+
+    Attributes:
+        items: What is read.
+        places: Its place in the user's run within the row, from 0.
+        users: Number of the run's user, from 1.
+        events: Number of the event in the user's history, from 0.
+        targets: The item that comes next.
+    """
+
+    items: np.ndarray
+    places: np.ndarray
+    users: np.ndarray
+    events: np.ndarray
+    targets: np.ndarray
+
+
+def pack(sequences: list[np.ndarray], length: int, rng: np.random.Generator) -> Rows:
+    """Lay histories end to end in a random order and cut them into rows.
+
+    Args:
+        sequences: A user's items each, oldest first, at least two, none of them 0.
+        length: Of a row.
+        rng: Source of the order.
+    """
+    order = rng.permutation(len(sequences))
+    lengths = np.array([len(sequences[user]) - 1 for user in order])
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    total = int(lengths.sum())
+    n_rows = -(-total // length)
+    number = np.arange(total)
+    flat = np.zeros((5, n_rows * length), dtype=np.int32)
+    flat[0, :total] = np.concatenate([sequences[user][:-1] for user in order])
+    flat[1, :total] = number - np.maximum(starts, number - number % length)
+    flat[2, :total] = np.repeat(order + 1, lengths)
+    flat[3, :total] = number - starts
+    flat[4, :total] = np.concatenate([sequences[user][1:] for user in order])
+    return Rows(*flat.reshape(5, n_rows, length))
+
+
+def seen_before(sequences: list[np.ndarray], rows: Rows, n_items: int) -> np.ndarray:
+    """Return which items the user of each target had met before it, shape (n_targets, n_items + 1), bool.
+
+    Args:
+        sequences: What `pack` packed.
+        rows: Some of the rows that it returned.
+        n_items: Size of the catalogue.
+    """
+    seen = np.zeros((np.count_nonzero(rows.targets), n_items + 1), dtype=bool)
+    users, events = (array.ravel()[np.flatnonzero(rows.targets)] for array in (rows.users, rows.events))
+    starts = np.flatnonzero(np.diff(users, prepend=-1) | (np.diff(events, prepend=-2) != 1))
+    for start, end in zip(starts, [*starts[1:], len(users)], strict=True):
+        history = sequences[users[start] - 1]
+        seen[start:end, history[: events[start]]] = True
+        for row in range(start, end):
+            seen[row:end, history[events[row]]] = True
+    return seen

@@ -1,0 +1,511 @@
+"""The article's LSTM model, repaired: a tower for the history, one for the item, one for the instruction.
+
+Keras trains it; scoring is NumPy on the same weights, so that a saved model answers without starting TensorFlow.
+Derived in chapter `keras-implementation`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import InputError, one_of
+from instructrec.models.base import Recommender, check_number, check_seed, check_share, check_whole
+from instructrec.models.neural.training import (
+    figures_by_epoch,
+    last_items,
+    named_weights,
+    seeded_keras,
+    set_named_weights,
+)
+
+if TYPE_CHECKING:
+    import keras
+
+INTERACTIONS = ("mlp", "dot", "additive")
+TRAINING_INSTRUCTIONS = ("genre", "constant", "none", "shuffled")
+CONSTANT_INSTRUCTION = "Recommend something that I would enjoy"
+WORDINGS = (
+    ("en", "{category}"),
+    ("en", "I would like a {category} {thing}"),
+    ("en", "show me something in {category}"),
+    ("en", "I want {category}"),
+    ("en", "recommend some {category} please"),
+    ("en", "any good {category} {things}"),
+    ("zh", "我想{take}{category}{thing}"),
+    ("zh", "请推荐{category}类的"),
+    ("zh", "有什么好的{category}"),
+)
+PADDING, UNKNOWN = 0, 1
+_TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
+
+
+def tokenise(text: str) -> list[str]:
+    """Return the tokens of a text: words in lower case, Chinese by character; marks and spaces are dropped."""
+    return _TOKEN.findall(text.lower())
+
+
+class ThreeTower(Recommender):
+    """Score an item by what an LSTM makes of the history and another of the instruction's words.
+
+    With u the last state of the LSTM over the history, x that of the LSTM over the instruction (0 where there is none),
+    v_i a dense layer over the item's embedding and categories, and b_i the item's own term,
+
+        dot:       z = (u + x) · v_i + b_i
+        mlp:       z = w · relu(W [u, v_i, x, u * v_i, x * v_i] + c) + b_i
+        additive:  z = w_u · u + w_v · v_i + w_x · x + b_i
+
+    and the probability of "chosen" is the logistic function of z, trained by binary cross-entropy on the chosen item
+    and on `n_negatives` others drawn evenly. `additive` is the article's concatenation before a dense layer of one
+    unit. It ranks items alike for every user and every instruction: u and x move all items by the same amount, so that
+    z_i - z_j = w_v · (v_i - v_j) + b_i - b_j whoever asks for whatever. Derived in chapter `keras-implementation`.
+    """
+
+    name = "three-tower"
+    follows_instructions = True
+    vocabulary: list[str]
+    weights: dict[str, np.ndarray]
+    history: dict[str, list[float]]
+
+    def __init__(
+        self,
+        interaction: str = "mlp",
+        embedding_size: int = 32,
+        hidden_size: int = 32,
+        length: int = 20,
+        instruction_length: int = 12,
+        n_negatives: int = 10,
+        instruction_share: float = 0.5,
+        epochs: int = 5,
+        batch_size: int = 512,
+        learning_rate: float = 0.003,
+        dropout: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        """Make an untrained model.
+
+        Args:
+            interaction: How the towers meet: "mlp", "dot" or "additive".
+            embedding_size: Width of item and word embeddings.
+            hidden_size: Width of the towers' outputs.
+            length: Items of the history that are read, the last ones.
+            instruction_length: Tokens of the instruction that are read, the first ones.
+            n_negatives: Items drawn evenly for each chosen one, never that one itself.
+            instruction_share: Share of the training examples that carry an instruction, in [0, 1].
+            epochs: Passes over the training examples.
+            batch_size: Examples a step.
+            learning_rate: Of Adam.
+            dropout: Share of the inputs of each tower dropped in training, in [0, 1).
+            seed: Of weights, order, negatives and wordings.
+
+        Raises:
+            InputError: A setting out of its range.
+        """
+        if interaction not in INTERACTIONS:
+            raise one_of("interaction", interaction, INTERACTIONS)
+        counts = {
+            "embedding_size": embedding_size,
+            "hidden_size": hidden_size,
+            "length": length,
+            "instruction_length": instruction_length,
+            "n_negatives": n_negatives,
+            "epochs": epochs,
+            "batch_size": batch_size,
+        }
+        for setting, value in counts.items():
+            check_whole(setting, value)
+        check_seed(seed)
+        if not isinstance(instruction_share, int | float) or not 0 <= instruction_share <= 1:
+            raise InputError(f"instruction_share is {instruction_share!r}; a number in [0, 1] is accepted")
+        check_share("dropout", dropout)
+        check_number("learning_rate", learning_rate, above=0)
+        super().__init__(
+            interaction=interaction,
+            **counts,
+            instruction_share=instruction_share,
+            learning_rate=learning_rate,
+            dropout=dropout,
+            seed=seed,
+        )
+        self._network: keras.Model | None = None
+
+    # -- training: Keras ---------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        dataset: Dataset,
+        *,
+        instructions: str | Sequence[str | None] = "genre",
+        epochs: int | None = None,
+        validation: float = 0.0,
+        verbose: int = 0,
+    ) -> Self:
+        """Train on a data set and return the model itself; `history` then holds Keras's figures by epoch.
+
+        Args:
+            dataset: Users, items and at least one interaction.
+            instructions: What a training example asks for: "genre" names a category of the item that was chosen, in
+                `instruction_share` of the examples; "shuffled" gives these texts to other examples; "constant" gives
+                all examples one text; "none" gives no text. Or one text or None for each row of `dataset.ordered`.
+            epochs: Passes over the examples; the model's setting by default.
+            validation: Share of the examples kept aside for Keras's `val_loss`, in [0, 1).
+            verbose: Keras's 0 (nothing), 1 (a bar) or 2 (a line an epoch).
+
+        Raises:
+            InputError: No interaction, a catalogue of one item, or texts that do not match the interactions.
+        """
+        check_share("validation", validation)
+        self._fit_options = (
+            instructions,
+            self.settings["epochs"] if epochs is None else epochs,
+            validation,
+            verbose,
+        )
+        return super().fit(dataset)
+
+    def _fit(self, dataset: Dataset) -> None:
+        if dataset.n_items < 2:
+            raise InputError(
+                f"data set {dataset.name!r} holds one item; {self.name} needs at least two to compare"
+            )
+        instructions, epochs, validation, verbose = self._fit_options
+        rng = np.random.default_rng(self.settings["seed"])
+        texts = training_instructions(dataset, instructions, self.settings["instruction_share"], rng)
+        self.vocabulary = vocabulary_of([*texts, *chain(*wordings(dataset).values())])
+        examples = self._examples(dataset, texts)
+        keras = seeded_keras(self.settings["seed"])
+        network = build_network(category_matrix(dataset), len(self.vocabulary) + 2, self.settings)
+        network.compile(
+            optimizer=keras.optimizers.Adam(self.settings["learning_rate"]),
+            loss=keras.losses.BinaryCrossentropy(from_logits=True),
+            metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
+            jit_compile=False,
+        )
+        order = rng.permutation(len(examples[1]))
+        kept = round(len(order) * validation)
+        batches = _batches(keras.utils.PyDataset)
+        train = batches([part[order[kept:]] for part in examples], dataset.n_items, self.settings, fresh=True)
+        valid = batches(
+            [part[order[:kept]] for part in examples], dataset.n_items, self.settings, fresh=False
+        )
+        record = network.fit(
+            train, validation_data=valid if kept else None, epochs=epochs, verbose=verbose, shuffle=False
+        )
+        self.history = figures_by_epoch(record)
+        self._network = network
+        self.weights = named_weights(network)
+
+    def _examples(
+        self, dataset: Dataset, texts: list[str | None]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return history ids (n, length), target ids (n,) and instruction ids (n, n_tokens), an event a row."""
+        users = dataset.ordered["user_id"].astype("category").cat.codes.to_numpy()
+        items = dataset.item_columns(dataset.ordered["item_id"]).astype(np.int32) + 1
+        distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        tokens = self._instruction_ids(list(distinct))[[distinct[text] for text in texts]]
+        histories = np.zeros((len(items), self.settings["length"]), dtype=np.int32)
+        by_user = np.argsort(users, kind="stable")
+        for rows in np.split(by_user, np.flatnonzero(np.diff(users[by_user])) + 1):
+            padded = np.concatenate([np.zeros(self.settings["length"], dtype=np.int32), items[rows][:-1]])
+            histories[rows] = np.lib.stride_tricks.sliding_window_view(padded, self.settings["length"])
+        return histories, items, tokens
+
+    @property
+    def network(self) -> keras.Model:
+        """The Keras model: inputs `history`, `candidates`, `instruction`; output logits (batch, n_candidates)."""
+        self._check_fitted()
+        if self._network is None:
+            from instructrec.backend import quiet_keras
+
+            quiet_keras()
+            self._network = build_network(
+                category_matrix(self.dataset), len(self.vocabulary) + 2, self.settings
+            )
+            set_named_weights(self.weights, self._network)
+        return self._network
+
+    def inputs(
+        self, histories: Sequence[np.ndarray], candidates: np.ndarray, instructions: Sequence[str | None]
+    ) -> dict[str, np.ndarray]:
+        """Return what `network` takes.
+
+        Args:
+            histories: n arrays of catalogue columns, oldest first.
+            candidates: Catalogue columns, shape (n, n_candidates).
+            instructions: n texts or None.
+
+        Returns:
+            `history` (n, length), `candidates` (n, n_candidates) and `instruction` (n, instruction_length), int32; item
+            ids are columns plus 1, since 0 is padding.
+        """
+        return {
+            "history": last_items(histories, self.settings["length"]),
+            "candidates": np.asarray(candidates, dtype=np.int32) + 1,
+            "instruction": self._instruction_ids(instructions),
+        }
+
+    # -- scoring: NumPy ----------------------------------------------------------------------------------------
+
+    def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
+        u = self._tower("history", last_items(histories, self.settings["length"]))
+        distinct = {text: number for number, text in enumerate(dict.fromkeys(instructions))}
+        x = self._tower("instruction", self._instruction_ids(list(distinct)))[
+            [distinct[text] for text in instructions]
+        ]
+        w = self.weights
+        features = np.concatenate([w["item_embedding/0"][1:], w["item_categories/0"][1:]], axis=1)
+        v = features @ w["item_tower/0"] + w["item_tower/1"]
+        own = w["item_bias/0"][1:, 0]
+        size = self.settings["hidden_size"]
+        if self.settings["interaction"] == "dot":
+            return (u + x) @ v.T + own
+        if self.settings["interaction"] == "additive":
+            w_u, w_v, w_x = np.split(w["output/0"][:, 0], 3)
+            return (u @ w_u + x @ w_x + w["output/1"])[:, None] + (v @ w_v + own)
+        w_u, w_v, w_x, w_uv, w_xv = np.split(w["hidden/0"], [size, 2 * size, 3 * size, 4 * size])
+        shift = u @ w_u + x @ w_x + w["hidden/1"]
+        scores = np.empty((len(histories), len(v)), dtype=np.float32)
+        for row in range(len(histories)):
+            # (u * v) W_uv = v (diag(u) W_uv): one product a request instead of one a pair.
+            joint = v @ (w_v + u[row, :, None] * w_uv + x[row, :, None] * w_xv) + shift[row]
+            scores[row] = np.maximum(joint, 0) @ w["output/0"][:, 0]
+        return scores + w["output/1"] + own
+
+    def _tower(self, name: str, ids: np.ndarray) -> np.ndarray:
+        embedded = self.weights[f"{name}_embedding/0"]
+        kernels = [self.weights[f"{name}_tower/{number}"] for number in range(3)]
+        return lstm(embedded[ids], ids != PADDING, *kernels)
+
+    def _instruction_ids(self, texts: Sequence[str | None]) -> np.ndarray:
+        numbers = {token: number for number, token in enumerate(self.vocabulary, start=2)}
+        ids = np.zeros((len(texts), self.settings["instruction_length"]), dtype=np.int32)
+        for row, text in zip(ids, texts, strict=True):
+            first = [numbers.get(token, UNKNOWN) for token in tokenise(text or "")][: len(row)]
+            if first:
+                row[-len(first) :] = first
+        return ids
+
+    # -- saving ------------------------------------------------------------------------------------------------
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"vocabulary": np.array(self.vocabulary, dtype=np.str_), **self.weights}
+
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.vocabulary = arrays.pop("vocabulary").tolist()
+        self.weights = arrays
+
+
+def build_network(categories: np.ndarray, n_tokens: int, settings: dict[str, Any]) -> keras.Model:
+    """Return the untrained Keras model.
+
+    Args:
+        categories: Shape (n_items, n_categories), rows of an item's categories that sum to 1 (or to 0).
+        n_tokens: Size of the vocabulary with padding and unknown.
+        settings: Those of `ThreeTower`.
+
+    Returns:
+        A model from `history` (batch, length), `candidates` (batch, n_candidates), `instruction` (batch,
+        instruction_length) to logits (batch, n_candidates).
+    """
+    import keras
+    from keras import layers, ops
+
+    n_items, width, size = len(categories), settings["embedding_size"], settings["hidden_size"]
+    history = keras.Input((settings["length"],), dtype="int32", name="history")
+    candidates = keras.Input((None,), dtype="int32", name="candidates")
+    instruction = keras.Input((settings["instruction_length"],), dtype="int32", name="instruction")
+
+    def read(ids: Any, n_ids: int, name: str) -> Any:
+        embedded = layers.Embedding(n_ids, width, mask_zero=True, name=f"{name}_embedding")(ids)
+        embedded = layers.Dropout(settings["dropout"], name=f"{name}_dropout")(embedded)
+        return layers.LSTM(size, unroll=True, use_cudnn=False, name=f"{name}_tower")(embedded)
+
+    u = layers.Reshape((1, size), name="user")(read(history, n_items + 1, "history"))
+    x = layers.Reshape((1, size), name="wish")(read(instruction, n_tokens, "instruction"))
+    padded = np.concatenate([np.zeros((1, categories.shape[1]), dtype=np.float32), categories])
+    fixed = layers.Embedding(*padded.shape, weights=[padded], trainable=False, name="item_categories")
+    learnt = layers.Embedding(n_items + 1, width, name="item_embedding")(candidates)
+    learnt = layers.Dropout(settings["dropout"], name="item_dropout")(learnt)
+    v = layers.Dense(size, name="item_tower")(layers.Concatenate(name="item")([learnt, fixed(candidates)]))
+    own = layers.Embedding(n_items + 1, 1, embeddings_initializer="zeros", name="item_bias")(candidates)
+
+    if settings["interaction"] == "dot":
+        joint = ops.sum((u + x) * v, axis=-1)
+    else:
+        like_v = ops.zeros_like(v)
+        parts = [u + like_v, v, x + like_v]
+        if settings["interaction"] == "mlp":
+            parts = layers.Dense(2 * size, activation="relu", name="hidden")(
+                layers.Concatenate(name="joint")([*parts, u * v, x * v])
+            )
+        else:
+            parts = layers.Concatenate(name="joint")(parts)
+        joint = ops.squeeze(layers.Dense(1, name="output")(parts), axis=-1)
+    return keras.Model(
+        [history, candidates, instruction], joint + ops.squeeze(own, axis=-1), name="three_tower"
+    )
+
+
+def lstm(
+    inputs: np.ndarray, mask: np.ndarray, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray
+) -> np.ndarray:
+    """Return the last state of Keras's LSTM layer; a masked step leaves the state as it is.
+
+    At each step, with the gates' columns in the order input, forget, candidate, output:
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g), h = sigmoid(o) * tanh(c) (Hochreiter and Schmidhuber, 1997).
+
+    Args:
+        inputs: Shape (n, steps, width).
+        mask: Shape (n, steps), False where a step is padding.
+        kernel: Shape (width, 4 * size).
+        recurrent_kernel: Shape (size, 4 * size).
+        bias: Shape (4 * size,).
+
+    Returns:
+        Array of shape (n, size).
+    """
+    h = np.zeros((len(inputs), len(recurrent_kernel)), dtype=np.float32)
+    c = np.zeros_like(h)
+    for step in np.flatnonzero(mask.any(axis=0)):
+        i, f, g, o = np.split(inputs[:, step] @ kernel + h @ recurrent_kernel + bias, 4, axis=1)
+        new_c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+        real = mask[:, step, None]
+        h = np.where(real, _sigmoid(o) * np.tanh(new_c), h)
+        c = np.where(real, new_c, c)
+    return h
+
+
+def sample_negatives(
+    targets: np.ndarray, n_items: int, n_negatives: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return item ids drawn evenly from all items but the target, shape (n, n_negatives), int32.
+
+    Args:
+        targets: Item ids in 1..n_items, shape (n,).
+        n_items: Size of the catalogue, at least 2.
+        n_negatives: How many for each target.
+        rng: Source of the draw.
+    """
+    drawn = rng.integers(1, n_items, size=(len(targets), n_negatives), dtype=np.int32)
+    return drawn + (drawn >= targets[:, None])
+
+
+def training_instructions(
+    dataset: Dataset, kind: str | Sequence[str | None], share: float, rng: np.random.Generator
+) -> list[str | None]:
+    """Return one text or None for each row of `dataset.ordered`; see `ThreeTower.fit`.
+
+    Raises:
+        InputError: An unknown kind, or a list of another length.
+    """
+    if not isinstance(kind, str):
+        if len(kind) != dataset.n_interactions:
+            raise InputError(
+                f"{len(kind)} instructions for {dataset.n_interactions} interactions; "
+                f"give one text or None each, or one of {', '.join(TRAINING_INSTRUCTIONS)}"
+            )
+        return list(kind)
+    if kind not in TRAINING_INSTRUCTIONS:
+        raise one_of("kind of training instruction", kind, TRAINING_INSTRUCTIONS)
+    if kind == "none":
+        return [None] * dataset.n_interactions
+    if kind == "constant":
+        return [CONSTANT_INSTRUCTION] * dataset.n_interactions
+    categories = dict(zip(dataset.items["item_id"], dataset.items[dataset.category_field], strict=True))
+    said = wordings(dataset)
+    texts: list[str | None] = []
+    draws = rng.random((dataset.n_interactions, 3))
+    for item, (given, which, wording) in zip(dataset.ordered["item_id"], draws, strict=True):
+        known = categories[item]
+        if given < share and len(known):
+            texts.append(said[known[int(which * len(known))]][int(wording * len(WORDINGS))])
+        else:
+            texts.append(None)
+    if kind == "shuffled":
+        texts = [texts[row] for row in rng.permutation(len(texts))]
+    return texts
+
+
+def wordings(dataset: Dataset) -> dict[str, list[str]]:
+    """Return, for each category of a data set, every text that "genre" can give, in English and Chinese."""
+    from instructrec.instructions.category_words import category_names as translated
+    from instructrec.instructions.category_words import domain_words
+
+    words = {language: domain_words(dataset, language) for language in ("en", "zh")}
+    names = {language: translated(category_names(dataset), language, dataset) for language in words}
+    return {
+        category: [
+            text.format(category=names[tongue][category], **words[tongue]) for tongue, text in WORDINGS
+        ]
+        for category in category_names(dataset)
+    }
+
+
+def vocabulary_of(texts: Iterable[str | None]) -> list[str]:
+    """Return the distinct tokens of some texts, sorted."""
+    return sorted({token for text in set(texts) for token in tokenise(text or "")})
+
+
+def category_names(dataset: Dataset) -> list[str]:
+    """Return the distinct categories of a catalogue, sorted."""
+    return sorted({name for names in dataset.items[dataset.category_field] for name in names})
+
+
+def category_matrix(dataset: Dataset) -> np.ndarray:
+    """Return each item's categories as equal shares of 1, shape (n_items, n_categories), at least one column of 0."""
+    number = {name: column for column, name in enumerate(category_names(dataset))}
+    matrix = np.zeros((dataset.n_items, max(1, len(number))), dtype=np.float32)
+    for row, names in zip(matrix, dataset.items[dataset.category_field], strict=True):
+        for name in names:
+            row[number[name]] = 1 / len(names)
+    return matrix
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(0.5 * z))
+
+
+def _batches(base: Any) -> Any:
+    """Return a Keras `PyDataset` of examples whose negatives are drawn anew each epoch."""
+
+    class Batches(base):
+        def __init__(
+            self, parts: list[np.ndarray], n_items: int, settings: dict[str, Any], fresh: bool
+        ) -> None:
+            super().__init__()
+            self.histories, self.targets, self.texts = parts
+            self.n_items, self.settings, self.fresh = n_items, settings, fresh
+            self.order = np.arange(len(self.targets))
+            self.epoch = 0
+
+        def __len__(self) -> int:
+            return max(0, -(-len(self.targets) // self.settings["batch_size"]))
+
+        def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+            size = self.settings["batch_size"]
+            rows = self.order[index * size : (index + 1) * size]
+            rng = np.random.default_rng([self.settings["seed"], self.epoch, index])
+            targets = self.targets[rows]
+            others = sample_negatives(targets, self.n_items, self.settings["n_negatives"], rng)
+            inputs = {
+                "history": self.histories[rows],
+                "candidates": np.concatenate([targets[:, None], others], axis=1),
+                "instruction": self.texts[rows],
+            }
+            labels = np.zeros(inputs["candidates"].shape, dtype=np.float32)
+            labels[:, 0] = 1
+            return inputs, labels
+
+        def on_epoch_end(self) -> None:
+            if self.fresh:
+                self.epoch += 1
+                self.order = np.random.default_rng([self.settings["seed"], self.epoch]).permutation(
+                    len(self.targets)
+                )
+
+    return Batches

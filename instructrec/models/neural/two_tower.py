@@ -1,0 +1,331 @@
+"""A tower for the user, a tower for the item, a dot product between: how large catalogues are searched.
+
+Keras trains it; NumPy scores with what Keras learnt. Derived in chapter `baselines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from instructrec.datasets.dataset import Dataset
+from instructrec.errors import one_of
+from instructrec.models.base import check_number, check_seed, check_share, check_whole
+from instructrec.models.neural.three_tower import PADDING, category_matrix
+from instructrec.models.neural.training import (
+    NextItemModel,
+    last_items,
+    named_weights,
+    seeded_keras,
+    set_named_weights,
+)
+
+if TYPE_CHECKING:
+    import keras
+
+POOLINGS = ("mean", "weighted")
+RIVALS = ("all", "unseen", "unmet")
+
+
+class TwoTower(NextItemModel):
+    """Score an item by the dot product of the item's vector and the user's, each made without sight of the other.
+
+    With e_i an item's embedding and its categories side by side, the towers are
+
+        item:  v_i = A e_i + a
+        user:  u = W_2 relu(W_1 m + c_1) + c_2,  m the mean of e over the last `length` items of the history,
+
+    and the score is z_i = cos(u, v_i) / `temperature` + b_i, b_i the item's own term. With no temperature it is
+    u · v_i + b_i. With the pooling "weighted", m is a weighted mean, and the weight of an item t events back is learnt,
+    one number for each t. Training lowers -log softmax(z)_i of the event's item i, an example an event, over the whole
+    catalogue or over that part of it which `rivals` names.
+
+    The item tower runs once a batch for all items, so that the softmax is exact. A catalogue too large for that calls
+    for items drawn as rivals, and then for z_i - log(expected draws of i), or the popular ones, drawn more often, are
+    held back (Yi et al.).
+
+    Sources: Covington, Adams and Sargin, "Deep neural networks for YouTube recommendations", RecSys 2016, for the mean
+    of a history under a softmax over items; Yi et al., "Sampling-bias-corrected neural modeling for large corpus item
+    recommendations", RecSys 2019, for the two towers, unit vectors with a temperature, and the correction. Derived in
+    chapter `baselines`.
+    """
+
+    name = "two-tower"
+    weights: dict[str, np.ndarray]
+
+    def __init__(
+        self,
+        embedding_size: int = 64,
+        hidden_size: int = 128,
+        length: int = 10,
+        pooling: str = "weighted",
+        rivals: str = "unmet",
+        temperature: float | None = 0.1,
+        epochs: int = 8,
+        batch_size: int = 512,
+        learning_rate: float = 0.003,
+        weight_decay: float = 0.01,
+        dropout: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        """Make an untrained model.
+
+        Args:
+            embedding_size: Width of item embeddings and of both towers' outputs.
+            hidden_size: Width of the user tower's hidden layer.
+            length: Items of the history that are read, the last ones.
+            pooling: How they become one vector: "mean", or "weighted" by weights learnt for each place from the end.
+            rivals: Items that compete with an event's own in the softmax: "all"; "unseen", those not in the history by
+                then; or "unmet", those the user meets at no time in training.
+            temperature: Divides the cosine, above 0; None for the plain dot product.
+            epochs: Passes over the events.
+            batch_size: Events a step.
+            learning_rate: The highest of AdamW, at the start; it falls as a cosine to 0.
+            weight_decay: Of AdamW, at least 0.
+            dropout: Share dropped in training of the items read and of the hidden layer, in [0, 1).
+            seed: Of weights, order and dropout.
+
+        Raises:
+            InputError: A setting out of its range.
+        """
+        counts = {
+            "embedding_size": embedding_size,
+            "hidden_size": hidden_size,
+            "length": length,
+            "epochs": epochs,
+            "batch_size": batch_size,
+        }
+        for setting, value in counts.items():
+            check_whole(setting, value)
+        if pooling not in POOLINGS:
+            raise one_of("pooling", pooling, POOLINGS)
+        if rivals not in RIVALS:
+            raise one_of("rivals", rivals, RIVALS)
+        if temperature is not None:
+            check_number("temperature", temperature, above=0)
+        check_number("learning_rate", learning_rate, above=0)
+        check_number("weight_decay", weight_decay)
+        check_share("dropout", dropout)
+        check_seed(seed)
+        super().__init__(
+            **counts,
+            pooling=pooling,
+            rivals=rivals,
+            temperature=temperature,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            seed=seed,
+        )
+        self._towers: tuple[keras.Model, keras.Model] | None = None
+
+    # -- training: Keras ---------------------------------------------------------------------------------------
+
+    def _fit(self, dataset: Dataset) -> None:
+        settings = self.settings
+        keras = seeded_keras(settings["seed"])
+        self._towers = build_towers(category_matrix(dataset), settings)
+        trainer = build_trainer(*self._towers, dataset.n_items, settings["temperature"])
+        self._train(trainer, event_batches(keras.utils.PyDataset)(dataset, settings))
+
+    def _keep_weights(self) -> None:
+        self.weights = named_weights(*(self._towers or ()))
+
+    @property
+    def towers(self) -> tuple[keras.Model, keras.Model]:
+        """The two Keras models, as `build_towers` makes them, with what was learnt."""
+        self._check_fitted()
+        if self._towers is None:
+            from instructrec.backend import quiet_keras
+
+            quiet_keras()
+            self._towers = build_towers(category_matrix(self.dataset), self.settings)
+            set_named_weights(self.weights, *self._towers)
+        return self._towers
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers were learnt."""
+        self._check_fitted()
+        return sum(weight.size for name, weight in self.weights.items() if name != "item_categories/0")
+
+    # -- scoring: NumPy ----------------------------------------------------------------------------------------
+
+    def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
+        users, items = self.user_vectors(histories), self.item_vectors()
+        if self.settings["temperature"] is None:
+            scores = users @ items.T
+        else:
+            scores = unit(users) @ unit(items).T / np.float32(self.settings["temperature"])
+        return scores + self.weights["item_bias/0"][1:, 0]
+
+    def user_vectors(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Return u for each history.
+
+        Args:
+            histories: n arrays of catalogue columns, oldest first.
+
+        Returns:
+            Array of shape (n, embedding_size), float32.
+        """
+        w, length = self.weights, self.settings["length"]
+        ids = last_items(histories, length)
+        weight = (ids != PADDING).astype(np.float32)
+        if self.settings["pooling"] == "weighted":
+            weight *= np.exp(w["place_weight/0"][:, 0])
+        weight /= np.maximum(weight.sum(axis=1, keepdims=True), np.float32(1e-9))
+        features = np.concatenate([w["item_embedding/0"], w["item_categories/0"]], axis=1)
+        mean = (weight[:, None, :] @ features[ids])[:, 0]
+        hidden = np.maximum(mean @ w["user_hidden/0"] + w["user_hidden/1"], 0)
+        return hidden @ w["user_vector/0"] + w["user_vector/1"]
+
+    def item_vectors(self) -> np.ndarray:
+        """Return v of each item in catalogue order, shape (n_items, embedding_size), float32."""
+        self._check_fitted()
+        w = self.weights
+        features = np.concatenate([w["item_embedding/0"], w["item_categories/0"]], axis=1)[1:]
+        return features @ w["item_vector/0"] + w["item_vector/1"]
+
+    # -- saving ------------------------------------------------------------------------------------------------
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return self.weights
+
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        self.weights = arrays
+
+
+def build_towers(categories: np.ndarray, settings: dict[str, Any]) -> tuple[keras.Model, keras.Model]:
+    """Return the untrained towers, which share the items' embeddings and categories.
+
+    Args:
+        categories: Shape (n_items, n_categories), rows of an item's categories that sum to 1 (or to 0).
+        settings: Those of `TwoTower`.
+
+    Returns:
+        The user tower, from `history` (batch, length; catalogue column plus 1, padding 0 in front) to u (batch,
+        embedding_size), and the item tower, from `items` (n,) to v (n, embedding_size) and b (n, 1).
+    """
+    import keras
+    from keras import layers, ops
+
+    n_items, width, length = len(categories), settings["embedding_size"], settings["length"]
+    small = keras.initializers.RandomNormal(stddev=width**-0.5)
+    table = layers.Embedding(n_items + 1, width, embeddings_initializer=small, name="item_embedding")
+    padded = np.concatenate([np.zeros((1, categories.shape[1]), dtype=np.float32), categories])
+    fixed = layers.Embedding(*padded.shape, weights=[padded], trainable=False, name="item_categories")
+
+    def features(ids: Any, name: str) -> Any:
+        return layers.Concatenate(name=name)([table(ids), fixed(ids)])
+
+    history = keras.Input((length,), dtype="int32", name="history")
+    weight = ops.cast(ops.not_equal(history, PADDING), "float32")
+    weight = layers.Dropout(settings["dropout"], name="item_dropout")(weight)
+    if settings["pooling"] == "weighted":
+        places = ops.cumsum(ops.ones_like(history), axis=1) - 1
+        learnt = layers.Embedding(length, 1, embeddings_initializer="zeros", name="place_weight")(places)
+        weight = weight * ops.exp(learnt[:, :, 0])
+    weight = weight / ops.maximum(ops.sum(weight, axis=1, keepdims=True), 1e-9)
+    mean = ops.sum(features(history, "read") * weight[:, :, None], axis=1)
+    x = layers.Dense(settings["hidden_size"], activation="relu", name="user_hidden")(mean)
+    x = layers.Dropout(settings["dropout"], name="hidden_dropout")(x)
+    user = keras.Model(history, layers.Dense(width, name="user_vector")(x), name="user_tower")
+
+    items = keras.Input((), dtype="int32", name="items")
+    vector = layers.Dense(width, name="item_vector")(features(items, "item"))
+    own = layers.Embedding(n_items + 1, 1, embeddings_initializer="zeros", name="item_bias")(items)
+    return user, keras.Model(items, [vector, own], name="item_tower")
+
+
+def build_trainer(
+    user: keras.Model, item: keras.Model, n_items: int, temperature: float | None
+) -> keras.Model:
+    """Return the towers joined by the dot product.
+
+    Args:
+        user: The user tower.
+        item: The item tower.
+        n_items: Size of the catalogue.
+        temperature: As in `TwoTower`.
+
+    Returns:
+        A model from `history` (batch, length), `items` (n_items,) and `rivals` (batch, n_items; False leaves an item
+        out of the softmax) to logits (batch, n_items).
+    """
+    import keras
+    from keras import ops
+
+    rivals = keras.Input((n_items,), dtype="bool", name="rivals")
+    u, (v, own) = user.output, item.output
+    if temperature is not None:
+        u, v = (ops.normalize(x, axis=-1, epsilon=1e-9) for x in (u, v))
+        u = u / temperature
+    logits = ops.matmul(u, ops.transpose(v)) + ops.transpose(own)
+    logits = ops.where(rivals, logits, -1e9)
+    return keras.Model([user.input, item.input, rivals], logits, name="two_tower")
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return each row divided by its length; a row of zeros stays one."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-9))
+
+
+def event_batches(base: Any) -> Any:
+    """Return a Keras `PyDataset` of events in a new order each epoch, each with what its user had met before."""
+
+    class EventBatches(base):
+        def __init__(self, dataset: Dataset, settings: dict[str, Any]) -> None:
+            super().__init__()
+            self.n_items, self.settings = dataset.n_items, settings
+            users = dataset.ordered["user_id"].astype("category").cat.codes.to_numpy()
+            by_user = np.argsort(users, kind="stable")
+            self.columns = dataset.item_columns(dataset.ordered["item_id"])[by_user]
+            users = users[by_user]
+            self.first = np.searchsorted(users, users, side="left")
+            self.end = np.searchsorted(users, users, side="right")
+            self.epoch = 0
+            self.shuffle()
+
+        def shuffle(self) -> None:
+            rng = np.random.default_rng([self.settings["seed"], self.epoch])
+            self.order = rng.permutation(len(self.columns))
+
+        def __len__(self) -> int:
+            return -(-len(self.columns) // self.settings["batch_size"])
+
+        def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+            size = self.settings["batch_size"]
+            events = self.order[index * size : (index + 1) * size]
+            inputs = {
+                "history": self.windows(events),
+                "items": np.arange(1, self.n_items + 1, dtype=np.int32),
+                "rivals": self.rivals(events),
+            }
+            return inputs, self.columns[events]
+
+        def windows(self, events: np.ndarray) -> np.ndarray:
+            """Return the ids of the last items before each event, shape (n, length), padding in front."""
+            before = events[:, None] - np.arange(self.settings["length"], 0, -1)
+            known = before >= self.first[events, None]
+            return np.where(known, self.columns[np.where(known, before, 0)] + 1, PADDING).astype(np.int32)
+
+        def rivals(self, events: np.ndarray) -> np.ndarray:
+            """Return which items compete with each event's own, itself among them, shape (n, n_items)."""
+            allowed = np.ones((len(events), self.n_items), dtype=bool)
+            if self.settings["rivals"] != "all":
+                first = self.first[events]
+                lengths = (events if self.settings["rivals"] == "unseen" else self.end[events]) - first
+                rows = np.repeat(np.arange(len(events)), lengths)
+                starts = np.cumsum(lengths) - lengths
+                met = np.arange(len(rows)) - np.repeat(starts - first, lengths)
+                allowed[rows, self.columns[met]] = False
+                allowed[np.arange(len(events)), self.columns[events]] = True
+            return allowed
+
+        def on_epoch_end(self) -> None:
+            self.epoch += 1
+            self.shuffle()
+
+    return EventBatches
