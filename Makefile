@@ -47,7 +47,7 @@ test-fast: setup  ## the tests of package, set-up and notebooks' form; no notebo
 
 .PHONY: prove
 prove: setup  ## the slow proofs: 10,000 examples for each property
-	@HYPOTHESIS_PROFILE=thorough $(RUN) -m pytest tests/test_instruction_properties.py \
+	@HYPOTHESIS_PROFILE=thorough $(RUN) -m pytest tests/instructions/test_instruction_properties.py \
 		-p benchmarks.properties --hypothesis-show-statistics
 
 .PHONY: peers

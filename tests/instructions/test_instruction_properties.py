@@ -44,7 +44,7 @@ from instructrec.instructions.parsing.constraint import (
 from instructrec.instructions.parsing.grammar import parse_parametric
 from instructrec.instructions.schema import Answer, Style
 from instructrec.instructions.templates import Template, _environment, load_templates, packaged_file
-from tests.test_parametric import (
+from tests.instructions.test_parsing import (
     EVENTS,
     FILM_SAYINGS_EN,
     FILM_SAYINGS_ZH,

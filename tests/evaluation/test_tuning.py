@@ -3,7 +3,6 @@
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,8 @@ from instructrec.evaluation import evaluate
 from instructrec.evaluation.tuning import Search, Trial, Tuning, read_tunings, search, write_tunings
 from instructrec.models.base import Recommender
 from instructrec.split import leave_last_out, random_holdout
+from tools.build_book import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "benchmarks" / "results" / "tuning.json"
 GRID = {"k": [1, 5, 25], "length": [None, 2]}
 

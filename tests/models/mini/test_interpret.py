@@ -9,7 +9,7 @@ import pytest
 from instructrec import models
 from instructrec.errors import InputError
 from instructrec.models.mini import interpret
-from tests.test_instruct import SMALL, films  # noqa: F401 - the fixture
+from tests.models.mini.test_mini import SMALL, films  # noqa: F401 - the fixture
 
 mpl.use("Agg")
 

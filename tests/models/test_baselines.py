@@ -259,7 +259,7 @@ FIT = """
 import hashlib, sys
 sys.path.insert(0, {root!r})
 import numpy as np
-from tests.test_baselines import SETTINGS, clubs, make
+from tests.models.test_baselines import SETTINGS, clubs, make
 from instructrec import models
 data = clubs.__wrapped__() if hasattr(clubs, "__wrapped__") else clubs._get_wrapped_function()()
 for name in ("als", "bpr"):

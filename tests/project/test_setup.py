@@ -18,9 +18,9 @@ import pytest
 import yaml
 
 from tools import build_book, fetch_assets
+from tools.build_book import ROOT
 from tools.execute_notebooks import normalise
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf8")
 

@@ -6,7 +6,6 @@ The libraries' figures were written by `python -m benchmarks.peers.golden`; none
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ from benchmarks.peers.golden import KS, fingerprint, random_data, ranking
 from instructrec.evaluation import METRICS, ndcg
 from instructrec.evaluation.beyond_accuracy import coverage, diversity, gini, novelty
 from instructrec.evaluation.target_ranks import target_ranks
+from tools.build_book import ROOT
 
 DATA = random_data()
-PEERS = json.loads((Path(__file__).parent / "peer_figures.json").read_text("utf-8"))
+PEERS = json.loads((ROOT / "tests" / "peer_figures.json").read_text("utf-8"))
 TOLERANCE = 1e-9
 RANKING = [(name, k) for name in ("HR", "NDCG", "MRR", "precision", "recall", "MAP") for k in KS]
 

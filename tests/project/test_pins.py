@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,7 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.build_book import ROOT
+
 LOCKS = ("requirements.txt", "requirements-data.txt", "requirements-node.txt")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}( \\)?")
 

@@ -17,7 +17,8 @@ from unittest import mock
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tools.build_book import ROOT
+
 COURSE = ROOT / "assignments"
 NAMES = sorted(folder.name for folder in (COURSE / "source").iterdir() if folder.is_dir())
 TASKS = 6

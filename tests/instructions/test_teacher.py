@@ -368,7 +368,7 @@ def test_budget_stops_cleanly(real: str, cache: Path, budget: Budget | int) -> N
 def test_killed_run_goes_on(real: str, cache: Path) -> None:
     """After `kill -9` in the middle the file is sound, finished replies are there, and only the rest is asked for."""
     run = (
-        "import sys; from tests.test_teacher import *\n"
+        "import sys; from tests.instructions.test_teacher import *\n"
         "ask(sys.argv[1], Path(sys.argv[2]), concurrency=1).annotate(wishes(5))"
     )
     with Proxy(real, lambda number, body: GOOD) as proxy:

@@ -52,6 +52,7 @@ from instructrec.instructions.schema import (
     TaskForm,
 )
 from instructrec.instructions.tf_data import tf_dataset
+from tools.build_book import ROOT
 
 TEXTS = ('say "it"\n\\', "请推荐一部电影", "\u2028 line\u2029", "😀 \x00 end", "a, b: {c}")
 BLOCK = 10
@@ -393,11 +394,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, ending: str) -> 
     path = tmp_path / f"a{ending}"
     path.write_text("old", "utf-8")
     script = (
-        "import sys; from pathlib import Path; from tests.test_export import Tiny, export, write\n"
+        "import sys; from pathlib import Path; from tests.instructions.test_export import Tiny, export, write\n"
         "export.NOTE_SECONDS = 0.02\n"
         "write(Tiny(2000, pause=0.01), Path(sys.argv[1]))"
     )
-    run = subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=Path(__file__).parents[1])
+    run = subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT)
     try:
         note = tmp_path / f".a{ending}.part.json"
         limit = time.monotonic() + 60

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,9 @@ import pytest
 
 import instructrec.evaluation as ev
 from instructrec.errors import InputError
+from tools.build_book import ROOT
 
-BOOK = Path(__file__).resolve().parent.parent / "book"
+BOOK = ROOT / "book"
 N_USERS = 120
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -31,7 +30,8 @@ from instructrec.instructions.quality.measures import (
     tokens,
     wilson,
 )
-from tests.test_audit import matching, queried, ranking, small, tasteful, turned, wishing
+from tests.instructions.test_audit import matching, queried, ranking, small, tasteful, turned, wishing
+from tools.build_book import ROOT
 
 # User 1 of the small data set has met Alien, Heat and Airplane, and Fargo (Crime, Drama) comes next.
 
@@ -200,7 +200,7 @@ def test_the_papers_figures_and_its_key() -> None:
     judged = theirs.loc[[SHARES[key] for key in ("own", "knowledge", "reflects", "related")]]
     assert [float(cell.split()[0]) for cell in judged["preference, paper"]] == [0.93, 0.87, 0.88, 0.48]
     assert [float(cell.split()[0]) for cell in judged["intention, paper"]] == [0.90, 0.22, 0.69, 0.69]
-    bibliography = Path(__file__).parents[1] / "book" / "references.bib"
+    bibliography = ROOT / "book" / "references.bib"
     assert re.search(rf"@\w+{{{PAPER},", bibliography.read_text("utf-8"))
 
 

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from instructrec.evaluation.results import Results
 from instructrec.models.base import Recommender
 from instructrec.models.baselines.most_popular import MostPopular
 from instructrec.split import SPLITS
+from tools.build_book import ROOT
 
 ENTRIES = (
     Entry("guess", "random"),
@@ -193,7 +193,7 @@ import sys, time
 from instructrec.datasets.readers import from_csv
 from instructrec.evaluation.experiment import Entry, run
 from instructrec.models.baselines.random import Random
-from tests.test_laboratory import CANDIDATES, PROTOCOLS, ENTRIES
+from tests.evaluation.test_experiment import CANDIDATES, PROTOCOLS, ENTRIES
 class Slow(Random):
     def _fit(self, dataset):
         print("fitting", flush=True)
@@ -209,9 +209,7 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_file(csv, dataset, tmp_
     experiment(dataset, straight, entries)
     cut = tmp_path / "cut.json"
     words = [sys.executable, "-c", SCRIPT, str(csv), str(cut)]
-    process = subprocess.Popen(
-        [*words, "600"], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
-    )
+    process = subprocess.Popen([*words, "600"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == "fitting\n"  # two models are done; the third is at work
     process.send_signal(signal.SIGKILL)
@@ -351,7 +349,7 @@ def test_a_file_from_before_choosers_and_versions_were_kept_is_gone_on_with(data
         "neighbours": None,
     }
     assert not [one for one in recwarn if "made by instructrec" in str(one.message)]
-    committed = Results.load(Path(__file__).parent.parent / "benchmarks" / "results" / "baselines.json")
+    committed = Results.load(ROOT / "benchmarks" / "results" / "baselines.json")
     assert len(committed.runs) > 20
     assert any("hard negatives" in name for _, _, name in committed.negatives)
 

@@ -48,6 +48,7 @@ from instructrec.instructions.instruction_dataset import BLOCK
 from instructrec.instructions.teacher import AnnotationRequest
 from instructrec.instructions.verbalizer import Popularity, Verbalizer
 from instructrec.wordings.lexicon import LANGUAGES, lexicon
+from tools.build_book import ROOT
 
 GENRES = ("Comedy", "Horror", "Sci-Fi", "Drama", "Unheard Of")
 
@@ -691,7 +692,7 @@ def test_a_script_that_its_workers_cannot_import_is_told_so(tmp_path: Path) -> N
         "from instructrec.datasets import shop\nfrom instructrec.instructions import plan\n"
         "print(sum(1 for _ in plan(shop(), 5000).blocks(workers=2)))\n"
     )
-    root = str(Path(__file__).parents[1])
+    root = str(ROOT)
     environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path)}
     run = subprocess.run(
         [sys.executable, str(script)], cwd=root, env=environment, capture_output=True, text=True, timeout=120
@@ -707,7 +708,7 @@ def test_the_workers_of_a_killed_run_end_and_clear_up(tmp_path: Path) -> None:
         "for _ in plan(shop(), 10_000_000).blocks(workers=2, finish=len): print('made', flush=True)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    root = Path(__file__).parents[1]
+    root = ROOT
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=root, env=environment, stdout=subprocess.PIPE
     ) as run:
