@@ -1,6 +1,6 @@
 """Write down how many examples each property was tried on, and how long it took: a plug-in of `make prove`.
 
-    HYPOTHESIS_PROFILE=thorough python -m pytest tests/instructions/test_instruction_properties.py -p benchmarks.properties
+    make prove
 
 Writes benchmarks/results/properties.json once every property holds; a failure leaves the last file as it was.
 """

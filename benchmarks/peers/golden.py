@@ -2,7 +2,8 @@
 
     python -m benchmarks.peers.golden
 
-Makes the environments `metrics` (ranx, LensKit) and `rectools` where they do not exist. tests/evaluation/test_against_peers.py
+Makes the environments `metrics` (ranx, LensKit) and `rectools` where they do not exist.
+tests/evaluation/test_against_peers.py
 makes the same data again and compares without them. Libraries order equal scores as they please, so they are given
 lists in the order of our rule (wrong items first), without the items that are left out.
 """
