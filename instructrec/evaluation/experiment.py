@@ -8,7 +8,6 @@ Each run keeps the version of the package that made it; a file of another versio
 from __future__ import annotations
 
 import gc
-import inspect
 import json
 import os
 import re
@@ -36,7 +35,7 @@ from instructrec.evaluation.candidates import (
 from instructrec.evaluation.protocol import Evaluation, measure
 from instructrec.evaluation.results import WHOLE, Key, Results, Run
 from instructrec.files import digest
-from instructrec.models import create, model_class
+from instructrec.models import create, model_class, setting_names
 from instructrec.models.base import Recommender
 from instructrec.split import SPLITS, Requests, Split
 
@@ -79,7 +78,7 @@ class Entry:
     def has_chance(self) -> bool:
         """Whether the model takes a seed."""
         kind = model_class(self.name) if isinstance(self.name, str) else self.name
-        return "seed" in inspect.signature(kind).parameters
+        return "seed" in setting_names(kind)
 
 
 def run(

@@ -28,7 +28,7 @@ from instructrec.evaluation.metrics import METRICS
 from instructrec.evaluation.protocol import evaluate
 from instructrec.evaluation.results import data_digest, this_machine
 from instructrec.files import atomic_write
-from instructrec.models import create, model_class
+from instructrec.models import create, model_class, setting_names
 from instructrec.models.base import Recommender
 from instructrec.split import Split
 from instructrec.statistics.intervals import Interval, bootstrap_interval
@@ -86,7 +86,7 @@ class Search:
         """
         kind = model_class(self.name) if isinstance(self.name, str) else self.name
         given = dict(settings)
-        if seed is not None and "seed" in inspect.signature(kind).parameters:
+        if seed is not None and "seed" in setting_names(kind):
             given["seed"] = seed
         try:
             return create(self.name, **given) if isinstance(self.name, str) else kind(**given)

@@ -43,6 +43,7 @@ __all__ = [
     "create",
     "load",
     "model_class",
+    "setting_names",
     "tuned",
     "tuned_settings",
 ]
@@ -71,6 +72,13 @@ def model_class(name: str) -> type[Recommender]:
     return found
 
 
+def setting_names(kind: type[Recommender]) -> list[str]:
+    """Return the names of a model's settings."""
+    return list(kind.config_class.model_fields) or [
+        name for name in inspect.signature(kind).parameters if name not in ("config", "settings")
+    ]
+
+
 def create(name: str, **settings: Any) -> Recommender:
     """Return a recommender that is yet to be fitted.
 
@@ -82,7 +90,7 @@ def create(name: str, **settings: Any) -> Recommender:
         InputError: An unknown name or an unknown setting.
     """
     kind = model_class(name)
-    accepted = list(inspect.signature(kind).parameters)
+    accepted = setting_names(kind)
     for setting in settings:
         if setting not in accepted:
             raise one_of(f"setting of {name}", setting, accepted or ["none"])

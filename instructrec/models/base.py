@@ -16,6 +16,7 @@ import pandas as pd
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
 from instructrec.files import atomic_directory, atomic_write, digest
+from instructrec.validation import ModelConfig, read_config
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -34,8 +35,29 @@ class Recommender(ABC):
     follows_instructions: ClassVar[bool] = False
     dataset: Dataset
 
-    def __init__(self, **settings: Any) -> None:
-        self.settings: dict[str, Any] = settings
+    config_class: ClassVar[type[ModelConfig]] = ModelConfig
+    config: ModelConfig
+
+    def __init__(self, config: Any = None, **settings: Any) -> None:
+        """Make an untrained model.
+
+        Args:
+            config: All settings in one object of `config_class`; given alone.
+            **settings: Some settings by name, the others at their defaults.
+
+        Raises:
+            InputError: An unknown setting, or one out of its range.
+        """
+        self._unchecked = settings  # TODO(house): goes when every model has its own config_class
+        if self.config_class is not ModelConfig:
+            self.config = read_config(self.config_class, settings, self.name) if config is None else config
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings by name, as JSON takes them."""
+        if self.config_class is ModelConfig:
+            return self._unchecked
+        return self.config.model_dump(mode="json")
 
     # -- what a subclass provides ------------------------------------------------------------------------------
 

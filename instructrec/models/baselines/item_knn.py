@@ -7,7 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.models.base import Recommender, check_length, check_number, check_whole, user_item_matrix
+from instructrec.models.base import Recommender, user_item_matrix
+from instructrec.validation import HistoryLength, ModelConfig, NonNegativeFloat, PositiveInt
+
+
+class ItemKNNConfig(ModelConfig):
+    """Settings of `ItemKNN`.
+
+    Attributes:
+        k: Neighbours kept for each item.
+        shrink: Added to the cosine's denominator.
+        length: Read the last `length` items of a history only; the whole history by default.
+    """
+
+    k: PositiveInt = 200
+    shrink: NonNegativeFloat = 10.0
+    length: HistoryLength = None
 
 
 class ItemKNN(Recommender):
@@ -25,25 +40,11 @@ class ItemKNN(Recommender):
     """
 
     name = "item-knn"
+    config_class = ItemKNNConfig
+    config: ItemKNNConfig
     starts: np.ndarray
     neighbours: np.ndarray
     similarities: np.ndarray
-
-    def __init__(self, k: int = 200, shrink: float = 10.0, length: int | None = None) -> None:
-        """Make an item-based recommender.
-
-        Args:
-            k: Neighbours kept for each item, at least 1.
-            shrink: Added to the cosine's denominator, at least 0.
-            length: Read the last `length` items of a history only, at least 1; the whole history by default.
-
-        Raises:
-            InputError: A setting out of its range.
-        """
-        check_whole("k", k)
-        check_number("shrink", shrink)
-        check_length(length)
-        super().__init__(k=k, shrink=shrink, length=length)
 
     def _fit(self, dataset: Dataset) -> None:
         from scipy import sparse
@@ -57,8 +58,8 @@ class ItemKNN(Recommender):
             part = slice(together.indptr[item], together.indptr[item + 1])
             others, shared = together.indices[part], together.data[part]
             others, shared = others[others != item], shared[others != item]
-            cosine = shared / (norms[item] * norms[others] + self.settings["shrink"])
-            order = np.lexsort((others, -cosine))[: self.settings["k"]]
+            cosine = shared / (norms[item] * norms[others] + self.config.shrink)
+            order = np.lexsort((others, -cosine))[: self.config.k]
             kept.append(others[order])
             values.append(cosine[order])
         nearest = sparse.csr_matrix(
@@ -73,7 +74,7 @@ class ItemKNN(Recommender):
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         scores = np.zeros((len(histories), self.dataset.n_items), dtype=np.float32)
-        length = self.settings["length"]
+        length = self.config.length
         for row, history in zip(scores, histories, strict=True):
             read = history if length is None else history[-length:]
             parts = [slice(self.starts[j], self.starts[j + 1]) for j in np.unique(read)]
