@@ -7,7 +7,7 @@ the parser is tested too. Derived in chapter `evaluation`; the measures are in `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -28,6 +28,7 @@ from instructrec.instructions.query_generator import check_languages
 from instructrec.instructions.schema import Answer, Intention, Preference, Style, TaskForm
 from instructrec.instructions.verbalizer import Verbalizer
 from instructrec.split import Split
+from instructrec.wordings import read_wordings
 from instructrec.wordings.lexicon import held_out_words, normal, stands_alone
 
 TASKS = {
@@ -46,35 +47,6 @@ EXTRA_TASKS = {
     "category and era": "the category of `stated` and the target's decade, both at once",
     "title word": "a word of the target's title, drawn at random from those that few titles have",
     "new words": "the category of `stated` by an English word that no text for training holds",
-}
-REFUSALS = {
-    "en": ("no {category}", "anything but {category}", "I do not want {category}", "please, not {category}"),
-    "zh": ("不要{category}", "除了{category}都行", "别给我推荐{category}类的", "{category}就算了"),
-}
-IDIOMS = {
-    "en": ("{category} is out of the question", "the last thing I need is {category}"),
-    "zh": ("一提{category}我就头疼", "{category}我可吃不消"),
-}
-# none of these is among the frames that `instructions.query_generator` trains on
-ERAS = {
-    "en": (
-        "{category} {things} from the {decade}s",
-        "I would like some {category} from the {decade}s",
-        "any {category} {thing} of the {decade}s",
-    ),
-    "zh": (
-        "{decade}年代的{category}{thing}",
-        "有没有{decade}年代的{category}",
-        "请推荐{decade}年代的{category}{thing}",
-    ),
-}
-TITLES = {
-    "en": (
-        "a {thing} that has {word} in its title",
-        "{word} is part of the title",
-        "its title contains {word}",
-    ),
-    "zh": ("名字里有{word}的{thing}", "标题带{word}这个词的", "名称中出现{word}的{thing}"),
 }
 
 
@@ -259,9 +231,11 @@ class _Writer:
             "other words": self.other_words,
             "vague wish": lambda: self._held_out(Intention.I1),
             "shuffled": self.shuffled,
-            "contradicting": lambda: self._refusal("contradicting", self.named, self.own, REFUSALS),
-            "negated": lambda: self._refusal("negated", self.refused, self.other, REFUSALS),
-            "unseen negation": lambda: self._refusal("unseen negation", self.refused, self.other, IDIOMS),
+            "contradicting": lambda: self._refusal("contradicting", self.named, self.own, "refusal"),
+            "negated": lambda: self._refusal("negated", self.refused, self.other, "refusal"),
+            "unseen negation": lambda: self._refusal(
+                "unseen negation", self.refused, self.other, "unseen_refusal"
+            ),
             "constraints": self.constraints,
             "category and era": self.category_and_era,
             "title word": self.title_word,
@@ -295,7 +269,7 @@ class _Writer:
         texts: list[str | None] = []
         for row, at in self._draws("stated"):
             name = self._name(row, self.named[row])
-            texts.append(self._frame(row, name, at))
+            texts.append(self._fill("category", row, at, category=name))
         return Asked(texts, self.wish)
 
     def other_words(self) -> Asked:
@@ -305,7 +279,9 @@ class _Writer:
         texts: list[str | None] = []
         for (row, at), (_, word) in zip(self._draws("stated"), self._draws("other words"), strict=True):
             words = said[self.language[row]][self.categories[self.named[row]]]
-            texts.append(self._frame(row, words[int(word * len(words))], at) if words else None)
+            texts.append(
+                self._fill("category", row, at, category=words[int(word * len(words))]) if words else None
+            )
         known = np.array([text is not None for text in texts])
         return Asked(texts, Wanted(self.masks, np.where(known, self.wish.which, -1)))
 
@@ -362,7 +338,11 @@ class _Writer:
             named, (era, mask) = self.named[row], _half("year", years, years[column])
             texts.append(
                 self._fill(
-                    ERAS, row, at, category=self._name(row, named), decade=int(years[column]) // 10 * 10
+                    "category_era",
+                    row,
+                    at,
+                    category=self._name(row, named),
+                    decade=int(years[column]) // 10 * 10,
                 )
             )
             whole = _number_of(both, f"{named} and {era}", self.masks[named] & mask)
@@ -393,7 +373,7 @@ class _Writer:
                 which.append(-1)
                 continue
             word = words[column][int(drawn * len(words[column]))]
-            texts.append(self._fill(TITLES, row, at, word=word))
+            texts.append(self._fill("title_word", row, at, word=word))
             mask = np.zeros(self.data.n_items, dtype=bool)
             mask[columns_of[word]] = True
             which.append(_number_of(found, word, mask))
@@ -405,7 +385,9 @@ class _Writer:
         for (row, at), (_, drawn) in zip(self._draws("stated"), self._draws("new words"), strict=True):
             words = held_out_words().get(self.categories[self.named[row]].casefold(), {}).get(listed, [])
             said = self.language[row] == "en" and len(words) > 0
-            texts.append(self._frame(row, words[int(drawn * len(words))], at) if said else None)
+            texts.append(
+                self._fill("category", row, at, category=words[int(drawn * len(words))]) if said else None
+            )
         known = np.array([text is not None for text in texts])
         return Asked(texts, Wanted(self.masks, np.where(known, self.wish.which, -1)))
 
@@ -414,14 +396,14 @@ class _Writer:
         purpose: str,
         categories: list[int],
         sets: tuple[Wanted, Wanted],
-        wordings: Mapping[str, tuple[str, ...]],
+        frames: str,
     ) -> Asked:
         texts: list[str | None] = []
         for row, at in self._draws(purpose):
-            said = wordings[self.language[row]]
             known = categories[row] >= 0
-            name = self._name(row, categories[row]) if known else ""
-            texts.append(said[int(at * len(said))].format(category=name) if known else None)
+            texts.append(
+                self._fill(frames, row, at, category=self._name(row, categories[row])) if known else None
+            )
         return Asked(texts, sets[0], sets[1])
 
     def _held_out(self, intention: Intention) -> Asked:
@@ -449,22 +431,16 @@ class _Writer:
             texts.append(template.render({**annotator.words, "context": "", "intention": said}, variant))
         return Asked(texts, self.wish)
 
-    def _fill(self, frames: Mapping[str, tuple[str, ...]], row: int, at: float, **values: object) -> str:
+    def _fill(self, kind: str, row: int, at: float, **values: object) -> str:
+        """Return a request in a frame of a kind, such as "refusal", drawn by a number in [0, 1)."""
         language = self.language[row]
-        frame = frames[language][int(at * len(frames[language]))]
-        return frame.format(**values, **domain_words(self.data, language))
+        frames: list[str] = read_wordings("request_frames")[kind][language]
+        return frames[int(at * len(frames))].format(**values, **domain_words(self.data, language))
 
     def _wanted(self, found: dict[str, tuple[int, np.ndarray]], which: list[int]) -> Wanted:
         """Return the sets found, numbered in their order; they may be none."""
         masks = np.array([mask for _, mask in found.values()], dtype=bool)
         return Wanted(masks.reshape(len(found), self.data.n_items), np.array(which))
-
-    def _frame(self, row: int, word: str, at: float) -> str:
-        from instructrec.models.neural.three_tower import WORDINGS
-
-        language = self.language[row]
-        frames = [text for tongue, text in WORDINGS if tongue == language]
-        return frames[int(at * len(frames))].format(category=word, **domain_words(self.data, language))
 
 
 def _other_words(dataset: Dataset, annotator: Verbalizer) -> dict[str, list[str]]:

@@ -10,23 +10,18 @@ from instructrec import datasets, models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.evaluation.following import compare_following, follow, violation_at_k
-from instructrec.evaluation.following_tasks import (
-    ERAS,
-    EXTRA_TASKS,
-    IDIOMS,
-    TASKS,
-    TITLES,
-    make_following_tasks,
-)
+from instructrec.evaluation.following_tasks import EXTRA_TASKS, TASKS, make_following_tasks
 from instructrec.instructions import load_templates, parse
 from instructrec.instructions.category_words import domain_words
 from instructrec.models.base import Recommender
-from instructrec.models.neural.three_tower import WORDINGS, tokenise, wordings
+from instructrec.models.neural.three_tower import tokenise, wordings
 from instructrec.scenarios import FilterByInstruction
 from instructrec.split import leave_last_out, split_global_time
 from instructrec.wordings import FOLDER as WORDING_FILES
+from instructrec.wordings import read_wordings
 from instructrec.wordings.lexicon import held_out_words
 
+FRAMES = read_wordings("request_frames")
 HIDDEN = -np.inf
 UNDERSTOOD = [
     "stated",
@@ -264,7 +259,7 @@ def test_unseen_words_are_unseen(name, language, request):
         own = sorted(name for name in names if name != "unknown")[which]
         assert not re.search(rf"\b{own}\b", text, re.IGNORECASE), text
     for text in made.asked["unseen negation"].texts:
-        assert any(text.endswith(idiom.split("}")[1]) for idiom in IDIOMS[language])
+        assert any(text.endswith(idiom.split("}")[1]) for idiom in FRAMES["unseen_refusal"][language])
 
 
 def test_a_shuffled_text_is_another_request_s(shop):
@@ -408,7 +403,7 @@ def test_category_and_era_are_what_the_text_says(language, films, fitted):
     asked, items = made.asked["category and era"], films.train.items
     requests = films.requests("test")
     targets = films.train.item_columns([requests.targets[row][0] for row in made.rows])
-    patterns, used = patterns_of(ERAS, films.train, language), set()
+    patterns, used = patterns_of(FRAMES["category_era"], films.train, language), set()
     for number, text in enumerate(asked.texts):
         if text is None:
             assert np.isnan(items["year"].astype(float).iloc[targets[number]])
@@ -448,7 +443,7 @@ def test_a_title_word_is_of_the_target_s_title(name, language, request):
     asked, requests = made.asked["title word"], split.requests("test")
     titles = split.train.items["title"].str.lower().tolist()
     targets = split.train.item_columns([requests.targets[row][0] for row in made.rows])
-    patterns = patterns_of(TITLES, split.train, language)
+    patterns = patterns_of(FRAMES["title_word"], split.train, language)
     used = set()
     assert asked.wanted.stated.sum() > 80
     for text, which, target in zip(asked.texts, asked.wanted.which, targets, strict=True):
@@ -481,7 +476,7 @@ def test_a_title_without_a_word_of_its_own_is_not_asked_for(tiny):
 def test_frames_of_more_conditions_are_no_frames_for_training():
     held = (WORDING_FILES / "query_frames.toml").read_text("utf-8")
     for language in ("en", "zh"):
-        for frame in ERAS[language] + TITLES[language]:
+        for frame in FRAMES["category_era"][language] + FRAMES["title_word"][language]:
             assert (
                 f'"{frame.replace("{decade}s", "{decade}").replace("{decade}年代", "{decade}")}"' not in held
             )
@@ -529,7 +524,9 @@ def test_new_words_are_new(films, shop):
     ]
     assert len(sources) >= 4
     known = {token for path in sources for token in tokenise(path.read_text("utf-8"))}
-    known |= {token for _, frame in WORDINGS for token in tokenise(frame)}
+    known |= {
+        token for frames in FRAMES["category"].values() for frame in frames for token in tokenise(frame)
+    }
     for split in (films, shop):
         items = split.train.items
         known |= {

@@ -23,6 +23,7 @@ from instructrec.models.neural.training import (
     seeded_keras,
     set_named_weights,
 )
+from instructrec.wordings import read_wordings
 
 if TYPE_CHECKING:
     import keras
@@ -30,17 +31,6 @@ if TYPE_CHECKING:
 INTERACTIONS = ("mlp", "dot", "additive")
 TRAINING_INSTRUCTIONS = ("genre", "constant", "none", "shuffled")
 CONSTANT_INSTRUCTION = "Recommend something that I would enjoy"
-WORDINGS = (
-    ("en", "{category}"),
-    ("en", "I would like a {category} {thing}"),
-    ("en", "show me something in {category}"),
-    ("en", "I want {category}"),
-    ("en", "recommend some {category} please"),
-    ("en", "any good {category} {things}"),
-    ("zh", "我想{take}{category}{thing}"),
-    ("zh", "请推荐{category}类的"),
-    ("zh", "有什么好的{category}"),
-)
 PADDING, UNKNOWN = 0, 1
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 
@@ -423,7 +413,8 @@ def training_instructions(
     for item, (given, which, wording) in zip(dataset.ordered["item_id"], draws, strict=True):
         known = categories[item]
         if given < share and len(known):
-            texts.append(said[known[int(which * len(known))]][int(wording * len(WORDINGS))])
+            choices = said[known[int(which * len(known))]]
+            texts.append(choices[int(wording * len(choices))])
         else:
             texts.append(None)
     if kind == "shuffled":
@@ -440,7 +431,9 @@ def wordings(dataset: Dataset) -> dict[str, list[str]]:
     names = {language: translated(category_names(dataset), language, dataset) for language in words}
     return {
         category: [
-            text.format(category=names[tongue][category], **words[tongue]) for tongue, text in WORDINGS
+            frame.format(category=names[language][category], **words[language])
+            for language, frames in read_wordings("request_frames")["category"].items()
+            for frame in frames
         ]
         for category in category_names(dataset)
     }
