@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from instructrec.errors import InputError, one_of
+from instructrec.wordings import read_wordings
 from instructrec.wordings.lexicon import LANGUAGES
 
 KINDS = ("taste", "wish")
@@ -73,58 +74,18 @@ def _question(kind: str, language: str, titles: Sequence[str], categories: Seque
     return PROMPTS[kind, language].format(titles=shown, names=names, kinds=kinds)
 
 
-KINDS_LINE = {"en": "Their kinds: {names}.\n", "zh": "类别：{names}。\n"}
-PROMPTS = {
-    ("taste", "en"): (
-        "Chosen by one person, the oldest first: {titles}.\n{kinds}"
-        'Sum up this taste in one general phrase of 5 to 25 words, such as would follow "My taste:". '
-        "Repeat no title and no name. Reply with the phrase alone."
-    ),
-    ("wish", "en"): (
-        "Someone would enjoy: {names}.\n"
-        "Hint at that wish in one phrase of 4 to 15 words about a feeling, an occasion or an aim, such as would follow "
-        '"I am in the mood for". Avoid the words {names}; no title, no name. Reply with the phrase alone.'
-    ),
-    ("taste", "zh"): (
-        "某人先后选了：{titles}。\n{kinds}"
-        "请用四十字以内的一句话概括这种口味，要能接在“我的口味：”后面。不要照抄名称，不要写人名。只回复这一句。"
-    ),
-    ("wish", "zh"): (
-        "有人会喜欢：{names}。\n"
-        "请用二十五字以内的一句话含蓄地说出这个心愿，只谈心情、场合或目的，要能接在“我想要”后面。"
-        "不要用“{names}”这些字眼，不要提作品、人物或品牌。只回复这一句。"
-    ),
+_WORDINGS = read_wordings("teacher_prompts")
+KINDS_LINE: dict[str, str] = _WORDINGS["categories_line"]
+PROMPTS: dict[tuple[str, str], str] = {
+    (kind, language): _WORDINGS[kind][language]["prompt"] for kind in KINDS for language in LANGUAGES
 }
-# Invented titles: none of them is in the data, so that an example can leak nothing
-EXAMPLES: dict[tuple[str, str], tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...]] = {
-    ("taste", "en"): (
-        (
-            ("The Ferryman's Two Daughters", "Salt on the Windows", "Letters to an Empty House"),
-            (),
-            "quiet family stories by the water, gentle in tone and a little sad",
-        ),
-        (
-            ("Orbit Nine Does Not Answer", "The Clockwork Senator", "Rust Parade"),
-            (),
-            "dark visions of tomorrow with machines, conspiracies and a dry sense of humour",
-        ),
-    ),
-    ("wish", "en"): (
-        ((), ("Gardening",), "a slow Sunday outside with soil on my hands"),
-        ((), ("Ghost Stories",), "a shiver down the spine before we all go to bed"),
-    ),
-    ("taste", "zh"): (
-        (("渡口的两个女儿", "窗上的盐", "寄往空屋的信"), (), "偏爱水边人家的平静故事，语气温和，略带伤感"),
-        (
-            ("九号轨道没有回音", "发条议员", "锈铁游行"),
-            (),
-            "喜欢阴暗的明日世界，有机器、有阴谋，还带点冷幽默",
-        ),
-    ),
-    ("wish", "zh"): (
-        ((), ("园艺",), "周末在阳台上慢慢松土、晒晒太阳"),
-        ((), ("鬼故事",), "睡前和朋友们一起吓出一身鸡皮疙瘩"),
-    ),
+EXAMPLES: dict[tuple[str, str], list[tuple[list[str], list[str], str]]] = {
+    (kind, language): [
+        (example["titles"], example["categories"], example["reply"])
+        for example in _WORDINGS[kind][language]["examples"]
+    ]
+    for kind in KINDS
+    for language in LANGUAGES
 }
 
 
