@@ -16,6 +16,7 @@ import numpy as np
 from instructrec.datasets.dataset import Dataset
 from instructrec.instructions.category_words import domain_words
 from instructrec.instructions.query_generator import QueryGenerator
+from instructrec.wordings import read_wordings
 
 FULL = 0.5
 """Share of the examples that tell as much of the history as a request may; the others tell less."""
@@ -77,10 +78,16 @@ def listing_prompt(
         took: What the user did with those of the history.
         take: What the user does with one.
     """
-    told = f"I {took} these {things}, the latest one last:\n" + "\n".join(history) + "\n" if history else ""
-    asked = f"I ask: {wish}\n" if wish else ""
-    choices = f"Choose only from these {things}:\n" + "\n".join(candidates) + "\n" if candidates else ""
-    return f"{told}{asked}{choices}List the {things} I will {take} next, one on each line."
+    frames = read_wordings("list_prompt")["en"]
+    words = {"things": things, "took": took, "take": take}
+    prompt = ""
+    if history:
+        prompt += frames["history"].format(titles="\n".join(history), **words)
+    if wish:
+        prompt += frames["request"].format(request=wish)
+    if candidates:
+        prompt += frames["candidates"].format(titles="\n".join(candidates), **words)
+    return prompt + str(frames["task"].format(**words))
 
 
 def examples(
