@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, permutation_test
+from scipy.stats import binom, norm, permutation_test
 
 import instructrec.evaluation as ev
 from instructrec.errors import InputError
-from instructrec.statistics import intervals, significance
+from instructrec.statistics import intervals, significance, wilson_interval
 from instructrec.statistics.significance import sign_flip_p_values
 
 
@@ -78,7 +78,7 @@ def test_p_depends_neither_on_blocks_nor_on_the_columns_beside(monkeypatch, n_us
     differences = np.random.default_rng(0).normal(0.2, 1, (n_users, 3))
     whole = sign_flip_p_values(differences, 500)
     alone = [sign_flip_p_values(differences[:, [j]], 500)[0] for j in range(3)]
-    monkeypatch.setattr(significance, "_BLOCK", 7 * n_users)
+    monkeypatch.setattr(significance, "_BLOCK_SIZE", 7 * n_users)
     assert whole.tolist() == alone == sign_flip_p_values(differences, 500).tolist()
 
 
@@ -164,23 +164,33 @@ def test_with_holm_a_family_of_equal_models_is_significant_as_rarely_as_a_pair()
 
 
 def plain_bootstrap(values: np.ndarray, n_resamples: int, seed: int) -> tuple[float, float, float]:
-    """The bootstrap as it was written first: one resample at a time."""
+    """The bootstrap by its definition: one resample at a time."""
     rng = np.random.default_rng(seed)
     means = [values[rng.integers(0, values.size, values.size)].mean() for _ in range(n_resamples)]
     return (float(values.mean()), *map(float, np.quantile(means, [(1 - 0.95) / 2, (1 + 0.95) / 2])))
 
 
 @pytest.mark.parametrize("n_users", [2, 7, 943, 3001])
-def test_the_fast_bootstrap_gives_the_very_values_of_the_plain_one(monkeypatch, n_users):
+def test_the_bootstrap_is_that_of_its_definition(monkeypatch, n_users):
     values = np.random.default_rng(0).random(n_users)
-    plain = plain_bootstrap(values, 311, seed=5)
-    intervals._kept_draws.cache_clear()
-    first = ev.bootstrap_interval(values, n_resamples=311, seed=5)
-    kept = ev.bootstrap_interval(values, n_resamples=311, seed=5)
-    monkeypatch.setattr(intervals, "_KEEP", 0)
-    assert plain == first == kept == ev.bootstrap_interval(values, n_resamples=311, seed=5)
-    monkeypatch.setattr(intervals, "_BLOCK", 100)
-    assert plain == ev.bootstrap_interval(values, n_resamples=311, seed=5)
+    plain = pytest.approx(plain_bootstrap(values, 311, seed=5), abs=1e-12)
+    assert ev.bootstrap_interval(values, n_resamples=311, seed=5) == plain
+    monkeypatch.setattr(intervals, "_BLOCK_SIZE", 100)
+    assert ev.bootstrap_interval(values, n_resamples=311, seed=5) == plain
+
+
+@pytest.mark.parametrize(("n_successes", "n_trials"), [(0, 7), (3, 10), (40, 40), (911, 943)])
+def test_wilson_by_its_formula(n_successes, n_trials):
+    z = norm.ppf(0.975)
+    share, spread = n_successes / n_trials, z**2 / n_trials
+    middle = (share + spread / 2) / (1 + spread)
+    half = np.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
+    expected = (share, max(0, middle - half), min(1, middle + half))
+    assert wilson_interval(n_successes, n_trials) == pytest.approx(expected, abs=1e-12)
+
+
+def test_wilson_of_no_trial_is_unknown():
+    assert np.isnan(wilson_interval(0, 0)).all()
 
 
 def crossed(rng: np.random.Generator, n_seeds: int, users: float, seeds: float, noise: float) -> np.ndarray:
@@ -243,8 +253,7 @@ def test_an_interval_over_seeds_depends_on_the_seed_only(monkeypatch):
     values = np.random.default_rng(0).random((3, 40))
     whole = ev.seeds_interval(values, seed=2)
     assert whole != ev.seeds_interval(values, seed=3)
-    monkeypatch.setattr(intervals, "_BLOCK", 100)
-    monkeypatch.setattr(intervals, "_KEEP", 0)
+    monkeypatch.setattr(intervals, "_BLOCK_SIZE", 100)
     assert ev.seeds_interval(values, seed=2) == pytest.approx(whole, abs=1e-12)
 
 
@@ -252,7 +261,7 @@ def test_an_interval_over_seeds_depends_on_the_seed_only(monkeypatch):
     ("call", "says"),
     [
         (lambda: ev.seeds_interval([0.1, 0.2]), "shape .2,. over seeds"),
-        (lambda: ev.seeds_interval([[0.1], [0.2, 0.3]]), "unequally many users"),
+        (lambda: ev.seeds_interval([[0.1], [0.2, 0.3]]), "different numbers of users"),
         (lambda: ev.seeds_interval([[]]), "over seeds"),
         (lambda: ev.seeds_interval([[np.nan]]), "over seeds"),
         (lambda: ev.seeds_interval([[1.0]] * 2, confidence=95), "confidence is 95"),
