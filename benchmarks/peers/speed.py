@@ -37,18 +37,18 @@ def make(seed, block, users, items, targets):
 
 
 def instructrec():
-    from instructrec.evaluation.ranks import rank_blocks
+    from instructrec.evaluation import METRICS, rank_blocks
 
     def full_rows(scores, wanted):
         ranks = rank_blocks([scores], wanted if wanted.shape[1] > 1 else wanted[:, 0])
-        return [ranks.metric(name, K).mean() for name in ("HR", "NDCG", "MRR")]
+        return [METRICS[name].from_ranks(ranks, K).mean() for name in ("HR", "NDCG", "MRR")]
 
     return {"full rows": (None, full_rows)}
 
 
 def stream(asked):
     """Rank all blocks by one call that never holds two of them; return its seconds without the making, and figures."""
-    from instructrec.evaluation.ranks import rank_blocks
+    from instructrec.evaluation import METRICS, rank_blocks
 
     sizes = [asked[name] for name in ("users", "items", "targets")]
     seeds = [(asked["seed"], block) for block in range(asked["block"], asked["block"] + asked["blocks"])]
@@ -66,7 +66,7 @@ def stream(asked):
 
     started = time.perf_counter()
     ranks = rank_blocks(blocks(), wanted if wanted.shape[1] > 1 else wanted[:, 0])
-    figures = [ranks.metric(name, K).mean() for name in ("HR", "NDCG", "MRR")]
+    figures = [METRICS[name].from_ranks(ranks, K).mean() for name in ("HR", "NDCG", "MRR")]
     return time.perf_counter() - started - making, figures
 
 

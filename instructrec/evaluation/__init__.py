@@ -26,16 +26,24 @@ from instructrec.evaluation.experiment import Entry
 from instructrec.evaluation.following import Following, compare_following, follow, violation_at_k
 from instructrec.evaluation.metrics import (
     METRICS,
+    RankingMetric,
     average_precision,
     hit_rate,
+    metric,
     mrr,
     ndcg,
     precision_at_k,
     recall_at_k,
 )
 from instructrec.evaluation.paper import chance, paper_figures, paper_metrics, paper_tasks
-from instructrec.evaluation.pointwise import Answers, calibrate, yes_or_no
-from instructrec.evaluation.protocol import Evaluation, evaluate, evaluate_lists, evaluate_scores, measure
+from instructrec.evaluation.pointwise import Answers, calibrate, evaluate_yes_no, yes_or_no
+from instructrec.evaluation.protocol import (
+    Evaluation,
+    evaluate,
+    evaluate_lists,
+    evaluate_many,
+    evaluate_scores,
+)
 from instructrec.evaluation.report import Report, report
 from instructrec.evaluation.results import Results, Run
 from instructrec.evaluation.tables import (
@@ -68,6 +76,7 @@ __all__ = [
     "Following",
     "Interval",
     "Pair",
+    "RankingMetric",
     "Report",
     "Results",
     "Run",
@@ -92,7 +101,9 @@ __all__ = [
     "diversity",
     "evaluate",
     "evaluate_lists",
+    "evaluate_many",
     "evaluate_scores",
+    "evaluate_yes_no",
     "full_catalogue",
     "expected_calibration_error",
     "f1",
@@ -102,7 +113,7 @@ __all__ = [
     "hit_rate",
     "holm",
     "log_loss",
-    "measure",
+    "metric",
     "mrr",
     "ndcg",
     "novelty",

@@ -7,6 +7,7 @@ where one answer is common.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
@@ -71,6 +72,15 @@ def f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     count = confusion(y_true, y_pred)
     return _ratio(2 * count["tp"], 2 * count["tp"] + count["fp"] + count["fn"])
+
+
+YES_NO_METRICS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
+    "accuracy": accuracy,
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+}
+"""The metrics of yes/no answers by name; each is called as `metric(y_true, y_pred)`."""
 
 
 def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:

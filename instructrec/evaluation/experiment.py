@@ -32,7 +32,7 @@ from instructrec.evaluation.candidates import (
     hard_negatives,
     random_negatives,
 )
-from instructrec.evaluation.protocol import Evaluation, measure
+from instructrec.evaluation.protocol import Evaluation, evaluate_many
 from instructrec.evaluation.results import WHOLE, Key, Results, Run
 from instructrec.files import digest
 from instructrec.models import create, model_class, setting_names
@@ -386,7 +386,7 @@ class _Bench:
     def measure(self, job: _Job, candidates: Sequence[Candidates]) -> Run:
         model, fit = self.fit(job)
         with _naming(job, "score"):
-            found = measure(
+            found = evaluate_many(
                 model,
                 self.split,
                 part=self.part,

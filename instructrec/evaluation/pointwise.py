@@ -1,8 +1,10 @@
-"""A recommender as a yes/no machine: its scores turned into probabilities that an item is chosen.
+"""Evaluates a recommender as a classifier: will this user choose this item, yes or no?
 
-The article asks "will this user choose this item?". A score answers only "which of two?": it has no unit, and by the
-common interface it compares within one request only. So scores are first brought to one scale, request by request, then
-turned into probabilities by a curve that is fitted on validation and judged on test. Derived in chapter `evaluation`.
+The article asks this question. A score answers only which of two items is the better one: it has no unit, and by the
+common interface it compares within one request only. There are two ways from scores to answers. `evaluate_yes_no` says
+yes to every score above the median of the request's unseen items. `evaluate_probabilities` brings the scores of all
+requests to one scale and turns them into probabilities by a curve that is fitted on the validation part and evaluated
+on the test part. Derived in chapter `evaluation`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from instructrec.errors import InputError, one_of
-from instructrec.evaluation.classification import brier_score, checked_scores, log_loss, loss_of_each, roc_auc
+from instructrec.evaluation.classification import (
+    YES_NO_METRICS,
+    brier_score,
+    checked_scores,
+    log_loss,
+    loss_of_each,
+    roc_auc,
+)
 from instructrec.evaluation.protocol import Evaluation, candidate_mask
 from instructrec.models.base import Recommender
 from instructrec.split import Split
@@ -104,6 +113,53 @@ class Answers:
             {"user_id": users, "ROC AUC": area, "log loss": mean["log loss"], "Brier": mean["Brier"]}
         )
         return Evaluation(self.model, per_user.reset_index(drop=True), self.protocol)
+
+
+def evaluate_yes_no(model: Recommender, split: Split, part: str = "test", seed: int = 0) -> pd.DataFrame:
+    """Evaluate yes/no answers about each request's first target and one random unseen item.
+
+    The answer is yes where the item scores above the median of all items that the user has not seen, so any model can
+    be evaluated, whatever the scale of its scores. Half of the right answers are yes.
+
+    Args:
+        model: A recommender fitted on `split.train`.
+        split: The data in three parts.
+        part: "valid" or "test".
+        seed: Seed of the random items and of the bootstrap.
+
+    Returns:
+        A row for each metric of `classification.YES_NO_METRICS`, with `mean`, `low` and `high` of its 95% bootstrap
+        interval over users (1,000 resamples).
+
+    Raises:
+        InputError: A part without requests, or a user who has seen every item.
+    """
+    requests = split.requests(part)
+    if len(requests) == 0:
+        raise InputError(f"part {part!r} of the {split.protocol} split holds no request; split more data")
+    unseen = candidate_mask(split, requests, None, seed)
+    rng = np.random.default_rng(seed)
+    answers = np.zeros((len(requests), 2), dtype=bool)
+    for start in range(0, len(requests), 256):
+        scores = model.score(requests.histories[start : start + 256])
+        for row, row_scores in enumerate(scores, start=start):
+            targets = split.train.item_columns(requests.targets[row])
+            negatives = np.setdiff1d(np.flatnonzero(unseen[row]), targets)
+            if len(negatives) == 0:
+                raise InputError(
+                    f"user {requests.user_ids[row]!r} has seen every item; yes-no needs an unseen one"
+                )
+            questions = [targets[0], rng.choice(negatives)]
+            answers[row] = row_scores[questions] > np.median(row_scores[unseen[row]])
+    truth = np.zeros_like(answers)
+    truth[:, 0] = True
+    resamples = [rng.integers(0, len(answers), len(answers)) for _ in range(1000)]
+    rows = {}
+    for name, metric in YES_NO_METRICS.items():
+        resampled = [metric(truth[users].ravel(), answers[users].ravel()) for users in resamples]
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        rows[name] = {"mean": metric(truth.ravel(), answers.ravel()), "low": float(low), "high": float(high)}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def yes_or_no(

@@ -21,7 +21,7 @@ import pandas as pd
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
-from instructrec.evaluation.metrics import METRICS
+from instructrec.evaluation.metrics import metric_columns, reported_metrics
 from instructrec.evaluation.protocol import Evaluation
 from instructrec.evaluation.target_ranks import TargetRanks
 from instructrec.files import atomic_write
@@ -238,7 +238,7 @@ class Results:
         candidates: str = WHOLE,
         seed: int | None = None,
         ks: Sequence[int] = (10,),
-        metrics: Sequence[str] = ("HR", "NDCG", "MRR"),
+        metrics: Sequence[str] | None = None,
         part: str = "test",
     ) -> Evaluation:
         """Return the figures of a run, made from its ranks; users are numbers, in the order of the split.
@@ -249,7 +249,7 @@ class Results:
             candidates: What the targets were ranked against, such as "9 random negatives".
             seed: Seed of the model; its first by default.
             ks: List lengths.
-            metrics: Names from `evaluation.METRICS`.
+            metrics: Names from `evaluation.METRICS`; those that are always reported by default.
             part: "valid" or "test".
 
         Raises:
@@ -258,14 +258,9 @@ class Results:
         run = self.run(label, protocol, seed, part)
         if candidates not in run.ranks:
             raise one_of(f"candidates of {label} on {protocol}", candidates, run.ranks)
-        if len(ks) == 0 or len(metrics) == 0:
-            raise InputError(f"ks is {ks!r} and metrics is {metrics!r}; at least one of each is needed")
-        for name in metrics:
-            if name not in METRICS:
-                raise one_of("metric", name, METRICS)
         ranks = run.ranks[candidates]
         per_user = pd.DataFrame({"user_id": np.arange(len(ranks))})
-        per_user = per_user.assign(**{f"{name}@{k}": ranks.metric(name, k) for k in ks for name in metrics})
+        per_user = per_user.assign(**metric_columns(ranks, metrics or reported_metrics(), ks))
         return Evaluation(
             label,
             per_user,

@@ -12,7 +12,6 @@ import inspect
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from instructrec.errors import InputError, one_of
-from instructrec.evaluation.metrics import METRICS
+from instructrec.evaluation.metrics import RankingMetric, parse_metric
 from instructrec.evaluation.protocol import evaluate
 from instructrec.evaluation.results import data_digest, this_machine
 from instructrec.files import atomic_write
@@ -34,7 +33,6 @@ from instructrec.split import Split
 from instructrec.statistics.intervals import Interval, bootstrap_interval
 
 FORMAT = 1
-_METRIC = re.compile(r"([A-Za-z]+)@([1-9]\d{0,5})")
 
 
 @dataclass(frozen=True)
@@ -242,7 +240,7 @@ def search(
     wanted = name if isinstance(name, Search) else Search(name, grid if grid is not None else {})
     if isinstance(name, Search) and grid is not None:
         raise InputError("a Search is given with a grid beside it; give one of them")
-    measure, k = _metric(metric)
+    measure, k = parse_metric(metric)
     if part != "valid":
         raise InputError(
             f"part is {part!r}; settings are chosen on 'valid', the test part is for the last figure"
@@ -414,7 +412,13 @@ def _keep(tuning: Tuning, path: str | os.PathLike[str]) -> None:
 
 
 def _try(
-    wanted: Search, settings: dict[str, Any], split: Split, measure: str, k: int, seed: int, every: int
+    wanted: Search,
+    settings: dict[str, Any],
+    split: Split,
+    measure: RankingMetric,
+    k: int,
+    seed: int,
+    every: int,
 ) -> Trial:
     model = wanted.create(settings, seed)
     curve: list[tuple[int, float]] = []
@@ -422,7 +426,9 @@ def _try(
     aside = 0.0
 
     def values(one: Recommender) -> pd.Series:
-        return evaluate(one, split, part="valid", ks=(k,), metrics=(measure,)).per_user[f"{measure}@{k}"]
+        return evaluate(one, split, part="valid", ks=(k,), metrics=(measure.name,)).per_user[
+            f"{measure.name}@{k}"
+        ]
 
     def on_epoch(number: int, one: Recommender) -> None:
         nonlocal last, aside
@@ -442,13 +448,6 @@ def _try(
     if last:
         curve = [*(point for point in curve if point[0] < last), (last, found.mean)]
     return Trial(settings, found.mean, found.low, found.high, round(seconds, 3), curve)
-
-
-def _metric(metric: str) -> tuple[str, int]:
-    matched = _METRIC.fullmatch(metric) if isinstance(metric, str) else None
-    if matched is None or matched[1] not in METRICS:
-        raise one_of("metric", metric, [f"{name}@10" for name in METRICS])
-    return matched[1], int(matched[2])
 
 
 def _written(value: object, sort: bool = True) -> str:

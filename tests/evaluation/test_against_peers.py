@@ -80,7 +80,7 @@ def test_measures_from_ranks_as_in_ranx(dtype: type) -> None:
     for name, k in RANKING:
         theirs = of("ranx", f"{name}@{k}")
         np.testing.assert_allclose(
-            ranks.metric(name, k), theirs, rtol=0, atol=TOLERANCE, err_msg=f"{name}@{k}"
+            METRICS[name].from_ranks(ranks, k), theirs, rtol=0, atol=TOLERANCE, err_msg=f"{name}@{k}"
         )
 
 

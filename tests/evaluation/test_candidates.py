@@ -101,7 +101,7 @@ def test_hard_negatives_are_the_best_unseen_by_that_model_ties_by_catalogue(spli
 def test_one_scoring_serves_all_candidates_and_equals_one_evaluation_each(split):
     model, by = Table(noisy(2)).fit(split.train), Table(noisy(1)).fit(split.train)
     rules = [ev.full_catalogue(), ev.random_negatives(9), ev.hard_negatives(9, by)]
-    found = ev.measure(model, split, candidates=rules, ks=(1, 5), metrics=list(ev.METRICS), batch=7)
+    found = ev.evaluate_many(model, split, candidates=rules, ks=(1, 5), metrics=list(ev.METRICS), batch=7)
     assert list(found) == ["whole catalogue", "9 random negatives", "9 hard negatives by table"]
     assert model.asked == len(split.requests())
     for one, settings in zip(
@@ -134,7 +134,7 @@ def test_an_evaluation_equals_the_measures_of_a_dense_matrix(name):
 
 def test_lists_are_what_recommend_shows(split):
     model = Table(noisy(3)).fit(split.train)
-    lists = ev.measure(model, split, list_length=30)["whole catalogue"].lists
+    lists = ev.evaluate_many(model, split, list_length=30)["whole catalogue"].lists
     requests = split.requests()
     for row, history in enumerate(requests.histories):
         shown = split.train.item_columns(model.recommend(history, n=30)["item_id"])
@@ -193,7 +193,7 @@ def test_lists_made_elsewhere_give_the_same_figures(name):
     """Scores without ties: a list keeps no trace of them."""
     split = SPLITS[name](world())
     model = Table().fit(split.train)
-    own = ev.measure(model, split, ks=(1, 10), metrics=list(ev.METRICS))["whole catalogue"]
+    own = ev.evaluate_many(model, split, ks=(1, 10), metrics=list(ev.METRICS))["whole catalogue"]
     ids = split.train.items["item_id"].to_numpy()
     lists = [ids[row[row >= 0]].tolist() for row in own.lists]
     found = ev.evaluate_lists(lists, split, ks=(1, 10), metrics=list(ev.METRICS), label="peer")
@@ -256,7 +256,7 @@ def test_scores_of_another_shape_are_refused(split, cut):
 
 def test_lists_at_fault_are_named_with_user_and_item(split):
     requests = split.requests()
-    own = ev.measure(Table().fit(split.train), split)["whole catalogue"]
+    own = ev.evaluate_many(Table().fit(split.train), split)["whole catalogue"]
     ids = split.train.items["item_id"].to_numpy()
     good = [ids[row].tolist() for row in own.lists]
     user = requests.user_ids[1]
@@ -282,9 +282,9 @@ def test_what_makes_no_sense_is_refused(split):
     with pytest.raises(InputError, match="hard is given without n_negatives"):
         ev.evaluate(model, split, hard=model)
     with pytest.raises(InputError, match="two candidates are named '3 random negatives'"):
-        ev.measure(model, split, candidates=[ev.random_negatives(3, 0), ev.random_negatives(3, 1)])
+        ev.evaluate_many(model, split, candidates=[ev.random_negatives(3, 0), ev.random_negatives(3, 1)])
     with pytest.raises(InputError, match="candidates is an empty list"):
-        ev.measure(model, split, candidates=[])
+        ev.evaluate_many(model, split, candidates=[])
     with pytest.raises(InputError, match="only .* unseen items"):
         ev.evaluate(model, split, n_negatives=29, hard=model)
     for bad in (-1, 1.5, True):

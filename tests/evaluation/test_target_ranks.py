@@ -1,5 +1,7 @@
 """Ranks against a sort written out in full; measures against their formulas; blocks against the whole matrix."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,9 +10,12 @@ from sklearn import metrics as sk
 
 from instructrec import evaluation as ev
 from instructrec.errors import InputError
-from instructrec.evaluation import target_ranks as module
 from instructrec.evaluation.following import top_lists
 from instructrec.evaluation.target_ranks import TargetRanks, rank_blocks, target_ranks, top_columns
+
+module = import_module(
+    "instructrec.evaluation.target_ranks"
+)  # the package exports its function by the same name
 
 
 def problem(seed, n_rows=6, n_items=30, most=12, n_levels=6):
@@ -37,11 +42,14 @@ def by_sorting(scores, targets, allowed):
 @given(st.integers(0, 100_000), st.booleans(), st.sampled_from([0, 3, 100]))
 def test_ranks_are_those_of_a_full_sort(seed, masked, few):
     scores, targets, mask = problem(seed)
-    usual, module._FEW = module._FEW, few  # 0: always by the sorted row; 100: always by counting
+    usual, module._MAX_COUNTED_TARGETS = (
+        module._MAX_COUNTED_TARGETS,
+        few,
+    )  # 0: always by the sorted row; 100: always by counting
     try:
         found = target_ranks(scores, targets, mask if masked else None)
     finally:
-        module._FEW = usual
+        module._MAX_COUNTED_TARGETS = usual
     everything = mask if masked else np.ones_like(mask)
     assert found.to_lists() == by_sorting(scores, targets, everything)
     assert found.n_candidates.tolist() == everything.sum(axis=1).tolist()
@@ -64,7 +72,7 @@ def test_measures_are_their_formulas(seed, k):
         }
         assert list(expected) == list(ev.METRICS)
         for name, value in expected.items():
-            assert found.metric(name, k)[row] == pytest.approx(value, abs=1e-12), name
+            assert ev.METRICS[name].from_ranks(found, k)[row] == pytest.approx(value, abs=1e-12), name
 
 
 @given(st.integers(0, 100_000))
@@ -167,8 +175,7 @@ def test_ranks_that_cannot_be_are_refused(lists):
         (lambda: rank_blocks([[[1, 2]]], [[1], [0]]), "hold 1 requests and targets 2"),
         (lambda: rank_blocks([[[1, 2], [1, 2]]], [[1]]), "more than 1"),
         (lambda: rank_blocks([[[1, 2]]], [[1]], []), "allowed ends"),
-        (lambda: target_ranks([[1, 2]], [[1]]).metric("AUC", 1), "AUC"),
-        (lambda: target_ranks([[1, 2]], [[1]]).metric("HR", 0), "k is 0"),
+        (lambda: ev.hit_rate.from_ranks(target_ranks([[1, 2]], [[1]]), 0), "k is 0"),
         (lambda: ev.hit_rate([[1, 0]], [[np.inf, 0]]), "inf"),
     ],
 )

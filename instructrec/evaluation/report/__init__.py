@@ -234,7 +234,9 @@ class _Bench:
         key = (label, metric, against)
         if key not in self._kept:
             name, _, k = metric.partition("@")
-            self._kept[key] = np.array([run.ranks[against].metric(name, int(k)) for run in self.runs(label)])
+            self._kept[key] = np.array(
+                [METRICS[name].from_ranks(run.ranks[against], int(k)) for run in self.runs(label)]
+            )
         return self._kept[key]
 
     def interval(self, label: str, metric: str, candidates: str | None = None) -> Interval:
