@@ -16,6 +16,7 @@ from typing import Literal, overload
 import numpy as np
 import pandas as pd
 
+from instructrec.datasets.cleaning import clean_behavior
 from instructrec.datasets.dataset import DataCard, Dataset
 from instructrec.datasets.shop_products import BRAND_FACTORS, BRANDS, products
 from instructrec.datasets.simulator import Simulation, Truth, simulate
@@ -102,8 +103,6 @@ def shop(raw: bool = False) -> Dataset | pd.DataFrame:
     """
     if raw:
         return shop_raw()
-    from instructrec.preprocess import clean_behavior
-
     tables = shop_tables()
     dataset, _ = clean_behavior(
         tables["user_behavior_data"], tables["users"], tables["items"], name="shop", card=CARD
