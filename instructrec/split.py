@@ -1,7 +1,7 @@
-"""Three ways to hide the end of the story: leave-last-out, global time, random holdout.
+"""Three ways to split interactions: leave-last-out, global time, random holdout.
 
-Derived in chapter `evaluation`. A claim about the future needs a split by global time: leave-last-out lets a model
-learn from other users' later events (Ji et al., 2020, arXiv:2010.11060).
+Derived in chapter `evaluation`. A claim about the future needs a split by global time: with leave-last-out
+a model learns from other users' later events (Ji et al., 2020, arXiv:2010.11060).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from instructrec.errors import InputError, one_of
 
 @dataclass(frozen=True)
 class Requests:
-    """What a recommender is asked in an evaluation, row by row.
+    """The requests of an evaluation, row by row.
 
     Attributes:
         user_ids: The user of each request.
-        histories: Item ids that the user had met before the part began, in time order.
-        targets: Item ids that the user went on to choose, in time order, none of them in the history.
+        histories: Item ids of the user's earlier events, in order of time.
+        targets: Item ids of the user's later events, in order of time, without items of the history.
     """
 
     user_ids: list[Hashable]
@@ -41,8 +41,8 @@ class Split:
     Attributes:
         train: The data set with the training interactions only.
         valid: Interactions for choosing settings.
-        test: Interactions for the final figure, touched once.
-        before_test: Training and validation together, in order of time, ties in the order of the file.
+        test: Interactions for the final figure, used once.
+        before_test: Training and validation interactions, in order of time, ties in the order of the file.
         protocol: Name of the rule that made the split.
     """
 
@@ -53,21 +53,21 @@ class Split:
     protocol: str
 
     def requests(self, part: str = "test") -> Requests:
-        """Return one request for each user of a part; what is known grows: training, then validation, then test.
+        """Return one request for each user of a part; histories hold all earlier parts.
 
         Args:
             part: "valid" or "test".
 
         Raises:
-            InputError: Another part.
+            InputError: An unknown part.
         """
         if part not in ("valid", "test"):
             raise one_of("part of a split", part, ["valid", "test"])
-        wanted = self.valid if part == "valid" else self.test
-        known = self.train.interactions if part == "valid" else self.before_test
-        histories = self.train.with_interactions(known).histories()
+        later = self.valid if part == "valid" else self.test
+        earlier = self.train.interactions if part == "valid" else self.before_test
+        histories = self.train.with_interactions(earlier).histories()
         rows: list[tuple[Hashable, list[Hashable], list[Hashable]]] = []
-        for user, items in self.train.with_interactions(wanted).histories().items():
+        for user, items in self.train.with_interactions(later).histories().items():
             history = histories.get(user, [])
             seen = set(history)
             targets = [item for item in dict.fromkeys(items) if item not in seen]
@@ -77,34 +77,37 @@ class Split:
 
 
 def leave_last_out(dataset: Dataset) -> Split:
-    """Hide each user's last event for test and the one before for validation.
+    """Hold out each user's last event for test and the one before for validation.
 
-    Users with fewer than three events stay in training whole. Equal times keep the order of the file.
+    All events of users with fewer than three events stay in training. Ties of time keep the order of the file.
 
     Args:
         dataset: Any data set.
 
     Returns:
-        A `Split` whose parts hold at most one event a user.
+        A `Split` whose parts hold at most one event per user.
     """
     ordered = dataset.ordered
-    from_the_end = ordered.groupby("user_id").cumcount(ascending=False)
+    position_from_end = ordered.groupby("user_id").cumcount(ascending=False)
     length = ordered.groupby("user_id")["item_id"].transform("size")
     long_enough = length >= 3
     return _split(
-        dataset, (from_the_end == 1) & long_enough, (from_the_end == 0) & long_enough, "leave-last-out"
+        dataset,
+        (position_from_end == 1) & long_enough,
+        (position_from_end == 0) & long_enough,
+        "leave-last-out",
     )
 
 
 def split_global_time(dataset: Dataset, valid: float = 0.1, test: float = 0.1) -> Split:
-    """Cut all events at two moments, so that nothing in training is later than anything in test.
+    """Split all events at two points in time, so that training precedes validation and validation precedes test.
 
-    Events of one moment are never divided, so that the parts may be a little larger or smaller than asked.
+    Events with the same time stay together, so that a part may be slightly larger or smaller than its share.
 
     Args:
         dataset: Any data set.
-        valid: Share of the events, in (0, 1), between the two moments.
-        test: Share of the events, in (0, 1), after the second moment.
+        valid: Share of the events, in (0, 1), between the two points.
+        test: Share of the events, in (0, 1), after the second point.
 
     Raises:
         InputError: The shares leave no event for training.
@@ -119,13 +122,13 @@ def split_global_time(dataset: Dataset, valid: float = 0.1, test: float = 0.1) -
 
 
 def random_holdout(dataset: Dataset, valid: float = 0.1, test: float = 0.1, seed: int = 0) -> Split:
-    """Hide a random share of all events, whatever their time: right for rating prediction, wrong for "next".
+    """Hold out a random share of all events, whatever their time: for rating prediction, not for the next item.
 
     Args:
         dataset: Any data set.
         valid: Share of the events, in (0, 1), for validation.
         test: Share of the events, in (0, 1), for test.
-        seed: Seed of the draw.
+        seed: Seed of the random draw.
 
     Raises:
         InputError: The shares leave no event for training.

@@ -1,8 +1,8 @@
-"""The simulated bilingual shop: three CSV files in data/shop, the defects planted in them, and the truth behind them.
+"""The simulated bilingual shop: three CSV files in data/shop, the defects planted in them, and the true preferences.
 
 `python -m instructrec.datasets.bilingual_shop` writes the files again, the same bytes each time. The behaviour file
-has the columns of the article that the book mirrors (user, item, behaviour, rating) and the faults of a real log, each
-counted in `DEFECTS`, so that a repair can be checked. Repaired step by step in chapter `preprocessing`.
+has the columns of the article that the book mirrors (user, item, behaviour, rating) and the defects of a real log, each
+counted in `DEFECTS`, so that a repair can be checked. Chapter `preprocessing` repairs it step by step.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ CITIES = (
     ("Qingdao", "青岛"),
     ("Kunming", "昆明"),
 )
-# What is planted, in rows of the behaviour file (the last: rows of the item file).
 DEFECTS = {
     "exact duplicates": 240,
     "purchases without a rating": 300,
@@ -56,6 +55,7 @@ DEFECTS = {
     "events out of time order": 320,
     "items without a price": 14,
 }
+"""Number of rows of the behaviour file with each planted defect; the last entry counts rows of the item file."""
 CARD = DataCard(
     title="Simulated bilingual shop",
     summary=(
@@ -88,18 +88,18 @@ def shop(raw: Literal[True]) -> pd.DataFrame: ...
 @overload
 def shop(raw: bool) -> Dataset | pd.DataFrame: ...
 def shop(raw: bool = False) -> Dataset | pd.DataFrame:
-    """Return the shop, repaired, or its behaviour table as the file has it.
+    """Return the cleaned shop, or its raw behaviour table.
 
     Args:
-        raw: True for the behaviour table with every planted defect.
+        raw: Return the behaviour table with all planted defects instead.
 
     Returns:
-        A `Dataset` whose items have `title`, `title_zh`, `categories`, `categories_zh`, `brand`, `price` (yuan, none
-        missing), `sales`, `popularity` in [0, 1], `rating_mean`, and whose interactions have `behavior` and `price`
-        besides; or the raw table of `shop_raw`.
+        A `Dataset` whose items have `title`, `title_zh`, `categories`, `categories_zh`, `brand`, `price` (yuan),
+        `sales`, `popularity` in [0, 1] and `rating_mean`, and whose interactions also have `behavior` and `price`; or
+        the raw table of `shop_raw`.
 
     Raises:
-        InputError: The shop's files are there but unreadable.
+        InputError: A file of the shop exists and cannot be read.
     """
     if raw:
         return shop_raw()
@@ -111,7 +111,7 @@ def shop(raw: bool = False) -> Dataset | pd.DataFrame:
 
 
 def shop_raw() -> pd.DataFrame:
-    """Return user_behavior_data.csv as pandas reads it, defects and all: text columns where types are mixed."""
+    """Return user_behavior_data.csv as pandas reads it, with all defects; columns of mixed types are text."""
     return shop_tables()["user_behavior_data"]
 
 
@@ -119,14 +119,14 @@ def shop_tables(folder: str | os.PathLike[str] | None = None) -> Tables:
     """Return the three tables as pandas reads them, keyed "users", "items" and "user_behavior_data".
 
     Args:
-        folder: Where the files lie; by default data/shop of the source tree, and where that is not there the tables are
-            simulated: they are the same.
+        folder: Folder of the files; by default data/shop of the source tree. Where that does not exist, the tables are
+            simulated, with the same result.
 
     Raises:
         InputError: A file is missing or cannot be read.
     """
-    place = FOLDER if folder is None else Path(folder)
-    if folder is None and not place.is_dir():
+    source = FOLDER if folder is None else Path(folder)
+    if folder is None and not source.is_dir():
         return {
             name.removesuffix(".csv"): pd.read_csv(io.StringIO(text))
             for name, text in _csv_texts(SEED).items()
@@ -134,17 +134,17 @@ def shop_tables(folder: str | os.PathLike[str] | None = None) -> Tables:
     tables = {}
     for name in FILES:
         try:
-            tables[name.removesuffix(".csv")] = pd.read_csv(place / name)
+            tables[name.removesuffix(".csv")] = pd.read_csv(source / name)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"cannot read the shop's file {str(place / name)!r} ({type(error).__name__}); "
+                f"cannot read the shop's file {str(source / name)!r} ({type(error).__name__}); "
                 "`python -m instructrec.datasets.bilingual_shop` writes it again"
             ) from error
     return tables
 
 
 def shop_truth(seed: int = SEED) -> Truth:
-    """Return each user's true tastes and the true utility of each item, as the shop was simulated."""
+    """Return each user's true tastes and the true utility of each item in the simulation."""
     return _simulate(seed)[2].truth
 
 
@@ -152,27 +152,27 @@ def simulate_shop(seed: int = SEED) -> Tables:
     """Simulate the shop and plant the defects of `DEFECTS`.
 
     Args:
-        seed: Seed of every draw; the committed files use the default.
+        seed: Seed of all random draws; the committed files use the default.
 
     Returns:
-        Tables "users", "items" and "user_behavior_data", their cells as text where the file has text.
+        Tables "users", "items" and "user_behavior_data"; cells that the file holds as text are text.
     """
     users, items, simulation = _simulate(seed)
     rng = np.random.default_rng(seed + 1)
     behavior = _plant_defects(_behavior(items, simulation, rng), rng)
     without_price = rng.choice(len(items), DEFECTS["items without a price"], replace=False)
-    shown = items.assign(price=_money(items["price"]))
-    shown.loc[without_price, "price"] = ""
-    shown["popularity"] = shown["popularity"].map("{:.3f}".format)
-    shown["rating_mean"] = shown["rating_mean"].map("{:.1f}".format)
-    return {"users": users, "items": shown, "user_behavior_data": behavior}
+    item_table = items.assign(price=_money(items["price"]))
+    item_table.loc[without_price, "price"] = ""
+    item_table["popularity"] = item_table["popularity"].map("{:.3f}".format)
+    item_table["rating_mean"] = item_table["rating_mean"].map("{:.1f}".format)
+    return {"users": users, "items": item_table, "user_behavior_data": behavior}
 
 
 def write_shop(folder: str | os.PathLike[str], seed: int = SEED) -> list[Path]:
-    """Write users.csv, items.csv and user_behavior_data.csv, each whole or not at all.
+    """Write users.csv, items.csv and user_behavior_data.csv, each atomically.
 
     Args:
-        folder: Where to write; made if it is not there.
+        folder: Target folder; created if it does not exist.
         seed: Seed of the simulation.
 
     Returns:
@@ -276,7 +276,7 @@ def _behavior(items: pd.DataFrame, simulation: Simulation, rng: np.random.Genera
 
 
 def _plant_defects(clean: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the log with each defect of `DEFECTS` in rows of its own, so that each can be counted and repaired."""
+    """Return the log with the defects of `DEFECTS`, no row having two, so that each can be counted and repaired."""
     table = clean.astype({"rating": object, "price": object})
     free = rng.permutation(len(table))
     rated = free[table["rating"].to_numpy()[free] != ""]
@@ -302,13 +302,13 @@ def _plant_defects(clean: pd.DataFrame, rng: np.random.Generator) -> pd.DataFram
     rows = take("events of unknown items", free)
     table.loc[rows, "item_id"] = rng.integers(5000, 5100, len(rows))
     late = take("events out of time order", free[free < len(table) - 2000])
-    twice = take("exact duplicates", free)
-    # A late row moves 200 to 2,000 places down; a duplicate stands right behind its original.
-    place = np.arange(len(table), dtype=float)
-    place[late] += rng.integers(200, 2000, len(late)) + 0.5
-    copies = table.loc[twice]
-    places = np.concatenate([place, place[twice] + 0.25])
-    return pd.concat([table, copies]).iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
+    duplicated = take("exact duplicates", free)
+    # A late row moves 200 to 2,000 rows down; a duplicate follows its original directly.
+    position = np.arange(len(table), dtype=float)
+    position[late] += rng.integers(200, 2000, len(late)) + 0.5
+    copies = table.loc[duplicated]
+    positions = np.concatenate([position, position[duplicated] + 0.25])
+    return pd.concat([table, copies]).iloc[np.argsort(positions, kind="stable")].reset_index(drop=True)
 
 
 def _money(prices: pd.Series) -> pd.Series:
@@ -316,5 +316,5 @@ def _money(prices: pd.Series) -> pd.Series:
 
 
 if __name__ == "__main__":
-    for written in write_shop(sys.argv[1] if len(sys.argv) > 1 else FOLDER):
-        print(f"{written}: {written.stat().st_size:,} bytes")
+    for path in write_shop(sys.argv[1] if len(sys.argv) > 1 else FOLDER):
+        print(f"{path}: {path.stat().st_size:,} bytes")

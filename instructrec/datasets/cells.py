@@ -13,16 +13,19 @@ _NUMBER = r"(?<![\d.])([-+]?\d+(?:,\d{3})*(?:\.\d+)?)(?![\d.])"
 
 
 def to_numbers(series: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return a column of mixed types as numbers, and the cells in which no single number was found.
+    """Return a column of mixed types as numbers, and the cells that hold no single number.
 
-    A cell counts as a number if it holds exactly one: "4 stars", "5星", "¥129.00" and "1,299元" do; "not rated" and
-    "3-5" do not and become missing.
+    A cell is a number if it holds exactly one: "4 stars", "5星", "¥129.00" and "1,299元" do; "not rated" and "3-5" do
+    not, and become missing.
 
     Args:
         series: Numbers, text, or both, with gaps.
 
     Returns:
-        The numbers (float64, the same index) and the cells that failed, as they were.
+        The numbers (float64, same index), and the unchanged cells that are no numbers.
+
+    Raises:
+        InputError: The column is boolean.
     """
     if pd.api.types.is_bool_dtype(series):
         raise InputError(
@@ -38,5 +41,5 @@ def to_numbers(series: pd.Series) -> tuple[pd.Series, pd.Series]:
 
 
 def _one_number(cell: object) -> float:
-    found = re.findall(_NUMBER, cell) if isinstance(cell, str) else []
-    return float(found[0].replace(",", "")) if len(found) == 1 else np.nan
+    numbers = re.findall(_NUMBER, cell) if isinstance(cell, str) else []
+    return float(numbers[0].replace(",", "")) if len(numbers) == 1 else np.nan

@@ -1,4 +1,4 @@
-"""The one shape that every data set takes: three tables and a card."""
+"""The data set: three tables (users, items, interactions) and a card."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from instructrec.errors import InputError, one_of
 
 @dataclass(frozen=True)
 class DataCard:
-    """What a reader should know before trusting a data set; printed by `python -m instructrec data NAME`.
+    """What a user should know before trusting a data set; printed by `python -m instructrec data NAME`.
 
     Attributes:
         title: The data set's full name.
         summary: What it holds and who made it, in a sentence or two.
         source: Where it comes from, with version or checksum.
-        licence: The terms, in words.
+        licence: The terms of use, in words.
         citation: The work to cite, or an empty string.
-        caveats: Known defects and traps, one a string.
+        caveats: Known defects and pitfalls, one per string.
     """
 
     title: str
@@ -35,17 +35,17 @@ class DataCard:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Users, items and what happened between them.
+    """Users, items and their interactions.
 
     Attributes:
         name: Short name, such as "movielens-100k".
-        users: One row a user: `user_id` and any attributes.
-        items: One row an item: `item_id`, `title`, the categories in `category_field`, any other attributes. The row
+        users: One row per user: `user_id` and any attributes.
+        items: One row per item: `item_id`, `title`, the categories in `category_field`, any other attributes. The row
             order is the catalogue order: column j of every score matrix is row j of this table.
-        interactions: One row an event: `user_id`, `item_id`, `rating` (float, may be missing), `timestamp` (seconds
-            since 1970-01-01 UTC, int64), in the order of the source file, which decides between equal times.
+        interactions: One row per event: `user_id`, `item_id`, `rating` (float, may be missing), `timestamp` (seconds
+            since 1970-01-01 UTC, int64), in the order of the source file, which breaks ties of time.
         category_field: Name of the column of `items` that holds a tuple of category names.
-        card: Where the data come from and what to beware of.
+        card: Origin, licence and pitfalls.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Dataset:
 
     @property
     def density(self) -> float:
-        """Share of the user-item matrix that is filled, counting each pair once, in [0, 1]."""
+        """Share of the cells of the user-item matrix with an event, in [0, 1]."""
         pairs = self.interactions[["user_id", "item_id"]].drop_duplicates()
         return len(pairs) / (self.n_users * self.n_items)
 
@@ -88,7 +88,7 @@ class Dataset:
 
     @cached_property
     def ordered(self) -> pd.DataFrame:
-        """Interactions by time; equal times keep the order of the file, never the order of ids (which would leak)."""
+        """Interactions in order of time; ties keep the order of the file, since an order of ids would leak."""
         return self.interactions.sort_values("timestamp", kind="stable")
 
     @cached_property
@@ -138,14 +138,14 @@ class Dataset:
         Raises:
             InputError: No user or item has this id.
         """
-        known = self._known_ids[kind]
-        found = known.get(str(value).strip())
-        if found is None:
-            raise one_of(f"{kind} of {self.name}", value, known)
-        return found
+        ids = self._ids_by_text[kind]
+        text = str(value).strip()
+        if text not in ids:
+            raise one_of(f"{kind} of {self.name}", value, ids)
+        return ids[text]
 
     @cached_property
-    def _known_ids(self) -> dict[str, dict[str, Hashable]]:
+    def _ids_by_text(self) -> dict[str, dict[str, Hashable]]:
         return {
             "user": {str(value): value for value in self.users["user_id"].tolist()},
             "item": {str(value): value for value in self.items["item_id"].tolist()},
@@ -164,11 +164,15 @@ class Dataset:
         return columns
 
     def with_interactions(self, interactions: pd.DataFrame) -> Dataset:
-        """Return the same users and items with other interactions."""
+        """Return a data set with the same users and items and other interactions."""
         return replace(self, interactions=interactions.reset_index(drop=True))
 
     def describe(self) -> pd.Series:
-        """Return the figures that a paper's data table gives: users, items, interactions, density and means."""
+        """Return the figures of a paper's data table: users, items, interactions, density, means per user and item.
+
+        Raises:
+            InputError: The data set has no interactions.
+        """
         if self.n_interactions == 0:
             raise InputError(f"data set {self.name!r} holds no interactions; at least one is needed")
         return pd.Series(

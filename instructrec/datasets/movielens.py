@@ -1,8 +1,8 @@
-"""MovieLens-100K from a local cache, a pinned wheel, or GroupLens's own archive: three sources, one set of tables.
+"""MovieLens-100K from a local cache, a pinned wheel, or GroupLens's own archive: three sources, the same tables.
 
-GroupLens does not allow the data to be passed on, so they are fetched and never part of this repository. The archive
-keeps `Title (Year)` in one latin-1 field and a flag a genre; the wheel keeps title, year and genre names apart. Both
-are brought to one form, `title_and_year` and `GENRES`, so that nothing downstream depends on the source.
+GroupLens does not allow redistribution, so the data are fetched and never part of this repository. The archive has
+`Title (Year)` in one latin-1 field and a flag per genre; the wheel has separate title, year and genre names. Both are
+brought to one form (`title_and_year`, `GENRES`), so that nothing downstream depends on the source.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ PathLike = str | os.PathLike[str]
 def movielens_100k(
     source: str = "auto", cache: PathLike | bool | None = None, zip_path: PathLike | None = None
 ) -> Dataset:
-    """Return MovieLens-100K, the same tables from whichever source is at hand.
+    """Return MovieLens-100K; every source gives the same tables.
 
     "auto" tries the local cache, then the installed wheel (`pip install --no-deps recbole==1.2.1`, read without
     importing it), then a local copy of GroupLens's archive, then a download of it. Described in chapter
@@ -107,8 +107,8 @@ def movielens_100k(
 
     Args:
         source: "auto", or one of "cache", "wheel", "zip", "download" alone.
-        cache: Folder that keeps the parsed tables; by default the environment variable INSTRUCTREC_CACHE, else the
-            user's cache folder. False neither reads nor writes a cache.
+        cache: Folder of the parsed tables; by default the environment variable INSTRUCTREC_CACHE, else the
+            user's cache folder. False disables the cache.
         zip_path: A local `ml-100k.zip`; by default the environment variable INSTRUCTREC_ML100K_ZIP.
 
     Returns:
@@ -117,7 +117,7 @@ def movielens_100k(
         (int64), `rating` (float64), `timestamp` (int64, seconds), in file order.
 
     Raises:
-        InputError: No source is at hand, or the one asked for is damaged.
+        InputError: No source is available, or the requested one is damaged.
     """
     if source not in SOURCES:
         raise one_of("source of movielens-100k", source, SOURCES)
@@ -135,7 +135,7 @@ def movielens_100k(
             continue
         try:
             tables = read()
-        except _Absent as absence:
+        except _SourceMissing as absence:
             reasons.append(str(absence))
         except InputError as error:
             if source != "auto":
@@ -166,13 +166,13 @@ def cache_folder(folder: PathLike | None = None) -> Path:
 
 
 def title_and_year(full_title: str) -> tuple[str, int | None]:
-    """Return the title as read aloud and the year from the archive's `Title, The (Original title) (Year)`.
+    """Return the title, its article in front, and the year from the archive's `Title, The (Original title) (Year)`.
 
     >>> title_and_year("Hate (Haine, La) (1995)")
     ('Hate (La Haine)', 1995)
     """
-    found = re.fullmatch(r"(.*?)\s*\((\d{4})\)(?:\s*\(V\))?", full_title.strip())
-    title, year = (found[1], int(found[2])) if found else (full_title.strip(), None)
+    match = re.fullmatch(r"(.*?)\s*\((\d{4})\)(?:\s*\(V\))?", full_title.strip())
+    title, year = (match[1], int(match[2])) if match else (full_title.strip(), None)
     return re.sub(r"[^()]+", lambda part: _article_first(part[0]), title), year
 
 
@@ -185,13 +185,13 @@ def _article_first(name: str) -> str:
 
 
 def read_archive(path: PathLike) -> Tables:
-    """Return the tables of an archive in GroupLens's format, whatever its checksum.
+    """Return the tables of an archive in GroupLens's format; the checksum is not verified.
 
     Args:
         path: A zip file that holds `ml-100k/u.user`, `u.item` (latin-1) and `u.data`.
 
     Raises:
-        InputError: Not such an archive.
+        InputError: The file is no such archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -235,13 +235,13 @@ def read_atomic_files(folder: PathLike) -> Tables:
 
 
 def _whole_title(title: str, year: str) -> str:
-    """Undo the wheel's cut: it took the last brackets for the year ("V" for a video) and misspelt item 267."""
+    """Return the archive's title: the wheel took the last brackets for the year and misspelt item 267."""
     return "unknown" if year == "unkonwn" else f"{title} ({year})"
 
 
 def _users_table(rows: Iterable[list[str]]) -> pd.DataFrame:
-    kept = [row[:4] for row in rows if row != [""]]
-    table = pd.DataFrame(kept, columns=["user_id", "age", "gender", "occupation"])
+    fields = [row[:4] for row in rows if row != [""]]
+    table = pd.DataFrame(fields, columns=["user_id", "age", "gender", "occupation"])
     return table.astype({"user_id": "int64", "age": "int64"})
 
 
@@ -273,25 +273,25 @@ def _interactions_table(source: Any, header: int | None) -> pd.DataFrame:
     return table.astype({"user_id": "int64", "item_id": "int64", "rating": "float64", "timestamp": "int64"})
 
 
-class _Absent(Exception):
-    """A source that is not there, which is no fault of its own."""
+class _SourceMissing(Exception):
+    """A source that is not available; the next source is tried."""
 
 
 def _from_wheel() -> Tables:
     package = find_spec("recbole")
     if package is None or package.origin is None:
-        raise _Absent(f"wheel {WHEEL} not installed")
+        raise _SourceMissing(f"wheel {WHEEL} not installed")
     folder = Path(package.origin).parent / "dataset_example" / "ml-100k"
     for name, expected in WHEEL_SHA256.items():
         if not (folder / name).is_file():
-            raise _Absent(f"installed recbole has no {name}; {WHEEL} has")
+            raise _SourceMissing(f"installed recbole has no {name}; {WHEEL} has")
         _check(folder / name, "sha256", expected)
     return read_atomic_files(folder)
 
 
 def _from_zip(path: PathLike | None) -> Tables:
     if path is None:
-        raise _Absent(f"{ZIP_VARIABLE} not set")
+        raise _SourceMissing(f"{ZIP_VARIABLE} not set")
     if not Path(path).is_file():
         raise InputError(f"MovieLens archive {str(path)!r} is not a file; accepted: a copy of {ZIP_URL}")
     _check(Path(path), "md5", ZIP_MD5)
@@ -304,7 +304,7 @@ def _from_download() -> Tables:
         try:
             _download(target)
         except (OSError, URLError) as error:
-            raise _Absent(f"download failed: {getattr(error, 'reason', error)}") from error
+            raise _SourceMissing(f"download failed: {getattr(error, 'reason', error)}") from error
         _check(target, "md5", ZIP_MD5)
         return read_archive(target)
 
@@ -322,10 +322,10 @@ def _download(target: Path) -> None:
 
 
 def _check(path: Path, algorithm: str, expected: str) -> None:
-    found = digest(path, algorithm)
-    if found != expected:
+    checksum = digest(path, algorithm)
+    if checksum != expected:
         raise InputError(
-            f"{str(path)!r} is damaged or another file: expected {algorithm} {expected}, found {found}"
+            f"{str(path)!r} is damaged or another file: expected {algorithm} {expected}, found {checksum}"
         )
 
 
@@ -353,7 +353,7 @@ def _plain_array(column: pd.Series) -> np.ndarray:
 def _from_cache(folder: Path | None) -> Tables:
     path = None if folder is None else folder / CACHE_FILE
     if path is None or not path.is_file():
-        raise _Absent("no cache" if folder is None else f"no cache in {str(folder)!r}")
+        raise _SourceMissing("no cache" if folder is None else f"no cache in {str(folder)!r}")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -361,11 +361,11 @@ def _from_cache(folder: Path | None) -> Tables:
             f"cannot read cache {str(path)!r}: {error.strerror}; delete it or give a folder"
         ) from error
     head, _, body = content.partition(b"\n")
-    found = hashlib.sha256(body).hexdigest()
-    if head.decode("latin-1") != found:
+    checksum = hashlib.sha256(body).hexdigest()
+    if head.decode("latin-1") != checksum:
         expected = head[:64].decode("latin-1")
         raise InputError(
-            f"cache {str(path)!r} is damaged: expected sha256 {expected}, found {found}; delete it"
+            f"cache {str(path)!r} is damaged: expected sha256 {expected}, found {checksum}; delete it"
         )
     with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
         part = {name: arrays[name] for name in arrays.files}

@@ -1,4 +1,4 @@
-"""A reader's own files: events in a CSV, and the Amazon reviews that the InstructRec paper uses."""
+"""Readers of a user's own files: events in a CSV, and the Amazon reviews that the InstructRec paper uses."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from instructrec.errors import InputError, one_of
 from instructrec.files import digest
 
 PathLike = str | os.PathLike[str]
-# Keys of user, item, stars, time, text and headline in the review files of 2014 and 2018, and in those of 2023.
 REVIEW_KEYS = (
     ("reviewerID", "asin", "overall", "unixReviewTime", "reviewText", "summary"),
     ("user_id", "parent_asin", "rating", "timestamp", "text", "title"),
 )
+"""Keys of user, item, stars, time, text and headline, in the files of 2014 and 2018 and in those of 2023."""
 
 
 def from_csv(
@@ -43,25 +43,25 @@ def from_csv(
     items: PathLike | pd.DataFrame | None = None,
     name: str | None = None,
 ) -> Dataset:
-    """Return the data set in a CSV of events, checked by a schema.
+    """Read a CSV of events, checked by a schema.
 
     Args:
-        path: UTF-8 text with a header, perhaps gzipped (`.gz`).
+        path: UTF-8 text with a header, optionally gzipped (`.gz`).
         user_id: Column of users.
         item_id: Column of items.
-        rating: Column of ratings, empty cells allowed; None where an event alone is the signal (rated 1).
-        timestamp: Column of seconds or milliseconds since 1970, or of ISO dates (UTC unless they say otherwise); None
-            where the order of the file is the order in time (numbered 0, 1, …).
+        rating: Column of ratings, gaps allowed; None if the events alone are the signal (each is rated 1).
+        timestamp: Column of seconds or milliseconds since 1970, or of ISO dates (UTC unless stated otherwise); None
+            if the file is in order of time (events are numbered 0, 1, …).
         title: Column of item titles; without one, and without `items`, the title is the id.
-        items: A table of items, or a CSV of them, with `item_id`, `title` and optionally `categories` (names divided by
-            "|"); other columns are kept.
+        items: A table of items, or a CSV of them, with `item_id`, `title` and optionally `categories` (names separated
+            by "|"); other columns are kept.
         name: Name of the data set, by default the file's.
 
     Returns:
-        The data set; ids are int64 where every id is a whole number, text otherwise; items are in order of id.
+        The data set; ids are int64 if every id is a whole number, text otherwise; items are in order of id.
 
     Raises:
-        InputError: The file cannot be read, or a cell is not what it must be; one line names file, line and column.
+        InputError: The file cannot be read or a cell is wrong; the message names file, line and column.
     """
     file = Path(path)
     table = _read_csv(file)
@@ -82,17 +82,14 @@ def from_csv(
             else seconds(table[timestamp]).astype("int64"),
         }
     ).reset_index(drop=True)
-    known = np.unique(interactions["item_id"].to_numpy())
     if items is not None:
         catalogue, interactions = _own_items(items, interactions, str(file))
     else:
         titles = pd.Series(dtype=object)
         if title is not None:
-            named = pd.DataFrame(
-                {"item_id": interactions["item_id"], "title": table[title].to_numpy()}
-            ).dropna()
-            titles = named.drop_duplicates("item_id").set_index("item_id")["title"]
-        catalogue = _catalogue(known, titles.to_dict(), {})
+            pairs = pd.DataFrame({"item_id": interactions["item_id"], "title": table[title].to_numpy()})
+            titles = pairs.dropna().drop_duplicates("item_id").set_index("item_id")["title"]
+        catalogue = _catalogue(np.unique(interactions["item_id"].to_numpy()), titles.to_dict(), {})
     return Dataset(
         name or file.name.removesuffix(".gz").removesuffix(".csv"),
         _users(interactions),
@@ -108,7 +105,7 @@ def from_csv(
 
 
 def amazon_reviews(path: PathLike, metadata: PathLike | None = None) -> Dataset:
-    """Return the data set in a file of Amazon reviews, one JSON object a line, checked by a schema.
+    """Read a file of Amazon reviews, one JSON object per line, checked by a schema.
 
     The files of 2014 (McAuley et al., 2015, doi:10.1145/2766462.2767755) and 2018 (Ni et al., 2019,
     doi:10.18653/v1/D19-1018) have `reviewerID, asin, overall, unixReviewTime, reviewText`; those of 2023 (Hou et al.,
@@ -116,16 +113,16 @@ def amazon_reviews(path: PathLike, metadata: PathLike | None = None) -> Dataset:
     paper's 5-core apply `instructrec.preprocess.k_core`.
 
     Args:
-        path: Reviews, `.json` or `.jsonl`, perhaps with `.gz`.
-        metadata: The products' file of the same year, with titles, categories, brand and price; without it a title is
-            the product's id.
+        path: Reviews, `.json` or `.jsonl`, optionally with `.gz`.
+        metadata: The products' file of the same year, with titles, categories, brand and price; without it the
+            title is the product's id.
 
     Returns:
         The data set, with the text of a review in `interactions["review"]` and its headline in `["summary"]`; users and
         items in order of id; items have `title`, `categories`, and with metadata `brand` and `price` (dollars).
 
     Raises:
-        InputError: The file cannot be read, or a line is not what it must be; one line names file, line and key.
+        InputError: The file cannot be read or a line is wrong; the message names file, line and key.
     """
     file = Path(path)
     rows = dict(_json_lines(file))
@@ -154,12 +151,12 @@ def amazon_reviews(path: PathLike, metadata: PathLike | None = None) -> Dataset:
             "summary": table[headline].fillna("").astype(str),
         }
     ).reset_index(drop=True)
-    known = np.unique(interactions["item_id"].to_numpy(dtype=object))
-    titles, columns = ({}, {}) if metadata is None else _products(Path(metadata), set(known))
+    item_ids = np.unique(interactions["item_id"].to_numpy(dtype=object))
+    titles, columns = ({}, {}) if metadata is None else _products(Path(metadata), set(item_ids))
     return Dataset(
         file.name.split(".")[0],
         _users(interactions),
-        _catalogue(known, titles, columns),
+        _catalogue(item_ids, titles, columns),
         interactions,
         card=DataCard(
             title=f"Amazon reviews: {file.name}",
@@ -216,7 +213,7 @@ def _read_text(file: Path) -> str:
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
-    """Return the cells as text, an empty one missing, the index counting the lines of the file."""
+    """Return the cells as text, empty cells missing; the index holds the line numbers of the file."""
     reader = csv.reader(io.StringIO(_read_text(file), newline=""), strict=True)
     rows, lines, line = [], [], 1
     try:
@@ -235,9 +232,9 @@ def _read_csv(file: Path) -> pd.DataFrame:
         raise InputError(
             f"{str(file)!r}, line {reader.line_num}: not a CSV ({error}); cells divided by commas are accepted"
         ) from error
-    twice = [name for number, name in enumerate(header) if name in header[:number]]
-    if twice:
-        raise InputError(f"{str(file)!r} has the column {twice[0]!r} twice; each name once is accepted")
+    repeated = [name for number, name in enumerate(header) if name in header[:number]]
+    if repeated:
+        raise InputError(f"{str(file)!r} has the column {repeated[0]!r} twice; each name once is accepted")
     if not rows:
         raise InputError(f"{str(file)!r} has a header and no rows; at least one event is needed")
     return pd.DataFrame(rows, index=lines, columns=header, dtype=object)
@@ -245,7 +242,7 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
 def _json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line numbers and objects; the product files of 2014 hold Python literals instead of JSON."""
-    # Only a line feed ends a line here: `str.splitlines` would also cut at U+2028 within a review.
+    # Only a line feed ends a line: `str.splitlines` would also split at U+2028 within a review.
     for number, line in enumerate(_read_text(file).split("\n"), start=1):
         if not line.strip():
             continue
@@ -264,7 +261,7 @@ def _json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _storable(value: Any) -> Any:
-    """Return a JSON value whose broken emoji (halves of a surrogate pair), which no file can hold, became "?"."""
+    """Return a JSON value with "?" in place of lone surrogates (halves of an emoji), which cannot be encoded."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, list):
@@ -298,13 +295,13 @@ def _users(interactions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _catalogue(
-    known: np.ndarray, titles: Mapping[Any, str], columns: Mapping[str, Mapping[Any, Any]]
+    item_ids: np.ndarray, titles: Mapping[Any, str], columns: Mapping[str, Mapping[Any, Any]]
 ) -> pd.DataFrame:
-    ids = known.tolist()
+    ids = item_ids.tolist()
     categories = columns.get("categories", {})
     table = pd.DataFrame(
         {
-            "item_id": known,
+            "item_id": item_ids,
             "title": [str(titles.get(number) or number) for number in ids],
             "categories": pd.Series([categories.get(number, ()) for number in ids], dtype=object),
         }
@@ -335,12 +332,12 @@ def _own_items(
             raise one_of(f"column of {origin!r}", name, table.columns)
     if not isinstance(items, pd.DataFrame):
         table["item_id"] = _ids(table["item_id"])
-    twice = table["item_id"].duplicated()
-    if twice.any() or table["item_id"].isna().any():
-        bad = table["item_id"][twice | table["item_id"].isna()].iloc[0]
+    repeated = table["item_id"].duplicated()
+    if repeated.any() or table["item_id"].isna().any():
+        bad = table["item_id"][repeated | table["item_id"].isna()].iloc[0]
         raise InputError(f"{origin!r} has the item_id {bad!r} twice or empty; each item once is accepted")
     if len({pd.api.types.is_integer_dtype(frame["item_id"]) for frame in (table, interactions)}) == 2:
-        # One file holds whole numbers only, the other does not: the ids of both are text.
+        # Only one of the two files has whole-number ids: the ids of both become text.
         table, interactions = (frame.astype({"item_id": str}) for frame in (table, interactions))
     unknown = interactions[~interactions["item_id"].isin(table["item_id"])]
     if len(unknown):
@@ -349,10 +346,10 @@ def _own_items(
             f"{unknown['item_id'].nunique() - 1} more items); every item of an event must be listed there"
         )
     table["title"] = table["title"].where(table["title"].notna(), table["item_id"].astype(str))
-    given = (
+    cells = (
         table["categories"] if "categories" in table else table.get("category", pd.Series(index=table.index))
     )
-    table["categories"] = pd.Series([_names(cell) for cell in given], index=table.index, dtype=object)
+    table["categories"] = pd.Series([_names(cell) for cell in cells], index=table.index, dtype=object)
     return table.drop(columns=["category"], errors="ignore"), interactions
 
 
@@ -362,7 +359,7 @@ def _names(cell: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in cell) if isinstance(cell, tuple | list | np.ndarray) else ()
 
 
-def _products(file: Path, known: set[str]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+def _products(file: Path, item_ids: set[str]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     titles: dict[str, str] = {}
     columns: dict[str, dict[str, Any]] = {"categories": {}, "brand": {}, "price": {}}
     for number, row in _json_lines(file):
@@ -372,7 +369,7 @@ def _products(file: Path, known: set[str]) -> tuple[dict[str, str], dict[str, di
                 f"{str(file)!r}, line {number}: no key 'asin' or 'parent_asin'; accepted: one of the two"
             )
         product = str(product)
-        if product not in known or product in titles:
+        if product not in item_ids or product in titles:
             continue
         titles[product] = re.sub(r"\s+", " ", unescape(str(row.get("title") or product))).strip()
         names = _flat(
@@ -395,5 +392,5 @@ def _flat(value: Any) -> Iterable[str]:
 
 
 def _scalar(value: Any) -> Any:
-    """Return a cell that a table can hold: an object or a list becomes its text, which the schema then judges."""
+    """Return a cell that a table can hold: objects and lists become text, which the schema then checks."""
     return json.dumps(value) if isinstance(value, dict | list) else value

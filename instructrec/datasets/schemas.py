@@ -1,6 +1,6 @@
-"""What a reader's own file must hold, as pandera schemas; a failure becomes one line that says where and what.
+"""Pandera schemas of a user's own files; a failure becomes one line that says where and what.
 
-Imported only when such a file is read: pandera takes a second to load.
+Imported only when such a file is read, since pandera takes a second to load.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ TIME = "seconds since 1970 such as 1684000000, or a date such as 2023-05-11 08:1
 def events_schema(
     user_id: str, item_id: str, rating: str | None, timestamp: str | None
 ) -> pa.DataFrameSchema:
-    """Return the schema of a table of events whose cells are still text.
+    """Return the schema of a table of events whose cells are text.
 
     Args:
-        user_id: Name of the column of users: none missing.
-        item_id: Name of the column of items: none missing.
-        rating: Name of the column of ratings: numbers or gaps; None where there is none.
-        timestamp: Name of the column of times: seconds or dates, none missing; None where there is none.
+        user_id: Column of users, without gaps.
+        item_id: Column of items, without gaps.
+        rating: Column of ratings, numbers or gaps; None if there is no such column.
+        timestamp: Column of times, seconds or dates, without gaps; None if there is no such column.
     """
     columns = {user_id: _column(FILLED, _is_filled), item_id: _column(FILLED, _is_filled)}
     if rating is not None:
@@ -39,7 +39,7 @@ def events_schema(
 
 
 def reviews_schema(user: str, item: str, rating: str, time: str) -> pa.DataFrameSchema:
-    """Return the schema of Amazon reviews: users and items named, 0 to 5 stars, a time.
+    """Return the schema of Amazon reviews: users and items without gaps, 0 to 5 stars, a time.
 
     Args:
         user: Key of the reviewer.
@@ -58,15 +58,16 @@ def reviews_schema(user: str, item: str, rating: str, time: str) -> pa.DataFrame
 
 
 def check(table: pd.DataFrame, schema: pa.DataFrameSchema, source: str) -> None:
-    """Check a table whose index counts the lines of its file.
+    """Check a table whose index holds the line numbers of its file.
 
     Args:
         table: Cells as read.
-        schema: What they must be.
+        schema: The schema.
         source: Name of the file, for the message.
 
     Raises:
-        InputError: Names file, column, first bad line, its value, how many more, and what is accepted.
+        InputError: A cell is wrong; the message names file, line, column, value, the number of further errors, and
+            what is accepted.
     """
     try:
         schema.validate(table, lazy=True)
@@ -86,7 +87,7 @@ def check(table: pd.DataFrame, schema: pa.DataFrameSchema, source: str) -> None:
 def seconds(cells: pd.Series) -> pd.Series:
     """Return times as seconds since 1970-01-01 UTC (float64), missing where a cell is neither a number nor a date.
 
-    Numbers of 100,000,000,000 and more are taken for milliseconds, as in the Amazon reviews of 2023.
+    Numbers from 100,000,000,000 on are read as milliseconds, as in the Amazon reviews of 2023.
 
     Args:
         cells: Numbers, text with numbers, or text with ISO dates.
@@ -94,13 +95,13 @@ def seconds(cells: pd.Series) -> pd.Series:
     numbers = _numbers(cells)
     numbers = numbers.where(numbers.between(0, 1e14))
     numbers = numbers.where(~(numbers >= 1e11), numbers // 1000)
-    rest = cells[
+    text_times = cells[
         numbers.isna() & cells.map(lambda cell: isinstance(cell, str) and not _is_plain_number(cell))
     ]
-    if len(rest):
-        dates = pd.to_datetime(rest, errors="coerce", utc=True, format="ISO8601")
-        known = dates.dropna()
-        numbers.loc[known.index] = ((known - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(seconds=1)).astype(
+    if len(text_times):
+        dates = pd.to_datetime(text_times, errors="coerce", utc=True, format="ISO8601")
+        dates = dates.dropna()
+        numbers.loc[dates.index] = ((dates - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(seconds=1)).astype(
             "float64"
         )
     return numbers

@@ -1,4 +1,4 @@
-"""What the simulated shop sells: twelve categories, eleven products each in three variants, all brands invented."""
+"""Products of the simulated shop: twelve categories, eleven products each in three variants, invented brands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Product(NamedTuple):
         category_zh: Category in Chinese.
         title: Title in English, variant included.
         title_zh: Title in Chinese, variant included.
-        base_price: Usual price in yuan before the brand's surcharge.
+        base_price: Price in yuan before the brand's factor.
     """
 
     category: str
@@ -222,8 +222,8 @@ Aquarium | 鱼缸 | 199 | 10 L=10升=0.6 | 25 L=25升=1 | with Filter=带过滤=
 
 
 def products() -> list[Product]:
-    """Return every product in every variant, category by category, the same list each time."""
-    found = []
+    """Return all products in all variants, category by category, always in the same order."""
+    catalogue = []
     category = category_zh = ""
     for line in _PRODUCTS.strip().splitlines():
         if line.startswith("#"):
@@ -232,7 +232,7 @@ def products() -> list[Product]:
         title, title_zh, price, *variants = line.split(" | ")
         for variant in variants:
             name, name_zh, factor = variant.split("=")
-            found.append(
+            catalogue.append(
                 Product(
                     category,
                     category_zh,
@@ -241,4 +241,4 @@ def products() -> list[Product]:
                     float(price) * float(factor),
                 )
             )
-    return found
+    return catalogue

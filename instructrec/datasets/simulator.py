@@ -1,14 +1,14 @@
-"""A seeded market with known true tastes: users who choose among items by utility, and the truth to check against.
+"""A seeded market simulator with known true tastes: users choose among items by utility.
 
 The utility of item i for user u is
 
     U(u, i) = TASTE_WEIGHT * log(K * taste[u, category(i)] + 0.1) + loyalty[u, brand(i)]
               - sensitivity[u] * z(log price(i)) + quality[i],
 
-with taste[u] drawn from a symmetric Dirichlet over the K categories. At each event the user sees a few items, drawn by
-their exposure (Zipf's law), and chooses one by softmax of utility: the multinomial logit of McFadden (1974). A visit
-keeps to one category for a while, so that the order of events tells something too. Used in chapters `preprocessing`
-and `scenarios`.
+where taste[u] is drawn from a symmetric Dirichlet distribution over the K categories. At each event the user sees a few
+items, sampled by exposure (Zipf's law), and chooses one by the softmax of utility: the multinomial logit of McFadden
+(1974). A visit stays in one category for a while, so that the order of events carries information. Used in chapters
+`preprocessing` and `scenarios`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Truth:
-    """What the simulated users really like, which no recommender sees.
+    """True preferences of the simulated users, hidden from recommenders.
 
     Attributes:
         tastes: Share of each category in a user's taste; rows are user ids and sum to 1, columns are categories.
-        loyalty: How much more a user likes each brand, in units of utility; rows are user ids.
-        sensitivity: Utility that a user loses for one standard deviation of log price, at least 0.
-        quality: Utility that every user sees in an item; the index is item ids.
+        loyalty: Utility that a user adds for each brand; rows are user ids.
+        sensitivity: Utility that a user loses per standard deviation of log price, at least 0.
+        quality: Utility of an item that all users share; the index is item ids.
         exposure: Probability that the item is the next one shown; the index is item ids; sums to 1.
         utility: U(u, i) of the module's formula, users in rows and items in columns.
     """
@@ -71,12 +71,12 @@ class Truth:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What a simulated market leaves behind.
+    """Result of a market simulation.
 
     Attributes:
-        events: `user_id`, `item_id`, `behavior`, `rating` (1 to 5, only where the behaviour is the last and deepest
-            one), `timestamp` (seconds), by time.
-        truth: Why the users chose so.
+        events: `user_id`, `item_id`, `behavior`, `rating` (1 to 5, only for the deepest
+            behaviour), `timestamp` (seconds), in order of time.
+        truth: The preferences behind the choices.
     """
 
     events: pd.DataFrame
@@ -89,7 +89,7 @@ def simulate(
     *,
     events_per_user: float = 25.0,
     behaviors: Sequence[str] = ("click", "purchase"),
-    shown: int = 30,
+    n_shown: int = 30,
     concentration: float = 0.25,
     stay: float = 0.6,
     zipf: float = 0.9,
@@ -100,26 +100,26 @@ def simulate(
     """Simulate users who choose among items.
 
     Args:
-        items: `item_id` and `category` (one name an item), optionally `brand` and `price`.
-        user_ids: The users, each with at least three events.
-        events_per_user: Mean number of events a user; the numbers are log-normal.
+        items: `item_id` and `category` (one name per item), optionally `brand` and `price`.
+        user_ids: The users; each gets at least three events.
+        events_per_user: Mean number of events per user; the numbers are log-normal.
         behaviors: Kinds of event from the shallowest to the deepest; better items reach deeper kinds, and the deepest
-            one is rated.
-        shown: How many items a user sees before each choice.
-        concentration: Dirichlet parameter of the tastes: the smaller, the fewer categories a user likes.
-        stay: Probability that the next event of a user keeps to the category of the last one.
-        zipf: Exponent of the exposure; 0 shows all items alike.
+            is rated.
+        n_shown: Number of items that a user sees before each choice.
+        concentration: Dirichlet parameter of the tastes; smaller values concentrate a user on fewer categories.
+        stay: Probability that a user's next event stays in the category of the last one.
+        zipf: Exponent of the exposure; 0 exposes all items equally.
         start: Time of the first possible event, seconds since 1970-01-01 UTC.
         days: Length of the period.
-        seed: Seed of every draw.
+        seed: Seed of all random draws.
 
     Returns:
-        Events by time, and the truth behind them.
+        Events in order of time, and the true preferences.
 
     Raises:
-        InputError: No items or users, a missing column, or a setting out of range.
+        InputError: No items or users, a missing column, or a setting out of its range.
     """
-    _check(items, user_ids, events_per_user, behaviors, shown, concentration, stay)
+    _check(items, user_ids, events_per_user, behaviors, n_shown, concentration, stay)
     rng = np.random.default_rng(seed)
     truth = _draw_truth(items, user_ids, concentration, zipf, rng)
     utility = truth.utility.to_numpy()
@@ -131,7 +131,7 @@ def simulate(
     parts = []
     for number, count in enumerate(counts):
         times = np.sort(rng.integers(start, start + days * DAY, count))
-        chosen = _choose(utility[number], log_exposure, category, count, shown, stay, rng)
+        chosen = _choose(utility[number], log_exposure, category, count, n_shown, stay, rng)
         depth = _depth(utility[number, chosen], len(behaviors), rng)
         ratings = _rate(utility[number], chosen, rng)
         parts.append(
@@ -154,7 +154,7 @@ def _check(
     user_ids: Sequence[Hashable],
     events_per_user: float,
     behaviors: Sequence[str],
-    shown: int,
+    n_shown: int,
     concentration: float,
     stay: float,
 ) -> None:
@@ -167,7 +167,7 @@ def _check(
         )
     for name, value, low, high in (
         ("events_per_user", events_per_user, 3, 10_000),
-        ("shown", shown, 1, len(items)),
+        ("n_shown", n_shown, 1, len(items)),
         ("concentration", concentration, 1e-3, 1e3),
         ("stay", stay, 0, 1),
     ):
@@ -206,7 +206,7 @@ def _draw_truth(
         sensitivity=pd.Series(sensitivity, users, name="sensitivity"),
         quality=pd.Series(quality, item_ids, name="quality"),
         exposure=pd.Series(exposure, item_ids, name="exposure"),
-        # Rounded, so that the last bit of a logarithm on another processor cannot change a choice.
+        # Rounded, so that the last bit of a logarithm does not change a choice on another processor.
         utility=pd.DataFrame(np.round(utility, 6), users, item_ids),
     )
 
@@ -223,40 +223,40 @@ def _choose(
     log_exposure: np.ndarray,
     category: np.ndarray,
     count: int,
-    shown: int,
+    n_shown: int,
     stay: float,
     rng: np.random.Generator,
 ) -> list[int]:
-    """Return the items that one user chooses, each at most once while others are left."""
+    """Return the items that a user chooses; an item repeats only after the whole catalogue is used up."""
     chosen: list[int] = []
-    left = np.ones(len(utility), dtype=bool)
+    available = np.ones(len(utility), dtype=bool)
     focus = -1
     for _ in range(count):
-        if not left.any():
-            left[:] = True
+        if not available.any():
+            available[:] = True
         focus = focus if rng.random() < stay else -1
-        # Drawing without replacement by exposure is taking the largest of log exposure + Gumbel noise.
+        # The Gumbel trick: the largest log exposure + Gumbel noise are a sample without replacement.
         keys = np.where(
-            left, log_exposure + 2.5 * (category == focus) + rng.gumbel(size=len(utility)), -np.inf
+            available, log_exposure + 2.5 * (category == focus) + rng.gumbel(size=len(utility)), -np.inf
         )
-        seen = np.argpartition(-keys, shown - 1)[:shown]
-        seen = np.sort(seen[left[seen]])
+        seen = np.argpartition(-keys, n_shown - 1)[:n_shown]
+        seen = np.sort(seen[available[seen]])
         item = int(
             seen[np.argmax(utility[seen] + 1.5 * (category[seen] == focus) + rng.gumbel(size=len(seen)))]
         )
         chosen.append(item)
-        left[item] = False
+        available[item] = False
         focus = category[item]
     return chosen
 
 
 def _depth(utility: np.ndarray, n_behaviors: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how deep each choice goes, 0 to n_behaviors - 1: each further step with the probability of a logit."""
+    """Return the depth of each choice, 0 to n_behaviors - 1; each further step has a logistic probability."""
     go_on = rng.random((len(utility), n_behaviors - 1)) < 1 / (1 + np.exp(-(utility - 1.0) * 0.5))[:, None]
     return np.cumprod(go_on, axis=1).sum(axis=1).astype(int)
 
 
 def _rate(utility: np.ndarray, chosen: list[int], rng: np.random.Generator) -> np.ndarray:
-    """Return 1 to 5 stars: how the choice compares with all that the user could have had, plus noise."""
+    """Return 1 to 5 stars: the standardised utility of the choice among all items, plus noise."""
     standard = (utility[chosen] - utility.mean()) / (utility.std() or 1.0)
     return np.clip(np.round(2.6 + 0.8 * standard + rng.normal(0, 0.6, len(chosen))), 1, 5)

@@ -1,4 +1,4 @@
-"""A catalogue as JSON, so that a saved model carries its items without pickling."""
+"""Catalogues as JSON, so that a saved model can hold its items without pickling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from instructrec.datasets.dataset import Dataset
 def catalogue_to_json(dataset: Dataset) -> str:
     """Return name, category field and item table of a data set as one JSON document; missing values become null.
 
-    The interactions stay behind, so the popularity that is counted from them is written down as a column.
+    Interactions are not stored, so the popularity that is computed from them becomes a column.
     """
     items = dataset.items
     if "popularity" not in items and dataset.n_interactions:

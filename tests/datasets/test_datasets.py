@@ -406,7 +406,7 @@ def test_simulator_follows_its_seed_and_refuses_nonsense():
         .any()
     )
     for settings in (
-        {"shown": 41},
+        {"n_shown": 41},
         {"stay": 1.5},
         {"concentration": 0},
         {"behaviors": ()},
