@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 from instructrec.datasets import shop
-from instructrec.instructions import plan
+from instructrec.instructions import build_instructions
 from instructrec.instructions.teacher import Teacher
 from instructrec.split import leave_last_out
 
@@ -54,7 +54,7 @@ def main() -> int:
         made = [
             one
             for language, n in PLANS.items()
-            for one in plan(data, n, languages=(language,), seed=SEED, teacher=teacher)
+            for one in build_instructions(data, n, languages=(language,), seed=SEED, teacher=teacher)
         ]
         seconds = time.perf_counter() - started
     stats = teacher.stats

@@ -374,7 +374,7 @@ def _generate(options: argparse.Namespace) -> None:
     teacher = _teacher(options)
     loaded = [datasets.load(name) for name in options.data]
     known = loaded if options.protocol == "all" else [_split(one, options.protocol).train for one in loaded]
-    made = instructions.plan(
+    made = instructions.build_instructions(
         known,
         options.n,
         languages=_names(options.languages) or (),
@@ -390,7 +390,7 @@ def _generate(options: argparse.Namespace) -> None:
     made.prepare()
     _say(f"writing {options.n} instructions to {options.out} …")
     try:
-        written = instructions.write_plan(
+        written = instructions.write_instructions(
             made, options.out, form=options.form, workers=options.workers, command=_typed(options)
         )
     except KeyboardInterrupt:

@@ -191,7 +191,7 @@ class _Writer:
         requests = split.requests(part)
         self.in_language = {language: Verbalizer(self.data, language) for language in languages}
         plain = self.in_language[languages[0]]
-        self.categories = plain.every
+        self.categories = plain.all_categories
         number = {name: row for row, name in enumerate(self.categories)}
         self.of_item = {item: [number[name] for name in names] for item, names in plain.categories.items()}
         self.masks = np.zeros((len(self.categories), self.data.n_items), dtype=bool)
@@ -258,7 +258,7 @@ class _Writer:
         return found[int(at * len(found))] if found else -1
 
     def _name(self, row: int, category: int) -> str:
-        return self.in_language[self.language[row]].names[self.categories[category]]
+        return self.in_language[self.language[row]].category_names[self.categories[category]]
 
     # -- the conditions ----------------------------------------------------------------------------------------
 
@@ -425,7 +425,7 @@ class _Writer:
             language, category = self.language[row], self.categories[self.named[row]]
             annotator = self.in_language[language]
             template, variant = templates[language][int(at * len(templates[language]))]
-            said = annotator.names[category]
+            said = annotator.category_names[category]
             if intention == Intention.I1:
                 said = annotator.wish(category, partial(float, wish[row]))
             texts.append(template.render({**annotator.words, "context": "", "intention": said}, variant))
@@ -445,10 +445,12 @@ class _Writer:
 
 def _other_words(dataset: Dataset, annotator: Verbalizer) -> dict[str, list[str]]:
     """Return the lexicon's other words for each category in the annotator's language, none that holds its name."""
-    words: dict[str, list[str]] = {name: [] for name in annotator.every}
-    for word, name in synonyms({normal(name): name for name in annotator.every}, dataset).items():
+    words: dict[str, list[str]] = {name: [] for name in annotator.all_categories}
+    for word, name in synonyms({normal(name): name for name in annotator.all_categories}, dataset).items():
         in_language = word.isascii() == (annotator.language == "en")
-        if in_language and not any(stands_alone(normal(own), word) for own in (name, annotator.names[name])):
+        if in_language and not any(
+            stands_alone(normal(own), word) for own in (name, annotator.category_names[name])
+        ):
             words[name].append(word)
     return words
 

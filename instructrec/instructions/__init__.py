@@ -1,8 +1,8 @@
 """Instructions: what they are made of, how they are made, and what they demand of an item."""
 
-from instructrec.instructions.export import read_jsonl, write_jsonl, write_parquet, write_plan
+from instructrec.instructions.export import read_jsonl, write_instructions, write_jsonl, write_parquet
 from instructrec.instructions.generate import generate
-from instructrec.instructions.instruction_dataset import Plan, plan
+from instructrec.instructions.instruction_dataset import InstructionDataset, build_instructions
 from instructrec.instructions.parsing import parse
 from instructrec.instructions.parsing.constraint import Constraint
 from instructrec.instructions.quality.counting import statistics
@@ -23,7 +23,7 @@ __all__ = [
     "Context",
     "Instruction",
     "Intention",
-    "Plan",
+    "InstructionDataset",
     "Preference",
     "Style",
     "TaskForm",
@@ -31,10 +31,10 @@ __all__ = [
     "generate",
     "load_templates",
     "parse",
-    "plan",
+    "build_instructions",
     "read_jsonl",
     "statistics",
     "write_jsonl",
     "write_parquet",
-    "write_plan",
+    "write_instructions",
 ]

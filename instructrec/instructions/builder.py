@@ -106,7 +106,7 @@ class InstructionBuilder:
         self.settings = settings
         self.catalogue: list[Hashable] = dataset.items["item_id"].tolist()
         popularity = Popularity(dataset)
-        self.annotators = {
+        self.verbalizers = {
             language: Verbalizer(dataset, language, popularity)
             for language in dict.fromkeys((*languages, "en", "zh"))
         }
@@ -114,7 +114,7 @@ class InstructionBuilder:
         self.forms: dict[Hashable, tuple[str, ...]] = {
             item: tuple(
                 dict.fromkeys(
-                    form for one in self.annotators.values() for form in title_forms(one.titles[item])
+                    form for one in self.verbalizers.values() for form in title_forms(one.titles[item])
                 )
             )
             for item in self.catalogue
@@ -132,7 +132,7 @@ class InstructionBuilder:
         Raises:
             InputError: None is left.
         """
-        described = bool(next(iter(self.annotators.values())).every)
+        described = bool(next(iter(self.verbalizers.values())).all_categories)
         left = [
             template
             for template in templates
@@ -184,7 +184,7 @@ class InstructionBuilder:
         ]
 
     def _attempt(self, template: Template, draw: Draw, notes: Notes) -> Instruction | None:
-        annotator = self.annotators[template.language]
+        annotator = self.verbalizers[template.language]
         story = self.stories[int(draw() * len(self.stories))]
         cut = 1 + int(draw() * (len(story.items) - 1))
         target = story.items[cut]
@@ -316,7 +316,7 @@ class InstructionBuilder:
                 kind="wish",
                 language=annotator.language,
                 titles=(),
-                categories=tuple([annotator.names[label] for label in labels]),
+                categories=tuple([annotator.category_names[label] for label in labels]),
                 forbidden=self._titles(target),
                 # the rule's draw chooses among the teacher's wishes too, so that both draw alike
                 variant=len(by_rule) % WISHES,
@@ -326,7 +326,7 @@ class InstructionBuilder:
         return by_rule if found is None else found
 
     def _titles(self, item: Hashable) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(one.titles[item] for one in self.annotators.values()))
+        return tuple(dict.fromkeys(one.titles[item] for one in self.verbalizers.values()))
 
     def _task(
         self,
@@ -420,7 +420,7 @@ class InstructionBuilder:
         key = (template.id, variant)
         if key not in self._unfit:
             bare = re.sub(r"{{.*?}}|{%.*?%}", "\n", template.variants[variant])
-            bare = "\n".join((bare, *self.annotators[template.language].words.values()))
+            bare = "\n".join((bare, *self.verbalizers[template.language].words.values()))
             sought = plain(bare)
             self._unfit[key] = frozenset(item for item in self.catalogue if self._stands(item, sought))
         return self._unfit[key]

@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 
 class BlockSource(Protocol):
-    """What `write_plan` needs of a plan: blocks that depend on nothing but the plan and their number."""
+    """What `write_instructions` needs of a plan: blocks that depend on nothing but the plan and their number."""
 
     @property
     def n(self) -> int:
@@ -76,7 +76,7 @@ class BlockSource(Protocol):
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_plan` wrote.
+    """What `write_instructions` wrote.
 
     Attributes:
         path: The file.
@@ -221,7 +221,7 @@ def write_parquet(
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> Iterator[Instruction]:
-    """Read instructions that `write_jsonl` or `write_plan` wrote, one by one; blank lines are skipped.
+    """Read instructions that `write_jsonl` or `write_instructions` wrote, one by one; blank lines are skipped.
 
     Args:
         path: The file, of form "instruction"; decompressed where it ends in `.gz`.
@@ -386,7 +386,7 @@ def _record_batch(block: Sequence[Instruction], schema: Any) -> Any:
 # -- plans ---------------------------------------------------------------------------------------------------------
 
 
-def write_plan(
+def write_instructions(
     plan: BlockSource,
     path: str | os.PathLike[str],
     *,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.instructions.instruction_dataset import plan
+from instructrec.instructions.instruction_dataset import build_instructions
 from instructrec.instructions.schema import Instruction
 
 
@@ -21,12 +21,12 @@ def generate(
     """Make instructions one by one, the same ones for the same arguments; time grows linearly with n, memory does not.
 
     Args:
-        datasets: See `plan`, as for all arguments.
+        datasets: See `build_instructions`, as for all arguments.
         n: How many.
         languages: Of "en" and "zh".
         seed: Seed of every draw.
         source: Where intentions come from: "oracle" or "history".
-        **options: Further arguments of `plan`.
+        **options: Further arguments of `build_instructions`.
 
     Yields:
         Instructions.
@@ -34,6 +34,6 @@ def generate(
     Raises:
         InputError: An argument is not acceptable, or the data set has too few interactions or items.
     """
-    made = plan(datasets, n, languages, seed, source, **options)
+    made = build_instructions(datasets, n, languages, seed, source, **options)
     made.prepare()
     return iter(made)

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Plan:
+class InstructionDataset:
     """What instructions are to be made; made by `plan`, which checks the arguments.
 
     Every block is a function of the plan and the block's number alone: the random numbers of block i are those of
@@ -229,7 +229,7 @@ class Plan:
         return self._made["makers"], self._made["bounds"], self._made["fitting"]
 
 
-def plan(
+def build_instructions(
     datasets: Dataset | Sequence[Dataset],
     n: int,
     languages: Sequence[str] = ("en", "zh"),
@@ -244,7 +244,7 @@ def plan(
     context_share: float = 0.25,
     templates: Mapping[str, str | Path] | None = None,
     teacher: Teacher | None = None,
-) -> Plan:
+) -> InstructionDataset:
     """Check what instructions are to be made, and return the plan of them; nothing is made yet.
 
     Each instruction picks a data set, a language, a template, a user and a cut in the user's time-ordered history; the
@@ -327,7 +327,7 @@ def plan(
         tuple(sorted(style.value for style in put)),
         held_out,
     )
-    return Plan(listed, int(n), chosen, int(seed), settings, teacher)
+    return InstructionDataset(listed, int(n), chosen, int(seed), settings, teacher)
 
 
 def _listed(datasets: object) -> tuple[Dataset, ...]:

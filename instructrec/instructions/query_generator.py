@@ -28,7 +28,7 @@ from instructrec.wordings import read_wordings
 from instructrec.wordings.lexicon import lexicon, normal
 
 LANGUAGES = ("en", "zh")
-KINDS = {
+KIND_SHARES = {
     "category": 0.22,
     "era": 0.04,
     "category and era": 0.14,
@@ -44,18 +44,18 @@ KINDS = {
     "taste and wish": 0.03,
 }
 """The kinds of phrases and how often each is tried; one that says nothing of an item gives way to another."""
-RARE = 25
+MAX_TITLES_PER_WORD = 25
 """A title word is asked for if at most so many titles have it."""
-WELL_KNOWN, LITTLE_KNOWN = 0.85, 0.5
+WELL_KNOWN_POPULARITY, LITTLE_KNOWN_POPULARITY = 0.85, 0.5
 """Above which popularity an item is called well known, and below which little known (see `Dataset.popularity`)."""
-QUESTIONS = ("query", "taste")
-COMPOSED = 0.6
+QUESTION_KINDS = ("query", "taste")
+GRAMMAR_SHARE = 0.6
 """Share of the texts that are put together from parts, where the rest fills whole frames."""
-NAMED_FIRST = 0.3
+CATEGORY_FIRST_SHARE = 0.3
 """Share of the texts put together from parts that begin with what they name ("horror is not for me"), if any."""
-OFTEN = 3
+TEMPLATE_FRAME_WEIGHT = 3
 """A frame of the templates is drawn so many times as often as one of this module's."""
-NEVER = -1e9
+LOG_ZERO = -1e9
 """The log likelihood of a text at an item that does not meet it."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _STOP = frozenset(
@@ -95,12 +95,12 @@ _FRAMES_OF = {
 
 
 @cache
-def frames() -> dict[str, dict[str, list[str]]]:
+def query_frames() -> dict[str, dict[str, list[str]]]:
     """Return the frames of `query_frames.toml` by language and kind."""
     return read_wordings("query_frames")
 
 
-def title_words(titles: Iterable[str], rare: int = RARE) -> list[tuple[str, ...]]:
+def title_words(titles: Iterable[str], rare: int = MAX_TITLES_PER_WORD) -> list[tuple[str, ...]]:
     """Return the words of each title by which it can be asked for: of three letters or more, in few titles.
 
     Args:
@@ -118,15 +118,15 @@ def title_words(titles: Iterable[str], rare: int = RARE) -> list[tuple[str, ...]
     return [tuple(word for word in words if counts[word] <= rare) for words in found]
 
 
-def wording(dataset: Dataset, question: str, language: str) -> str:
+def question_text(dataset: Dataset, question: str, language: str) -> str:
     """Return the first text of a question, with {item} in it where it is about an item.
 
     Args:
         dataset: What its things are called comes from there.
-        question: One of `QUESTIONS`.
+        question: One of `QUESTION_KINDS`.
         language: "en" or "zh".
     """
-    return frames()[language][question][0].format(**domain_words(dataset, language), item="{item}")
+    return query_frames()[language][question][0].format(**domain_words(dataset, language), item="{item}")
 
 
 def check_languages(languages: Sequence[str]) -> None:
@@ -149,13 +149,13 @@ class Query(NamedTuple):
         text: In English or Chinese.
         meaning: Rows of `QueryGenerator.meanings`; an item meets the text if it is in all of these sets.
         literal: Each word has to be taken as it stands: no like word could be put in its place, and no noise beside it.
-        told: It tells the taste that the history shows, for a user whose history is not read.
+        states_taste: It tells the taste that the history shows, for a user whose history is not read.
     """
 
     text: str
     meaning: tuple[int, ...]
     literal: bool = False
-    told: bool = False
+    states_taste: bool = False
 
 
 class QueryGenerator:
@@ -164,13 +164,13 @@ class QueryGenerator:
     Args:
         dataset: Items with titles; categories and years where there are any.
         languages: "en", "zh" or both.
-        kinds: Names from `KINDS`; all by default.
+        kinds: Names from `KIND_SHARES`; all by default.
         context_share: Share of the texts that open with circumstances, which mean nothing for the choice.
 
     Attributes:
         meanings: Sets of items, shape (n_meanings, n_items), bool.
         log_shares: How likely each item makes it that a text means this, up to a constant: -log of how many of the
-            item's categories or title words could have been named, `NEVER` outside the set; the same shape, float32.
+            item's categories or title words could have been named, `LOG_ZERO` outside the set; the same shape, float32.
 
     Raises:
         InputError: An unknown language or kind.
@@ -185,15 +185,15 @@ class QueryGenerator:
     ) -> None:
         check_languages(languages)
         for kind in kinds or ():
-            if kind not in KINDS:
-                raise one_of("kind of phrase", kind, KINDS, most=len(KINDS))
+            if kind not in KIND_SHARES:
+                raise one_of("kind of query", kind, KIND_SHARES, most=len(KIND_SHARES))
         self.languages = tuple(languages)
         self.context_share = context_share
-        self.annotators = {language: Verbalizer(dataset, language) for language in self.languages}
-        one = self.annotators[self.languages[0]]
+        self.verbalizers = {language: Verbalizer(dataset, language) for language in self.languages}
+        one = self.verbalizers[self.languages[0]]
         ids = dataset.items["item_id"].tolist()
         self._ids = ids
-        self.every = one.every
+        self.all_categories = one.all_categories
         self.categories = [one.categories[item] for item in ids]
         self.decades = [int(one.years[item]) // 10 * 10 if item in one.years else None for item in ids]
         self.title_words = title_words(dataset.items["title"].tolist())
@@ -219,11 +219,12 @@ class QueryGenerator:
             "taste and category": self._taste_category,
             "taste and wish": self._taste_wish,
         }
-        chosen = [kind for kind in KINDS if kinds is None or kind in kinds]
+        chosen = [kind for kind in KIND_SHARES if kinds is None or kind in kinds]
         self._makers = [makers[kind] for kind in chosen]
-        self._shares = (np.cumsum([KINDS[kind] for kind in chosen]) / sum(map(KINDS.get, chosen))).tolist()  # type: ignore[arg-type]
+        shares = [KIND_SHARES[kind] for kind in chosen]
+        self._shares = (np.cumsum(shares) / sum(shares)).tolist()
 
-    def ask(self, item: int, met: Sequence[int], draw: Draw) -> Query | None:
+    def generate(self, item: int, met: Sequence[int], draw: Draw) -> Query | None:
         """Return a text that asks for an item, None if none of the kinds says anything of it.
 
         Args:
@@ -242,14 +243,14 @@ class QueryGenerator:
         else:
             return None
         if draw() < self.context_share:
-            annotator = self.annotators[language]
+            annotator = self.verbalizers[language]
             opening = annotator.opening(annotator.context(int(draw() * _WEEK), draw))
             return made._replace(text=opening + made.text)
         return made
 
     def questions(self, language: str) -> dict[str, list[str]]:
         """Return the texts that ask for words, by kind, `query` and `taste`; {item} stands for an item."""
-        return {kind: self.frames[language][kind] for kind in QUESTIONS}
+        return {kind: self.frames[language][kind] for kind in QUESTION_KINDS}
 
     def carriers(self, language: str) -> list[tuple[str, str]]:
         """Return sentences in which any text may stand, each as what is in front of it and what is behind.
@@ -258,14 +259,16 @@ class QueryGenerator:
         """
         return [
             (before, after)
-            for before, _, after in (frame.partition("{text}") for frame in frames()["carriers"][language])
+            for before, _, after in (
+                frame.partition("{text}") for frame in query_frames()["carriers"][language]
+            )
         ]
 
     def descriptions(self) -> list[list[str]]:
         """Return what describes each item: names of its categories in all languages, its decade, words of its title."""
         return [
             [
-                *(one.names[name] for one in self.annotators.values() for name in categories),
+                *(one.category_names[name] for one in self.verbalizers.values() for name in categories),
                 *([] if decade is None else [self._decade("en", decade)]),
                 *words,
             ]
@@ -279,17 +282,17 @@ class QueryGenerator:
             items: Catalogue columns.
             language: One of `languages`.
         """
-        return self.annotators[language].taste([self._ids[item] for item in items])
+        return self.verbalizers[language].taste([self._ids[item] for item in items])
 
     def texts(self) -> list[str]:
-        """Return texts that hold every word which `ask` can write, title words left out, for a vocabulary."""
+        """Return texts that hold every word which `generate` can write, title words left out, for a vocabulary."""
         found: list[str] = []
         for language in self.languages:
-            annotator = self.annotators[language]
+            annotator = self.verbalizers[language]
             found += [*self._bare_frames(language), *self._parts(language)]
             for own, others in self.names[language].values():
                 found += [own, *others]
-            for category in self.every:
+            for category in self.all_categories:
                 entry = lexicon()["categories"].get(category.casefold(), {})
                 found += entry.get(f"wishes_{language}") or lexicon()["wishes"][language]
             found += _strings(lexicon()["taste"][language])
@@ -303,11 +306,11 @@ class QueryGenerator:
 
     def _parts(self, language: str, *names: str) -> list[str]:
         """Return parts of the grammar, bare."""
-        words = self.annotators[language].words
-        grammar = frames()[f"grammar_{language}"]
+        words = self.verbalizers[language].words
+        grammar = query_frames()[f"grammar_{language}"]
         return [part.format(**words, decade=" ") for name in names or grammar for part in grammar[name]]
 
-    def telling_texts(self) -> tuple[list[str], list[str], list[str]]:
+    def protected_texts(self) -> tuple[list[str], list[str], list[str]]:
         """Return what may not be put among other words by chance: names of categories, and frames that refuse.
 
         The third list holds words of the second that may: by themselves they refuse nothing.
@@ -316,7 +319,7 @@ class QueryGenerator:
             text for names in self.names.values() for own, others in names.values() for text in (own, *others)
         ]
         refusals = [
-            frame.format(**self.annotators[language].words, category=" ", other=" ")
+            frame.format(**self.verbalizers[language].words, category=" ", other=" ")
             for language in self.languages
             for kind in ("refusal", "category_refusal")
             for frame in self.frames[language][kind]
@@ -325,10 +328,10 @@ class QueryGenerator:
             part
             for language in self.languages
             for name in ("refuse", "refused")
-            if name in frames()[f"grammar_{language}"]
+            if name in query_frames()[f"grammar_{language}"]
             for part in self._parts(language, name)
         ]
-        harmless = [text for language in self.languages for text in frames()["harmless"][language]]
+        harmless = [text for language in self.languages for text in query_frames()["harmless"][language]]
         return names, refusals, harmless
 
     def function_texts(self) -> list[str]:
@@ -341,7 +344,7 @@ class QueryGenerator:
 
     def _bare_frames(self, language: str) -> list[str]:
         slots = dict.fromkeys(("category", "other", "decade", "word", "wish", "item", "taste"), " ")
-        words = self.annotators[language].words
+        words = self.verbalizers[language].words
         return [
             frame.format(**words, **slots) for listed in self.frames[language].values() for frame in listed
         ]
@@ -354,7 +357,7 @@ class QueryGenerator:
             return None
         if len(known) > 1 and draw() < 0.3:
             several = known if draw() < 0.5 else _pair(known, draw)
-            text = self._wanted("category", language, draw, self.annotators[language].join(several))
+            text = self._wanted("category", language, draw, self.verbalizers[language].join(several))
             return Query(text, tuple([self._numbers["category", one] for one in several]))
         one = known[int(draw() * len(known))]
         text = self._wanted("category", language, draw, self._name(language, one, draw))
@@ -373,7 +376,7 @@ class QueryGenerator:
             return None
         words = {"decade": self._decade(language, decade), "category": self._name(language, one, draw)}
         meaning = (self._numbers["category", one], self._numbers["decade", decade])
-        if draw() < COMPOSED:
+        if draw() < GRAMMAR_SHARE:
             era = self._joined(language, draw, "era", decade=words["decade"])
             category = words["category"]
             what, after = (f"{category}", f"{era}") if language == "en" else (f"{era}{category}", "")
@@ -385,9 +388,9 @@ class QueryGenerator:
         if not words:
             return None
         word = words[int(draw() * len(words))]
-        if draw() < COMPOSED / 2:
+        if draw() < GRAMMAR_SHARE / 2:
             called = self._joined(language, draw, "called")
-            thing = self.annotators[language].words["thing"]
+            thing = self.verbalizers[language].words["thing"]
             what = f"{thing} {called} {word}" if language == "en" else f"{called}{word}的{thing}"
             text = self._composed(language, draw, what, after=" ")
             return Query(text, (self._numbers["word", word],), True)
@@ -397,7 +400,7 @@ class QueryGenerator:
         one = self._one(item, draw)
         if one is None:
             return None
-        wish = self.annotators[language].wish(one, draw)
+        wish = self.verbalizers[language].wish(one, draw)
         return Query(self._wanted("wish", language, draw, wish), (self._numbers["category", one],))
 
     def _refusal(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Query | None:
@@ -405,7 +408,7 @@ class QueryGenerator:
         if other is None:
             return None
         name = self._name(language, other, draw)
-        if draw() < COMPOSED:
+        if draw() < GRAMMAR_SHARE:
             text = self._composed(language, draw, name, "refuse")
         else:
             text = self._fill("refusal", language, draw, category=name)
@@ -417,7 +420,7 @@ class QueryGenerator:
             return None
         words = {"category": self._name(language, one, draw), "other": self._name(language, other, draw)}
         meaning = (self._numbers["category", one], self._numbers["not", other])
-        if draw() < COMPOSED:
+        if draw() < GRAMMAR_SHARE:
             wanted = self._composed(language, draw, words["category"])
             refused = self._composed(language, draw, words["other"], "refuse")
             but = self._joined(language, draw, "but")
@@ -449,22 +452,30 @@ class QueryGenerator:
 
     def _popularity(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Query | None:
         known = self._popularity_of[item]
-        if known >= WELL_KNOWN:
-            return Query(self._fill("well_known", language, draw), (self._numbers[">=", WELL_KNOWN],))
-        if known < LITTLE_KNOWN:
-            return Query(self._fill("little_known", language, draw), (self._numbers["<", LITTLE_KNOWN],))
+        if known >= WELL_KNOWN_POPULARITY:
+            return Query(
+                self._fill("well_known", language, draw), (self._numbers[">=", WELL_KNOWN_POPULARITY],)
+            )
+        if known < LITTLE_KNOWN_POPULARITY:
+            return Query(
+                self._fill("little_known", language, draw), (self._numbers["<", LITTLE_KNOWN_POPULARITY],)
+            )
         return None
 
     def _null(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Query:
-        if draw() < COMPOSED:
-            words = self.annotators[language].words
+        if draw() < GRAMMAR_SHARE:
+            words = self.verbalizers[language].words
             anything = self._joined(language, draw, "anything", **words)
             return Query(self._composed(language, draw, anything, after=" "), (), True)
         return Query(self._fill("null", language, draw), (), True)
 
     def _taste(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Query | None:
         taste = self.taste(met, language)
-        return Query(self._fill("taste_told", language, draw, taste=taste), (), told=True) if taste else None
+        return (
+            Query(self._fill("taste_told", language, draw, taste=taste), (), states_taste=True)
+            if taste
+            else None
+        )
 
     def _taste_category(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Query | None:
         taste, one = self.taste(met, language), self._one(item, draw)
@@ -472,19 +483,19 @@ class QueryGenerator:
             return None
         words = {"taste": taste, "category": self._name(language, one, draw)}
         text = self._fill("taste_category", language, draw, **words)
-        return Query(text, (self._numbers["category", one],), told=True)
+        return Query(text, (self._numbers["category", one],), states_taste=True)
 
     def _taste_wish(self, language: str, item: int, met: Sequence[int], draw: Draw) -> Query | None:
         taste, one = self.taste(met, language), self._one(item, draw)
         if not taste or one is None:
             return None
-        words = {"taste": taste, "wish": self.annotators[language].wish(one, draw)}
+        words = {"taste": taste, "wish": self.verbalizers[language].wish(one, draw)}
         text = self._fill("taste_wish", language, draw, **words)
-        return Query(text, (self._numbers["category", one],), told=True)
+        return Query(text, (self._numbers["category", one],), states_taste=True)
 
     def _wanted(self, kind: str, language: str, draw: Draw, what: str) -> str:
         """Return a text that asks for something, put together from parts or in a frame of its kind."""
-        if draw() >= COMPOSED:
+        if draw() >= GRAMMAR_SHARE:
             return self._fill(kind, language, draw, **{kind: what})
         if kind == "wish":
             return self._composed(language, draw, what, after=" ")
@@ -500,18 +511,18 @@ class QueryGenerator:
             asks: "ask" or "refuse".
             after: What follows in place of a noun; a space for nothing, before it nor behind.
         """
-        grammar = frames()[f"grammar_{language}"]
+        grammar = query_frames()[f"grammar_{language}"]
 
         def part(name: str) -> str:
             listed = grammar[name]
-            return listed[int(draw() * len(listed))].format(**self.annotators[language].words)
+            return listed[int(draw() * len(listed))].format(**self.verbalizers[language].words)
 
         wanted = asks == "ask"
         before = part("before") if wanted and after != " " else ""
         named = (before, what, after.strip() or part("after") * (after != " "))
         said: tuple[str, ...]
         behind = "wanted" if wanted else "refused"
-        if behind in grammar and draw() < NAMED_FIRST:
+        if behind in grammar and draw() < CATEGORY_FIRST_SHARE:
             said = (part("opening"), *named, part(behind))
         else:
             said = (part("opening"), part(asks), *named, part("closing" if wanted else "end"))
@@ -519,14 +530,14 @@ class QueryGenerator:
 
     def _joined(self, language: str, draw: Draw, name: str, **values: str) -> str:
         """Return one part of the grammar, filled."""
-        listed = frames()[f"grammar_{language}"][name]
+        listed = query_frames()[f"grammar_{language}"][name]
         return listed[int(draw() * len(listed))].format(**values)
 
     # -- parts of texts ----------------------------------------------------------------------------------------
 
     def _fill(self, kind: str, language: str, draw: Draw, **values: str) -> str:
         listed = self.frames[language][kind]
-        return listed[int(draw() * len(listed))].format(**self.annotators[language].words, **values)
+        return listed[int(draw() * len(listed))].format(**self.verbalizers[language].words, **values)
 
     def _name(self, language: str, category: str, draw: Draw) -> str:
         """Return a name of a category: its own, or in two of five cases another word."""
@@ -545,8 +556,8 @@ class QueryGenerator:
                 one = self._one(met[int(draw() * len(met))], draw)
                 if one is not None and one not in has:
                     return one
-        for _ in range(8 if self.every else 0):
-            one = self.every[int(draw() * len(self.every))]
+        for _ in range(8 if self.all_categories else 0):
+            one = self.all_categories[int(draw() * len(self.all_categories))]
             if one not in has:
                 return one
         return None
@@ -559,12 +570,12 @@ class QueryGenerator:
 
     def _all_frames(self, language: str) -> dict[str, list[str]]:
         """Return this file's frames and those of the templates for training that state nothing but the intention."""
-        known = {kind: list(listed) for kind, listed in frames()[language].items()}
-        for kind in QUESTIONS:
+        known = {kind: list(listed) for kind, listed in query_frames()[language].items()}
+        for kind in QUESTION_KINDS:
             known[kind] = [
-                text.format(**self.annotators[language].words, item="{item}") for text in known[kind]
+                text.format(**self.verbalizers[language].words, item="{item}") for text in known[kind]
             ]
-        words = {name: f"{{{name}}}" for name in self.annotators[language].words}
+        words = {name: f"{{{name}}}" for name in self.verbalizers[language].words}
         for template in load_templates(language):
             if (
                 template.held_out
@@ -575,17 +586,17 @@ class QueryGenerator:
             kind, slot = _FRAMES_OF[template.preference, template.intention]
             fields = {**words, "context": "", "intention": f"{{{slot}}}", "preference": "{taste}"}
             rendered = [template.render(fields, variant) for variant in range(len(template.variants))]
-            known[kind] += OFTEN * rendered
+            known[kind] += TEMPLATE_FRAME_WEIGHT * rendered
         return known
 
     def _all_names(self, dataset: Dataset, language: str) -> dict[str, tuple[str, list[str]]]:
         """Return each category's own name in a language, and its other words."""
-        names = self.annotators[language].names
-        others: dict[str, list[str]] = {name: [] for name in self.every}
-        for word, name in synonyms({normal(name): name for name in self.every}, dataset).items():
+        names = self.verbalizers[language].category_names
+        others: dict[str, list[str]] = {name: [] for name in self.all_categories}
+        for word, name in synonyms({normal(name): name for name in self.all_categories}, dataset).items():
             if word.isascii() == (language == "en") and word not in (normal(name), normal(names[name])):
                 others[name].append(word)
-        return {name: (names[name], others[name]) for name in self.every}
+        return {name: (names[name], others[name]) for name in self.all_categories}
 
     def _all_meanings(self) -> tuple[np.ndarray, np.ndarray]:
         n_items = len(self.categories)
@@ -599,9 +610,9 @@ class QueryGenerator:
             for column, values in enumerate(members):
                 for value in values:
                     sets.setdefault((kind, value), np.zeros(n_items, dtype=bool))[column] = True
-        for name in self.every:
+        for name in self.all_categories:
             sets["not", name] = ~sets["category", name]
-        for bound in dict.fromkeys((self.middle, WELL_KNOWN, LITTLE_KNOWN)):
+        for bound in dict.fromkeys((self.middle, WELL_KNOWN_POPULARITY, LITTLE_KNOWN_POPULARITY)):
             sets[">=", bound], sets["<", bound] = popularity >= bound, popularity < bound
         self._numbers = {key: number for number, key in enumerate(sets)}
         several = {
@@ -609,7 +620,7 @@ class QueryGenerator:
             "word": np.array([max(1, len(one)) for one in self.title_words]),
         }
         shares = [
-            np.where(members, -np.log(several.get(kind, np.ones(n_items))), NEVER)
+            np.where(members, -np.log(several.get(kind, np.ones(n_items))), LOG_ZERO)
             for (kind, _), members in sets.items()
         ]
         return np.stack(list(sets.values())), np.stack(shares).astype(np.float32)

@@ -157,7 +157,7 @@ def _check_form(place: Path, columns: Sequence[str], names: Sequence[str]) -> No
         held = ("text", "response")
     else:
         raise InputError(
-            f"{str(place)!r} has {', '.join(columns) or 'no columns'}; a file written by write_plan is accepted"
+            f"{str(place)!r} has {', '.join(columns) or 'no columns'}; a file written by write_instructions is accepted"
         )
     for name in names:
         if name not in held:

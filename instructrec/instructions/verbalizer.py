@@ -23,11 +23,11 @@ from instructrec.wordings.lexicon import lexicon
 Draw = Callable[[], float]
 """A source of random numbers in [0, 1), such as `random.Random(seed).random`."""
 
-WELL_KNOWN = 2.0
+WELL_KNOWN_FACTOR = 2.0
 """An item is well known from this multiple of the average item's number of events before the moment."""
-LITTLE_KNOWN = 0.5
+LITTLE_KNOWN_FACTOR = 0.5
 """An item is little known below this multiple."""
-AVOIDED = 0.1
+AVOIDANCE_PROBABILITY = 0.1
 """A category is avoided if so many random items of the catalogue would miss it with less than this probability."""
 _NAMELESS = ("unknown", "未知", "")
 _WEEKDAYS = {
@@ -105,8 +105,8 @@ class Verbalizer:
             else ()
             for item, names in zip(ids, listed, strict=True)
         }
-        self.every = sorted({name for names in self.categories.values() for name in names})
-        self.names = category_names(self.every, language, dataset)
+        self.all_categories = sorted({name for names in self.categories.values() for name in names})
+        self.category_names = category_names(self.all_categories, language, dataset)
         self.category_field = dataset.category_field
         self.years = _numbers_of(dataset, "year")
         self.prices = _numbers_of(dataset, "price")
@@ -140,15 +140,17 @@ class Verbalizer:
 
     def join(self, labels: Iterable[str]) -> str:
         """Return the names of categories as one phrase (I2)."""
-        return ("、" if self.language == "zh" else ", ").join([self.names[label] for label in labels])
+        return ("、" if self.language == "zh" else ", ").join(
+            [self.category_names[label] for label in labels]
+        )
 
     def taste(self, items: Sequence[Hashable], time: int | None = None) -> str:
         """Return the taste that a history shows (P2), empty if it shows none.
 
         Categories: the three commonest. Era: the decade of more than half of the items whose year is known. Popularity:
-        well known if at least two thirds of the items were (see `WELL_KNOWN`), little known if at least a third were.
-        Price: the third of the catalogue's prices where the median lies. Avoided: up to two common categories of the
-        catalogue of which there is none (see `AVOIDED`).
+        well known if at least two thirds of the items were (see `WELL_KNOWN_FACTOR`), little known if at least a third
+        were. Price: the third of the catalogue's prices where the median lies. Avoided: up to two common categories of
+        the catalogue of which there is none (see `AVOIDANCE_PROBABILITY`).
 
         Args:
             items: Item ids, oldest first.
@@ -180,7 +182,7 @@ class Verbalizer:
         """Return the common categories that n items lack, the commonest of the catalogue first.
 
         One counts as avoided if n items drawn at random from the catalogue would all lack it with a probability
-        (1 - share)^n below `AVOIDED`.
+        (1 - share)^n below `AVOIDANCE_PROBABILITY`.
 
         Args:
             present: The categories that the items have.
@@ -189,7 +191,7 @@ class Verbalizer:
         """
         found: list[str] = []
         for label, lacking in self._common:  # the commonest first, so the first that fails ends it
-            if lacking**n >= AVOIDED or len(found) == most:
+            if lacking**n >= AVOIDANCE_PROBABILITY or len(found) == most:
                 break
             if label not in present:
                 found.append(label)
@@ -200,7 +202,7 @@ class Verbalizer:
         entry = lexicon()["categories"].get(label.casefold(), {})
         wishes = entry.get(f"wishes_{self.language}") or lexicon()["wishes"][self.language]
         chosen: str = wishes[int(draw() * len(wishes))]
-        return chosen.replace("{category}", self.names[label])
+        return chosen.replace("{category}", self.category_names[label])
 
     def condition(self, labels: Sequence[str], year: float | None, price: float | None, draw: Draw) -> str:
         """Return a condition that `parse` reads, formal or in simple words, that an item of these attributes meets.
@@ -213,7 +215,7 @@ class Verbalizer:
         """
         formal = draw() < 0.5
         wanted = labels[int(draw() * len(labels))]
-        excluded = [label for label in self.every if label not in labels] if draw() < 0.5 else []
+        excluded = [label for label in self.all_categories if label not in labels] if draw() < 0.5 else []
         unwanted = excluded[int(draw() * len(excluded))] if excluded else None
         decade = int(year) // 10 * 10 if year is not None and draw() < 0.6 else None
         limit = _round_up(price) if price is not None and draw() < 0.6 else None
@@ -227,19 +229,23 @@ class Verbalizer:
                 clauses.append(f"not {self.category_field} = {literal(unwanted)}")
             return " and ".join(clauses)
         if self.language == "zh":
-            clauses = [self.names[wanted] if decade is None else f"{decade}年代的{self.names[wanted]}"]
+            clauses = [
+                self.category_names[wanted]
+                if decade is None
+                else f"{decade}年代的{self.category_names[wanted]}"
+            ]
             if limit is not None:
                 clauses.append(f"不超过{limit}元")
             if unwanted is not None:
-                clauses.append(f"不要{self.names[unwanted]}")
+                clauses.append(f"不要{self.category_names[unwanted]}")
             return "，".join(clauses)
-        clauses = [self.names[wanted].lower()]
+        clauses = [self.category_names[wanted].lower()]
         if decade is not None:
             clauses.append(f"from the {decade}s")
         if limit is not None:
             clauses.append(f"at most {limit} yuan")
         if unwanted is not None:
-            clauses.append(f"no {self.names[unwanted].lower()}")
+            clauses.append(f"no {self.category_names[unwanted].lower()}")
         return ", ".join(clauses)
 
     def moment(self, timestamp: int) -> str:
@@ -295,7 +301,7 @@ class Verbalizer:
         return [(name, 1 - count / n_items) for name, count in ranked]
 
     def _and(self, labels: Sequence[str]) -> str:
-        names = [self.names[label] for label in labels]
+        names = [self.category_names[label] for label in labels]
         if self.language == "zh":
             return "、".join(names)
         return " and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0]
@@ -323,7 +329,7 @@ class Verbalizer:
         average = self._popularity.average(time)
         if average <= 0:
             return ""
-        high, low = WELL_KNOWN * average, LITTLE_KNOWN * average
+        high, low = WELL_KNOWN_FACTOR * average, LITTLE_KNOWN_FACTOR * average
         counts = [self._popularity.count(item, time) for item in items]
         if 3 * sum([count >= high for count in counts]) >= 2 * len(counts):
             return str(self._well_known)

@@ -24,7 +24,7 @@ from instructrec.instructions import (
     Preference,
     Style,
     TaskForm,
-    plan,
+    build_instructions,
 )
 from instructrec.instructions.quality.audit import (
     EXAMPLES,
@@ -232,7 +232,7 @@ EVIDENCE = Evidence(small())
 def test_a_title_is_found_however_it_is_said(said: str) -> None:
     log = EVIDENCE.dataset.interactions.assign(timestamp=range(len(EVIDENCE.dataset.interactions)))
     data = EVIDENCE.dataset.with_interactions(log)
-    made = [one for one in plan(data, 300, tasks=["T2"], source="history") if one.target == 8]
+    made = [one for one in build_instructions(data, 300, tasks=["T2"], source="history") if one.target == 8]
     assert made
     for one in made[:5]:
         assert audit([one], data).passed
@@ -263,7 +263,7 @@ def test_instructions_of_several_data_sets(data: Dataset) -> None:
 
 
 def test_templates_of_ones_own_say_what_is_held_out(data: Dataset) -> None:
-    template = next(iter(plan([data], 1, languages=["en"], held_out=True).templates["en"]))
+    template = next(iter(build_instructions([data], 1, languages=["en"], held_out=True).templates["en"]))
     own = replace(template, id="mine")
     assert audit([matching(held_out=True)], data, templates=[own]).passed
     assert audit([matching()], data, templates=[own]).leaks["held out"] == 1
@@ -272,7 +272,7 @@ def test_templates_of_ones_own_say_what_is_held_out(data: Dataset) -> None:
 @pytest.mark.parametrize("source", ["oracle", "history"])
 def test_what_is_generated_leaks_nothing(source: str) -> None:
     both = [movielens_100k(), shop()]
-    made = plan(both, 2_000, source=source, preference_source=source, held_out=None, seed=3)
+    made = build_instructions(both, 2_000, source=source, preference_source=source, held_out=None, seed=3)
     found = audit(made, both)
     found.raise_if_leaking()
     assert found.n == 2_000
@@ -284,14 +284,14 @@ def test_a_generated_instruction_that_is_tampered_with_is_caught() -> None:
     goods = shop()
     titles = goods.items.set_index("item_id")["title_zh"]
     evidence = Evidence(goods)
-    for one in plan(goods, 300, languages=["zh"], tasks=["T2", "T3"], styles=["plain"]):
+    for one in build_instructions(goods, 300, languages=["zh"], tasks=["T2", "T3"], styles=["plain"]):
         tampered = replace(one, text=f"{one.text}\n（比如{titles[one.target]}）")
         assert audit([tampered], evidence).leaks["title"] == 1, tampered.text
 
 
 def test_the_audit_is_quick() -> None:
     goods = shop()
-    made = list(plan(goods, 6_000))
+    made = list(build_instructions(goods, 6_000))
     evidence = Evidence(goods)
     audit(made[:1_000], evidence)
     started = time.process_time()
@@ -337,7 +337,7 @@ def test_what_uses_the_future_is_not_future_proof(data: Dataset) -> None:
 def test_tastes_and_histories_are_told_without_the_future(load: Any) -> None:
     dataset = load()
     told = 0
-    for one in plan(dataset, 12, styles=["plain", "turned_round"], tasks=["T2", "T3"], seed=5):
+    for one in build_instructions(dataset, 12, styles=["plain", "turned_round"], tasks=["T2", "T3"], seed=5):
         if one.preference == Preference.P0:
             continue
         titles, taste = retell(one, dataset)

@@ -37,11 +37,11 @@ from instructrec.instructions.export import (
     FORMS,
     encode,
     read_jsonl,
+    write_instructions,
     write_jsonl,
     write_parquet,
-    write_plan,
 )
-from instructrec.instructions.instruction_dataset import plan
+from instructrec.instructions.instruction_dataset import build_instructions
 from instructrec.instructions.schema import (
     Answer,
     Context,
@@ -128,7 +128,7 @@ class Tiny:
 
 
 def write(made: Any, path: Path, **options: Any) -> export.Written:
-    return write_plan(made, path, **{"progress": False, "card": False, **options})
+    return write_instructions(made, path, **{"progress": False, "card": False, **options})
 
 
 def names(folder: Path) -> list[str]:
@@ -355,7 +355,7 @@ def test_blocks_may_come_from_other_processes(tmp_path: Path, ending: str, form:
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
-    made = plan(shop(), 2100, seed=3)
+    made = build_instructions(shop(), 2100, seed=3)
     alone = write(made, tmp_path / "a.jsonl")
     shared = write(made, tmp_path / "b.jsonl", workers=2)
     assert (shared.sha256, shared.tally) == (alone.sha256, alone.tally)
@@ -378,7 +378,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, name: str, sa
 
 
 def test_progress_is_shown_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_plan(Tiny(20), tmp_path / "a.jsonl")
+    write_instructions(Tiny(20), tmp_path / "a.jsonl")
     shown = capsys.readouterr()
     assert "20/20" in shown.err
     assert shown.out == ""
@@ -632,7 +632,7 @@ def test_the_card_says_what_the_file_is(tmp_path: Path) -> None:
 
 
 def test_the_card_of_free_data_says_so(tmp_path: Path) -> None:
-    written = write(plan(shop(), 30), tmp_path / "a.jsonl", card=True, form="chat")
+    written = write(build_instructions(shop(), 30), tmp_path / "a.jsonl", card=True, form="chat")
     text = written.card.read_text("utf-8")
     assert yaml.safe_load(text.split("---\n")[1])["license"] == "apache-2.0"
     assert "Not to be published" not in text

@@ -33,10 +33,10 @@ from instructrec.instructions import (
     Preference,
     Style,
     TaskForm,
+    build_instructions,
     generate,
     load_templates,
     parse,
-    plan,
     read_jsonl,
     statistics,
     write_jsonl,
@@ -620,10 +620,10 @@ class Parrot:
 
 def test_a_teacher_writes_tastes_and_wishes_and_the_rules_the_rest(films: Dataset) -> None:
     teacher = Parrot()
-    made = list(plan(films, 400, seed=9, teacher=teacher))
+    made = list(build_instructions(films, 400, seed=9, teacher=teacher))
     assert len(teacher.asked) == len(set(teacher.asked))  # nothing is asked twice
     assert not any(str(one.user_id) in request.titles for one in made for request in teacher.asked)
-    by_rules = list(plan(films, 400, seed=9))
+    by_rules = list(build_instructions(films, 400, seed=9))
     assert {one.annotator for one in made} == {"rules", "parrot", "rules+parrot", "parrot+rules"}
     for one in made:
         taste = one.preference_text.startswith("taste <")
@@ -634,13 +634,13 @@ def test_a_teacher_writes_tastes_and_wishes_and_the_rules_the_rest(films: Datase
         assert not taste or one.preference_text in f"{one.text}\n{one.response}"
         assert not wish or one.intention_text in f"{one.text}\n{one.response}", said
     assert [one.template for one in made[:200]] == [one.template for one in by_rules[:200]]
-    assert made == list(plan(films, 400, seed=9, teacher=teacher))
-    assert plan(films, 1, teacher=teacher).identity() != plan(films, 1).identity()
+    assert made == list(build_instructions(films, 400, seed=9, teacher=teacher))
+    assert build_instructions(films, 1, teacher=teacher).identity() != build_instructions(films, 1).identity()
 
 
 def test_a_teacher_is_told_what_it_must_not_say(films: Dataset) -> None:
     teacher = Parrot()
-    made = list(plan(films, 200, ["en"], seed=9, source="history", teacher=teacher))
+    made = list(build_instructions(films, 200, ["en"], seed=9, source="history", teacher=teacher))
     titles = {films.titles[one.target] for one in made if one.target is not None}
     assert titles & {title for request in teacher.asked for title in request.forbidden}
     for request in teacher.asked:
@@ -662,7 +662,7 @@ def test_the_same_seed_gives_the_same_and_a_shorter_run_is_its_beginning(films: 
 
 
 def test_any_number_of_workers_makes_the_same(films: Dataset) -> None:
-    made = plan(films, 2 * BLOCK + 500, seed=7)
+    made = build_instructions(films, 2 * BLOCK + 500, seed=7)
     alone = list(made)
     assert [one for block in made.blocks(workers=2) for one in block] == alone
     assert [one for block in made.blocks(workers=2, start=1) for one in block] == alone[BLOCK:]
@@ -683,14 +683,14 @@ def _die(block: list[Instruction]) -> None:
 
 def test_a_worker_that_is_killed_is_told_in_one_line(films: Dataset) -> None:
     with pytest.raises(InputError, match="one of 2 workers ended early"):
-        list(plan(films, 3 * BLOCK).blocks(workers=2, finish=_die))
+        list(build_instructions(films, 3 * BLOCK).blocks(workers=2, finish=_die))
 
 
 def test_a_script_that_its_workers_cannot_import_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "careless.py"  # no `if __name__ == "__main__":`
     script.write_text(
-        "from instructrec.datasets import shop\nfrom instructrec.instructions import plan\n"
-        "print(sum(1 for _ in plan(shop(), 5000).blocks(workers=2)))\n"
+        "from instructrec.datasets import shop\nfrom instructrec.instructions import build_instructions\n"
+        "print(sum(1 for _ in build_instructions(shop(), 5000).blocks(workers=2)))\n"
     )
     root = str(ROOT)
     environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path)}
@@ -704,8 +704,8 @@ def test_a_script_that_its_workers_cannot_import_is_told_so(tmp_path: Path) -> N
 
 def test_the_workers_of_a_killed_run_end_and_clear_up(tmp_path: Path) -> None:
     script = (
-        "from instructrec.datasets import shop\nfrom instructrec.instructions import plan\n"
-        "for _ in plan(shop(), 10_000_000).blocks(workers=2, finish=len): print('made', flush=True)\n"
+        "from instructrec.datasets import shop\nfrom instructrec.instructions import build_instructions\n"
+        "for _ in build_instructions(shop(), 10_000_000).blocks(workers=2, finish=len): print('made', flush=True)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     root = ROOT
@@ -724,23 +724,23 @@ def test_an_identity_tells_plans_apart(films: Dataset, goods: Dataset, tmp_path:
     path = tmp_path / "own.toml"
     path.write_text(GOOD, "utf-8")
     plans = [
-        plan(films, 10),
-        plan(films, 11),
-        plan(films, 10, seed=1),
-        plan(films, 10, ["zh", "en"]),
-        plan(films, 10, source="history"),
-        plan(films, 10, preference_source="oracle"),
-        plan(films, 10, context_share=0),
-        plan(films, 10, history_length=3),
-        plan(films, 10, held_out=True),
-        plan(goods, 10),
-        plan([films, goods], 10),
-        plan(films, 10, ["en"], templates={"en": path}),
-        plan(films.with_interactions(films.interactions.iloc[1:]), 10),
+        build_instructions(films, 10),
+        build_instructions(films, 11),
+        build_instructions(films, 10, seed=1),
+        build_instructions(films, 10, ["zh", "en"]),
+        build_instructions(films, 10, source="history"),
+        build_instructions(films, 10, preference_source="oracle"),
+        build_instructions(films, 10, context_share=0),
+        build_instructions(films, 10, history_length=3),
+        build_instructions(films, 10, held_out=True),
+        build_instructions(goods, 10),
+        build_instructions([films, goods], 10),
+        build_instructions(films, 10, ["en"], templates={"en": path}),
+        build_instructions(films.with_interactions(films.interactions.iloc[1:]), 10),
     ]
     known = [json.dumps(one.identity()) for one in plans]
     assert len(set(known)) == len(plans)
-    assert json.dumps(plan(films, 10).identity()) == known[0]
+    assert json.dumps(build_instructions(films, 10).identity()) == known[0]
     (own,) = {one.template for one in plans[-2]}
     assert own == "mine"
     assert pickle.loads(pickle.dumps(plans[-2])).block(0) == plans[-2].block(0)

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from instructrec.datasets import movielens_100k, shop
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.instructions import Answer, Intention, Preference, Style, TaskForm, plan
+from instructrec.instructions import Answer, Intention, Preference, Style, TaskForm, build_instructions
 from instructrec.instructions.quality.audit import audit
 from instructrec.instructions.quality.facts import Evidence
 from instructrec.instructions.quality.measures import (
@@ -216,7 +216,7 @@ def test_arguments_that_are_refused(data: Dataset) -> None:
 @pytest.mark.parametrize("source", ["oracle", "history"])
 def test_what_the_rules_say_of_their_source_is_what_is_measured(source: str) -> None:
     both = [movielens_100k(), shop()]
-    made = plan(both, 3_000, source=source, preference_source="history", held_out=None)
+    made = build_instructions(both, 3_000, source=source, preference_source="history", held_out=None)
     found: dict[str, Figures] = {one.part: one for one in figures(made, both)}
     assert {len(cells) for cells in found["instruction"].cells.values()} == {36}
     taste, wish = found["preference"], found["intention"]
@@ -308,9 +308,9 @@ def test_the_estimate_of_tokens() -> None:
 def test_generated_instructions_have_the_faults_of_their_source() -> None:
     films = movielens_100k()
     evidence = Evidence(films)
-    oracle = [faults(one, evidence) for one in plan(films, 400, source="oracle")]
-    history = [faults(one, evidence) for one in plan(films, 400, source="history")]
+    oracle = [faults(one, evidence) for one in build_instructions(films, 400, source="oracle")]
+    history = [faults(one, evidence) for one in build_instructions(films, 400, source="history")]
     assert not [fault for found in oracle for fault in found if "wish contradicts" in fault]
     assert sum("wish contradicts" in fault for found in history for fault in found) > 20
     assert 0 < sum(bool(found) for found in oracle) < 300
-    assert audit(plan(films, 400, source="history"), evidence).passed
+    assert audit(build_instructions(films, 400, source="history"), evidence).passed

@@ -189,7 +189,7 @@ def test_real_replies_are_kept_and_no_user_id_is_sent(
         for user in users:
             *history, target = histories[user][:4]
             titles = tuple(annotator.title(item) for item in history)
-            names = tuple(annotator.names[name] for name in annotator.categories[target])
+            names = tuple(annotator.category_names[name] for name in annotator.categories[target])
             forbidden = (annotator.title(target),)
             requests.append(AnnotationRequest("taste", language, titles, (), forbidden))
             requests.append(AnnotationRequest("wish", language, (), names, forbidden))

@@ -126,10 +126,10 @@ def examples(
             history = sequence[max(0, start - told) : start]
             chosen, wish = sequence[start:at], None
             if draw() < instruction_share:
-                phrase = phrases.ask(sequence[start], sequence[max(0, start - 20) : start], draw)
+                phrase = phrases.generate(sequence[start], sequence[max(0, start - 20) : start], draw)
                 if phrase is not None:
                     wish = phrase.text
-                    history = [] if phrase.told else history
+                    history = [] if phrase.states_taste else history
                     meets = np.all(phrases.meanings[list(phrase.meaning)], axis=0, keepdims=True)[0]
                     later = sequence[start : start + AHEAD * lines]
                     chosen = [item for item in later if meets[item]][:lines]

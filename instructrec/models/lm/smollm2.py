@@ -17,7 +17,7 @@ import numpy as np
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
 from instructrec.files import digest
-from instructrec.instructions.query_generator import KINDS, QueryGenerator
+from instructrec.instructions.query_generator import KIND_SHARES, QueryGenerator
 from instructrec.models.base import Recommender, check_number, check_seed, check_share, check_whole
 from instructrec.models.lm import lora
 from instructrec.models.lm import pretrained as checkpoints
@@ -91,7 +91,7 @@ class SmolLM2(Recommender):
             instruction_share: Share of the examples that ask for something, in [0, 1).
             user_share: Share of the users whose histories it is tuned on, in (0, 1]; a larger share holds a smaller
                 one's users.
-            kinds: Names from `phrases.KINDS`; all by default.
+            kinds: Names from `query_generator.KIND_SHARES`; all by default.
             rank: Inner dimension of the adapters.
             parts: Projections that have them, of `LORA_PARTS`.
             layers: How many layers have them, the last ones; all by default.
@@ -136,7 +136,7 @@ class SmolLM2(Recommender):
             raise InputError(f"parts is {parts!r}; a list of some of {', '.join(LORA_PARTS)} is accepted")
         for what, given, known in (
             ("part for LoRA", parts, LORA_PARTS),
-            ("kind of phrase", kinds or (), KINDS),
+            ("kind of query", kinds or (), KIND_SHARES),
         ):
             for one in given:
                 if one not in known:

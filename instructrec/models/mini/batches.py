@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from instructrec.instructions.query_generator import QUESTIONS, QueryGenerator
+from instructrec.instructions.query_generator import QUESTION_KINDS, QueryGenerator
 from instructrec.models.mini.packing import padded
 from instructrec.models.mini.vocabulary import ANSWER, ASK, END, START, UNKNOWN, Vocabulary
 from instructrec.wordings.lexicon import held_out_words
@@ -133,7 +133,7 @@ class Texts:
                     self._neighbours[token] = allowed
         names, refusals, harmless = (
             {token for text in texts for token in vocabulary.encode(text)}
-            for texts in phrases.telling_texts()
+            for texts in phrases.protected_texts()
         )
         telling = names | (refusals - harmless)
         known = [
@@ -183,7 +183,7 @@ class Texts:
         """Return a text in front of an event, with like words in it and noise at times, `often` as often as set."""
         sequence = self.sequences[user]
         item = sequence[event] if draw() >= ARBITRARY else int(draw() * self.n_items)
-        phrase = self.phrases.ask(item, sequence[max(0, event - 20) : event], draw)
+        phrase = self.phrases.generate(item, sequence[max(0, event - 20) : event], draw)
         if phrase is None:
             return None
         words: Sequence[int] = self.vocabulary.encode(phrase.text)
@@ -200,7 +200,7 @@ class Texts:
             return None
         trust = 1.0 if draw() < TRUSTED else draw()
         meaning = phrase.meaning or (self.anything,)
-        return Text(user, event, [ASK, *words, ANSWER], meaning, trust, phrase.told, ())
+        return Text(user, event, [ASK, *words, ANSWER], meaning, trust, phrase.states_taste, ())
 
     @staticmethod
     def _noisy(
@@ -227,11 +227,11 @@ class Texts:
         """Return a question about an item, or about the items before, and its answer."""
         phrases, vocabulary = self.phrases, self.vocabulary
         language = phrases.languages[int(draw() * len(phrases.languages))]
-        kind = QUESTIONS[int(draw() * len(QUESTIONS))]
+        kind = QUESTION_KINDS[int(draw() * len(QUESTION_KINDS))]
         items: dict[str, int] = {}
         if kind == "query":
             items = {"item": int(draw() * self.n_items)}
-            said = phrases.annotators[language].join(phrases.categories[items["item"]])
+            said = phrases.verbalizers[language].join(phrases.categories[items["item"]])
         else:
             said = phrases.taste(
                 self.sequences[user][max(0, event - self.settings["length"]) : event], language

@@ -22,12 +22,12 @@ from instructrec.backend import quiet_keras, silent_stderr
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
 from instructrec.instructions.query_generator import (
-    KINDS,
+    KIND_SHARES,
     LANGUAGES,
     QueryGenerator,
     check_languages,
+    question_text,
     title_words,
-    wording,
 )
 from instructrec.models.base import check_number, check_seed, check_share, check_whole
 from instructrec.models.mini.batches import Text, Texts, fill
@@ -146,7 +146,7 @@ class Mini(NextItemModel):
             length: Items of the history that are read, the last ones; also the most in a row of training.
             instruction_share: Share of the events that a text stands before in an epoch of tuning, in [0, 1).
             question_share: Share of the texts that are questions, in [0, 1).
-            kinds: Kinds of instructions, from `query_generator.KINDS`; all by default, an empty list for none.
+            kinds: Kinds of instructions, from `query_generator.KIND_SHARES`; all by default, an empty list for none.
             languages: Of "en" and "zh".
             noise: Share of the instructions into which words are put that mean nothing there, or around which a
                 sentence is put, in [0, 1).
@@ -208,8 +208,8 @@ class Mini(NextItemModel):
         for setting, share in shares.items():
             check_share(setting, share)
         for kind in kinds or ():
-            if kind not in KINDS:
-                raise one_of("kind of phrase", kind, KINDS, most=len(KINDS))
+            if kind not in KIND_SHARES:
+                raise one_of("kind of query", kind, KIND_SHARES, most=len(KIND_SHARES))
         for copied in copies:
             if copied not in COPIES:
                 raise one_of("copy", copied, COPIES)
@@ -853,7 +853,7 @@ class Mini(NextItemModel):
             raise one_of("language", language, self.settings["languages"])
         if "text/tokens" not in self.weights:
             raise InputError("this model was trained with kinds=[], on histories alone; it says nothing")
-        asked = wording(self.dataset, question, language)
+        asked = question_text(self.dataset, question, language)
         items = {} if item is None else {"item": int(self.dataset.item_columns([item])[0])}
         read = [START, ASK, *fill(asked, items, self.vocabulary), ANSWER]
         told = self._last_states([self.conversation(history)])

@@ -79,7 +79,7 @@ def test_an_answer_to_what_is_asked_holds_only_what_meets_it(
 ) -> None:
     phrases = QueryGenerator(data, ["en"], ["category", "refusal"], context_share=0)
     said: dict[str, tuple[int, ...]] = {}
-    ask = phrases.ask
+    ask = phrases.generate
 
     def noted(*arguments: Any) -> Any:
         phrase = ask(*arguments)
@@ -87,7 +87,7 @@ def test_an_answer_to_what_is_asked_holds_only_what_meets_it(
         said[phrase.text] = phrase.meaning
         return phrase
 
-    monkeypatch.setattr(phrases, "ask", noted)
+    monkeypatch.setattr(phrases, "generate", noted)
     made = examples(sequences(data), Listing(data, 3), phrases, 4, 0.99, 0, 0)
     asked = [
         (message.split("I ask: ")[1].split("\n")[0], answer) for message, answer in made if "I ask" in message

@@ -12,12 +12,12 @@ from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions.query_generator import (
-    KINDS,
+    CATEGORY_FIRST_SHARE,
+    KIND_SHARES,
     LANGUAGES,
-    NAMED_FIRST,
-    QUESTIONS,
+    QUESTION_KINDS,
     QueryGenerator,
-    frames,
+    query_frames,
     title_words,
 )
 from instructrec.models.mini import word_vectors as vectors_module
@@ -106,19 +106,21 @@ def conversations_of(films: Dataset, **settings) -> Conversations:
 # -- phrases -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KIND_SHARES)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_kind_of_phrase_is_true_of_its_item(films, kind, language):
     phrases = QueryGenerator(films, [language], [kind])
     draw = random.Random(0).random
-    made = [(item, phrases.ask(item, [1, 2, 30], draw)) for item in range(films.n_items) for _ in range(10)]
+    made = [
+        (item, phrases.generate(item, [1, 2, 30], draw)) for item in range(films.n_items) for _ in range(10)
+    ]
     asked = [(item, phrase) for item, phrase in made if phrase is not None]
     assert asked
     for item, phrase in asked:
         assert phrase.text
         assert all(phrases.meanings[number, item] for number in phrase.meaning)
         assert bool(phrase.meaning) == (kind not in ("null", "taste"))
-        assert phrase.told == kind.startswith("taste")
+        assert phrase.states_taste == kind.startswith("taste")
 
 
 def test_an_item_of_several_categories_makes_each_of_them_less_likely(films):
@@ -135,7 +137,7 @@ def test_what_a_phrase_means_is_what_its_words_say(films):
     phrases = QueryGenerator(films, ["en"], ["category and refusal"], context_share=0)
     draw = random.Random(1).random
     for _ in range(200):
-        phrase = phrases.ask(int(draw() * films.n_items), [], draw)
+        phrase = phrases.generate(int(draw() * films.n_items), [], draw)
         wanted = [
             name for name in GENRES if {name.lower(), *phrases.names["en"][name][1]} & set(said(phrase.text))
         ]
@@ -155,7 +157,7 @@ def test_the_vocabulary_holds_every_word_that_is_asked_with(films):
     known = set(model._words(films))
     draw = random.Random(2).random
     for _ in range(3000):
-        phrase = phrases.ask(int(draw() * films.n_items), [3, 17], draw)
+        phrase = phrases.generate(int(draw() * films.n_items), [3, 17], draw)
         assert set(tokenise(phrase.text)) <= known, phrase.text
 
 
@@ -167,20 +169,22 @@ def test_title_words_are_rare_and_long():
 
 def test_plain_requests_begin_with_what_they_name_at_times(films):
     phrases, draw = QueryGenerator(films), random.Random(0).random
-    grammar, words = frames()["grammar_en"], phrases.annotators["en"].words
+    grammar, words = query_frames()["grammar_en"], phrases.verbalizers["en"].words
     assert not set(grammar["wanted"]) & {*grammar["refused"], *grammar["refuse"]}
     for asks, name in (("ask", "wanted"), ("refuse", "refused")):
         ends = tuple(part.format(**words) for part in grammar[name])
         assert len(ends) == len(set(ends)) > 40
         texts = [phrases._composed("en", draw, "horror", asks) for _ in range(2000)]
         behind = sum(text.endswith(ends) for text in texts) / len(texts)
-        assert NAMED_FIRST * 0.8 < behind < NAMED_FIRST + 0.35  # some of these end other texts too
+        assert (
+            CATEGORY_FIRST_SHARE * 0.8 < behind < CATEGORY_FIRST_SHARE + 0.35
+        )  # some of these end other texts too
 
 
 def test_frames_are_the_same_kinds_in_both_languages():
-    english, chinese = (frames()[language] for language in LANGUAGES)
+    english, chinese = (query_frames()[language] for language in LANGUAGES)
     assert list(english) == list(chinese)
-    assert set(QUESTIONS) <= set(english)
+    assert set(QUESTION_KINDS) <= set(english)
     for listed in (*english.values(), *chinese.values()):
         assert len(listed) == len(set(listed)) >= 4
 
@@ -189,7 +193,7 @@ def test_frames_are_the_same_kinds_in_both_languages():
     ("arguments", "says"),
     [
         ({"languages": ["fr"]}, "unknown language 'fr'"),
-        ({"kinds": ["genre"]}, "unknown kind of phrase 'genre'"),
+        ({"kinds": ["genre"]}, "unknown kind of query 'genre'"),
     ],
 )
 def test_phrases_refuse_unknown_names(films, arguments, says):
@@ -401,10 +405,10 @@ def test_sentences_stand_around_any_text(films, languages):
 def test_words_of_sentences_around_are_not_foreseen_and_mean_nothing(films):
     phrases = QueryGenerator(films)
     known = {token for text in phrases.texts() for token in tokenise(text)}
-    names = phrases.telling_texts()[0]
+    names = phrases.protected_texts()[0]
     for language in LANGUAGES:
         said = [token for sides in phrases.carriers(language) for side in sides for token in tokenise(side)]
-        assert all(frame.count("{text}") == 1 for frame in frames()["carriers"][language])
+        assert all(frame.count("{text}") == 1 for frame in query_frames()["carriers"][language])
         assert len(set(said) - known) > 20
         for sides in phrases.carriers(language):
             assert not [
@@ -787,7 +791,7 @@ def test_bad_questions(trained, call, says):
         ({"n_layers": 0}, "n_layers is 0"),
         ({"languages": "en"}, "languages is 'en'"),
         ({"languages": ["fr"]}, "unknown language 'fr'"),
-        ({"kinds": ["genre"]}, "unknown kind of phrase"),
+        ({"kinds": ["genre"]}, "unknown kind of query"),
         ({"copies": ["genres"]}, "unknown copy 'genres'"),
         ({"noise": 1.0}, "noise is 1.0"),
         ({"tuning_epochs": 0}, "tuning_epochs is 0"),
