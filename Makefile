@@ -107,10 +107,13 @@ smollm2-results: setup  ## ask the models of `make smollm2`, untuned ones and ba
 	@$(RUN) -m benchmarks.claims
 
 .PHONY: lint
-lint: setup  ## ruff: rules and format, notebooks too
-	@echo "== ruff =="
+lint: setup  ## ruff (rules and format, notebooks too), one-way imports, names that say something, the map
+	@echo "== ruff, imports, names =="
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
+	@.venv/bin/lint-imports --no-cache --no-logo
+	@$(RUN) -m tools.check_names
+	@$(RUN) -m tools.draw_rooms --check
 
 .PHONY: types
 types: setup  ## mypy
