@@ -389,16 +389,9 @@ def _generate(options: argparse.Namespace) -> None:
     )
     made.prepare()
     _say(f"writing {options.n} instructions to {options.out} …")
-    try:
-        written = instructions.write_instructions(
-            made, options.out, form=options.form, workers=options.workers, command=_typed(options)
-        )
-    except KeyboardInterrupt:
-        if ending != ".parquet":
-            _say("interrupted; the same command goes on from what is finished")
-        raise
-    if written.resumed:
-        _say(f"went on after {written.resumed} instructions of an earlier run")
+    written = instructions.write_instructions(
+        made, options.out, form=options.form, workers=options.workers, command=_typed(options)
+    )
     table = written.tally.table()
     if options.json:
         document = {"out": options.out, "n": written.n, "form": options.form, "bytes": written.bytes}
@@ -408,7 +401,6 @@ def _generate(options: argparse.Namespace) -> None:
                 **document,
                 "sha256": written.sha256,
                 "card": card,
-                "resumed": written.resumed,
                 "statistics": table.to_dict("records"),
             }
         )

@@ -1,8 +1,9 @@
 """Instructions: what they are made of, how they are made, and what they demand of an item."""
 
-from instructrec.instructions.export import read_jsonl, write_instructions, write_jsonl, write_parquet
+from instructrec.instructions.export import write_instructions, write_jsonl, write_parquet
 from instructrec.instructions.generate import generate
 from instructrec.instructions.instruction_dataset import InstructionDataset, build_instructions
+from instructrec.instructions.json_lines import read_jsonl
 from instructrec.instructions.parsing import parse
 from instructrec.instructions.parsing.constraint import Constraint
 from instructrec.instructions.quality.counting import statistics

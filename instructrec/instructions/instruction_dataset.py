@@ -12,7 +12,7 @@ import random
 import shutil
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -151,14 +151,12 @@ class InstructionDataset:
     def blocks(
         self,
         workers: int = 1,
-        start: int = 0,
         finish: Callable[[list[Instruction]], T] | None = None,
-    ) -> Iterator[T]:
+    ) -> Generator[T, None, None]:
         """Make the blocks in order, several at a time.
 
         Args:
             workers: Processes; with 1 the work is done here. A teacher is asked from one process only.
-            start: The first block.
             finish: What to do with a block in the process that made it, such as encoding it; a function at the top of a
                 module where workers is more than 1. The block itself by default.
 
@@ -166,18 +164,16 @@ class InstructionDataset:
             What `finish` gives for each block. No more than two blocks a worker are ever waiting.
 
         Raises:
-            InputError: Workers or start is not acceptable, a block cannot be made, or a process ended early.
+            InputError: The number of workers is not acceptable, a block cannot be made, or a process ended early.
         """
         if not _is_whole(workers) or workers < 1:
             raise InputError(f"workers is {workers!r}; a whole number of at least 1 is accepted")
-        if not _is_whole(start) or not 0 <= start <= self.n_blocks:
-            raise InputError(f"start is {start!r}; a block from 0 to {self.n_blocks} is accepted")
         do = cast("Callable[[list[Instruction]], T]", finish or _unchanged)
-        if workers == 1 or self.teacher is not None or self.n_blocks - start < 2:
-            return (do(self.block(number)) for number in range(start, self.n_blocks))
-        return self._shared(min(workers, self.n_blocks - start), start, do)
+        if workers == 1 or self.teacher is not None or self.n_blocks < 2:
+            return (do(self.block(number)) for number in range(self.n_blocks))
+        return self._shared(min(workers, self.n_blocks), do)
 
-    def _shared(self, workers: int, start: int, finish: Callable[[list[Instruction]], T]) -> Iterator[T]:
+    def _shared(self, workers: int, finish: Callable[[list[Instruction]], T]) -> Generator[T, None, None]:
         from concurrent.futures import Future, ProcessPoolExecutor
         from concurrent.futures.process import BrokenProcessPool
         from multiprocessing import get_context
@@ -192,7 +188,7 @@ class InstructionDataset:
                 workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(place, finish)
             )
             try:
-                for number in range(start, self.n_blocks):
+                for number in range(self.n_blocks):
                     waiting.append(pool.submit(_work, number))
                     if len(waiting) >= 2 * workers:
                         yield waiting.popleft().result()

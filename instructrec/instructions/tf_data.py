@@ -16,7 +16,7 @@ import numpy as np
 
 from instructrec.backend import quiet_keras
 from instructrec.errors import InputError, one_of
-from instructrec.instructions.export import read_lines
+from instructrec.instructions.json_lines import read_lines
 from instructrec.instructions.schema import Context, Instruction
 
 CHUNK = 1000

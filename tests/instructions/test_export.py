@@ -1,17 +1,12 @@
-"""Instructions as files: forms, plans that are interrupted, data cards, and the pipeline for training."""
+"""Instructions as files: forms, interruptions, data cards, and the pipeline for training."""
 
 from __future__ import annotations
 
-import errno
 import gzip
 import json
 import pickle
 import random
 import resource
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -33,15 +28,9 @@ from instructrec.datasets.dataset import DataCard, Dataset
 from instructrec.errors import InputError
 from instructrec.instructions import export
 from instructrec.instructions.data_card import KEY_FIELDS
-from instructrec.instructions.export import (
-    FORMS,
-    encode,
-    read_jsonl,
-    write_instructions,
-    write_jsonl,
-    write_parquet,
-)
+from instructrec.instructions.export import write_instructions, write_jsonl, write_parquet
 from instructrec.instructions.instruction_dataset import build_instructions
+from instructrec.instructions.json_lines import FORMS, encode, read_jsonl
 from instructrec.instructions.schema import (
     Answer,
     Context,
@@ -52,7 +41,6 @@ from instructrec.instructions.schema import (
     TaskForm,
 )
 from instructrec.instructions.tf_data import tf_dataset
-from tools.build_book import ROOT
 
 TEXTS = ('say "it"\n\\', "请推荐一部电影", "\u2028 line\u2029", "😀 \x00 end", "a, b: {c}")
 BLOCK = 10
@@ -94,12 +82,10 @@ def travelled(thing: Any) -> Any:
 
 
 class Tiny:
-    """A plan of the instructions 0 to n - 1; `pause` slows each block, `stop` interrupts before a block."""
+    """A source of the instructions 0 to n - 1; `stop` is a block and the error raised before it."""
 
-    def __init__(
-        self, n: int, seed: int = 0, pause: float = 0, stop: tuple[int, type[BaseException]] | None = None
-    ) -> None:
-        self.n, self.seed, self.pause, self.stop = n, seed, pause, stop
+    def __init__(self, n: int, seed: int = 0, stop: tuple[int, type[BaseException]] | None = None) -> None:
+        self.n, self.seed, self.stop = n, seed, stop
         self.started: list[int] = []
         card = DataCard("Tiny films", "Invented.", "here", "Research use; no redistribution.", "Nobody, 2026")
         empty = pd.DataFrame({"user_id": []})
@@ -115,19 +101,18 @@ class Tiny:
     def block(self, i: int) -> list[Instruction]:
         return [make(number + 1000 * self.seed) for number in range(i * BLOCK, min(self.n, (i + 1) * BLOCK))]
 
-    def blocks(self, workers: int = 1, start: int = 0, finish: Any = None) -> Iterator[Any]:
-        for i in range(start, self.n_blocks):
+    def blocks(self, workers: int = 1, finish: Any = None) -> Iterator[Any]:
+        for i in range(self.n_blocks):
             if self.stop and self.stop[0] == i:
                 raise self.stop[1]("stopped")
             self.started.append(i)
-            time.sleep(self.pause)
             yield finish(self.block(i)) if workers == 1 else travelled(travelled(finish)(self.block(i)))
 
     def __iter__(self) -> Iterator[Instruction]:
         return (one for i in range(self.n_blocks) for one in self.block(i))
 
 
-def write(made: Any, path: Path, **options: Any) -> export.Written:
+def write(made: Any, path: Path, **options: Any) -> export.ExportedFile:
     return write_instructions(made, path, **{"progress": False, "card": False, **options})
 
 
@@ -195,16 +180,6 @@ def test_what_json_cannot_hold_is_refused(tmp_path: Path, wrong: dict) -> None:
         assert names(tmp_path) == []
     with pytest.raises(InputError, match="'en-pref-p1-t2' for user"):
         encode(made)
-
-
-def test_encoding_takes_microseconds() -> None:
-    made = [make(number) for number in range(1000)]
-    spent = []
-    for _ in range(10):
-        start = time.process_time()
-        encode(made)
-        spent.append(time.process_time() - start)
-    assert min(spent) / len(made) < 6e-6  # 2 µs where this was written
 
 
 @pytest.mark.parametrize("put", [write_jsonl, write_parquet])
@@ -299,20 +274,20 @@ def test_tables_of_the_forms_for_tuning(tmp_path: Path) -> None:
 
 def test_the_kind_of_ids_is_known_without_any_item(tmp_path: Path) -> None:
     bare = replace(make(1, str), target=None, history=(), candidates=())
-    late = [bare] * export.BATCH + [make(2, str)]
+    late = [bare] * export.BATCH_SIZE + [make(2, str)]
     assert write_parquet(late, tmp_path / "a.parquet") == len(late)
     with pytest.raises(InputError, match="one type"):
         write_parquet([make(1), make(2, str)], tmp_path / "b.parquet")
     assert names(tmp_path) == ["a.parquet"]
 
 
-# -- plans ---------------------------------------------------------------------------------------------------------
+# -- instruction datasets -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [0, 1, 195])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("ending", export.ENDINGS)
-def test_a_plan_is_written_whole(tmp_path: Path, ending: str, form: str, n: int) -> None:
+def test_instructions_are_written_completely(tmp_path: Path, ending: str, form: str, n: int) -> None:
     path = tmp_path / "new" / f"a.b{ending}"
     written = write(Tiny(n), path, form=form, card=True)
     content = path.read_bytes()
@@ -330,7 +305,7 @@ def test_a_plan_is_written_whole(tmp_path: Path, ending: str, form: str, n: int)
 
 
 def test_large_tables_have_few_row_groups(tmp_path: Path) -> None:
-    n = BLOCK * (export.ROW_GROUP_BLOCKS + 1)
+    n = BLOCK * (export.BLOCKS_PER_ROW_GROUP + 1)
     write(Tiny(n), tmp_path / "a.parquet")
     assert pq.ParquetFile(tmp_path / "a.parquet").metadata.num_row_groups == 2
 
@@ -389,166 +364,18 @@ def test_progress_is_shown_on_standard_error(tmp_path: Path, capsys: pytest.Capt
 # -- interruptions -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / f"a{ending}"
-    path.write_text("old", "utf-8")
-    script = (
-        "import sys; from pathlib import Path; from tests.instructions.test_export import Tiny, export, write\n"
-        "export.NOTE_SECONDS = 0.02\n"
-        "write(Tiny(2000, pause=0.01), Path(sys.argv[1]))"
-    )
-    run = subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT)
-    try:
-        note = tmp_path / f".a{ending}.part.json"
-        limit = time.monotonic() + 60
-        while not note.exists() and run.poll() is None and time.monotonic() < limit:
-            time.sleep(0.01)
-        with pytest.raises(InputError, match="another run is writing"):
-            write(Tiny(2000), path)
-        assert run.poll() is None
-    finally:
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-    assert path.read_text("utf-8") == "old"
-    assert json.loads(note.read_bytes())["blocks"] > 0
-    with (tmp_path / f".a{ending}.part").open("ab") as part:
-        part.write(b"half a li" * 500_000)  # what had been written since the note, and more than is to come
-
-    again = Tiny(2000)
-    written = write(again, path)
-    assert 0 < written.resumed == again.started[0] * BLOCK
-    assert names(tmp_path) == [path.name]
-    undisturbed = write(Tiny(2000), tmp_path / f"b{ending}")
-    assert path.read_bytes() == undisturbed.path.read_bytes()
-    assert (written.sha256, written.tally) == (undisturbed.sha256, undisturbed.tally)
-    assert undisturbed.resumed == 0
-
-
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, InputError, RuntimeError])
-def test_an_interrupted_run_keeps_its_part_and_the_old_file(tmp_path: Path, kind: type) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_text("old", "utf-8")
-    with pytest.raises(kind):
-        write(Tiny(195, stop=(7, kind)), path)
-    assert path.read_text("utf-8") == "old"
-    assert names(tmp_path) == [".a.jsonl.part", ".a.jsonl.part.json", "a.jsonl"]
-    again = Tiny(195)
-    assert write(again, path).resumed == 70
-    assert again.started == list(range(7, 20))
-    assert path.read_bytes() == encode(list(Tiny(195)))
-    assert names(tmp_path) == ["a.jsonl"]
-
-
-def test_a_run_interrupted_after_its_last_block_has_nothing_left_to_make(tmp_path: Path) -> None:
-    class Late(Tiny):
-        def blocks(self, *arguments: Any, **options: Any) -> Iterator[Any]:
-            yield from super().blocks(*arguments, **options)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write(Late(20), tmp_path / "a.jsonl")
-    again = Tiny(20)
-    assert write(again, tmp_path / "a.jsonl").resumed == 20
-    assert again.started == []
-    assert (tmp_path / "a.jsonl").read_bytes() == encode(list(again))
-
-
-@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
-def test_a_run_interrupted_at_once_leaves_nothing(tmp_path: Path, name: str) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        write(Tiny(20, stop=(0, KeyboardInterrupt)), tmp_path / name)
-    assert names(tmp_path) == []
-
-
-def test_an_interrupted_table_starts_over(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    path.write_text("old", "utf-8")
-    with pytest.raises(KeyboardInterrupt):
-        write(Tiny(400, stop=(30, KeyboardInterrupt)), path)
-    assert path.read_text("utf-8") == "old"
-    assert names(tmp_path) == ["a.parquet"]
-    (tmp_path / ".a.parquet.part").write_bytes(b"left by a killed run" * 10_000)
-    assert write(Tiny(400), path).sha256 == write(Tiny(400), tmp_path / "b.parquet").sha256
-    assert names(tmp_path) == ["a.parquet", "b.parquet"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda note, part: {**note, "key": "0" * 64},
-        lambda note, part: {**note, "bytes": note["bytes"] + 10**9},
-        lambda note, part: {**note, "bytes": -1},
-        lambda note, part: {**note, "bytes": "7"},
-        lambda note, part: {**note, "counts": None},
-        lambda note, part: {key: note[key] for key in note if key != "blocks"},
-        lambda note, part: [note],
-        lambda note, part: None,
-        lambda note, part: part.write_bytes(b"x" + part.read_bytes()[1:]) and note,
-        lambda note, part: part.write_bytes(part.read_bytes()[:99]) and note,
-        lambda note, part: part.unlink() or note,
-    ],
-)
-def test_a_damaged_note_or_part_starts_over(tmp_path: Path, change: Any) -> None:
-    path, note, part = (tmp_path / name for name in ("a.jsonl", ".a.jsonl.part.json", ".a.jsonl.part"))
-    with pytest.raises(KeyboardInterrupt):
-        write(Tiny(195, stop=(7, KeyboardInterrupt)), path)
-    note.write_text(json.dumps(change(json.loads(note.read_bytes()), part)), "utf-8")
-    again = Tiny(195)
-    assert write(again, path).resumed == 0
-    assert again.started[0] == 0
-    assert path.read_bytes() == encode(list(again))
-    assert names(tmp_path) == ["a.jsonl"]
-
-
-@pytest.mark.parametrize("other", [{"form": "prompt"}, {"seed": 1}, {"n": 190}])
-def test_another_plan_starts_over(tmp_path: Path, other: dict) -> None:
-    path = tmp_path / "a.jsonl"
-    with pytest.raises(KeyboardInterrupt):
-        write(Tiny(195, stop=(7, KeyboardInterrupt)), path)
-    again = Tiny(other.get("n", 195), other.get("seed", 0))
-    form = other.get("form", "instruction")
-    assert write(again, path, form=form).resumed == 0
-    assert path.read_bytes() == encode(list(again), form)
-
-
+@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError, RuntimeError])
+@pytest.mark.parametrize("stop_before", [0, 30])
 @pytest.mark.parametrize("ending", export.ENDINGS)
-def test_a_path_is_held_until_the_file_is_in_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+def test_an_interrupted_run_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, ending: str, stop_before: int, error: type
 ) -> None:
     path = tmp_path / f"a{ending}"
-    refused: list[str] = []
-
-    def card(**_: Any) -> str:  # the file is whole, and not yet moved
-        with pytest.raises(InputError, match="another run is writing") as error:
-            write(Tiny(30, seed=1), path)
-        refused.append(str(error.value))
-        return "card"
-
-    monkeypatch.setattr(export, "data_card", card)
-    written = write(Tiny(195), path, card=True)
-    assert len(refused) == 1
-    assert written.sha256 == sha256(path.read_bytes()).hexdigest()
-    assert written.sha256 == write(Tiny(195), tmp_path / f"b{ending}").sha256
-
-
-def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def flock(*_: Any) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(export.fcntl, "flock", flock)
-    assert write(Tiny(20), tmp_path / "a.jsonl").n == 20
-
-
-def test_the_order_of_what_is_drawn_from_tells_plans_apart(tmp_path: Path) -> None:
-    class Sets(Tiny):
-        def identity(self) -> dict[str, Any]:
-            names = ["one", "two"] if self.seed else ["two", "one"]
-            return {"datasets": dict.fromkeys(names, "digest")}
-
-    with pytest.raises(KeyboardInterrupt):
-        write(Sets(195, stop=(7, KeyboardInterrupt)), tmp_path / "a.jsonl")
-    assert write(Sets(195, seed=1), tmp_path / "a.jsonl").resumed == 0
+    path.write_text("old", "utf-8")
+    with pytest.raises(error):
+        write(Tiny(400, stop=(stop_before, error)), path, card=True)
+    assert path.read_text("utf-8") == "old"
+    assert names(tmp_path) == [path.name]
 
 
 @contextmanager
@@ -564,10 +391,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("ending", export.ENDINGS)
 @pytest.mark.parametrize("size", [0, 10, 20_000])
-def test_a_full_disk_leaves_the_old_file_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, size: int
-) -> None:
-    monkeypatch.setattr(export, "NOTE_SECONDS", 0)
+def test_a_full_disk_leaves_the_old_file_alone(tmp_path: Path, ending: str, size: int) -> None:
     path = tmp_path / f"a{ending}"
     path.write_text("old", "utf-8")
     with largest_file(size), pytest.raises(InputError, match="cannot write .*free space") as caught:
