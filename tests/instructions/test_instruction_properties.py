@@ -43,7 +43,7 @@ from instructrec.instructions.parsing.constraint import (
 )
 from instructrec.instructions.parsing.grammar import parse_parametric
 from instructrec.instructions.schema import Answer, Style
-from instructrec.instructions.templates import Template, _environment, load_templates, packaged_file
+from instructrec.instructions.templates import TEMPLATES_FILE, Template, _environment, load_templates
 from tests.instructions.test_parsing import (
     EVENTS,
     FILM_SAYINGS_EN,
@@ -793,11 +793,8 @@ def test_any_wording_is_filled_in_as_jinja_would_or_refused_with_its_line(
     assert template.respond(fields) == f"{fields['preference']}: {fields['title']}".strip()
 
 
-def _blocks(language: str, n: int) -> list[str]:
-    return packaged_file(language).read_text("utf-8").split("\n[[template]]\n")[1 : n + 1]
-
-
-BASE = ["[[template]]\n" + block.split("\n\n")[0] for block in _blocks("en", 9)[::3]]
+BLOCKS = TEMPLATES_FILE.read_text("utf-8").split("\n[[template]]\n")[1:10:3]
+BASE = ["[[template]]\n" + block.split("\n\n")[0] for block in BLOCKS]
 OTHER_VALUES = [
     "0",
     "true",

@@ -105,17 +105,6 @@ def test_the_templates_cover_every_task_preference_and_intention(language: str) 
     assert len(set(wordings)) == len(wordings)
 
 
-def test_the_languages_offer_the_same_kinds_of_templates() -> None:
-    kinds = [
-        Counter(
-            (one.task, one.preference, one.intention, one.style, one.answer, one.held_out)
-            for one in load_templates(language)
-        )
-        for language in LANGUAGES
-    ]
-    assert kinds[0] == kinds[1]
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_spread_is_at_least_the_papers(language: str) -> None:
     """17 about preference, 9 about intention, 13 combined; see the module's list of kinds."""
@@ -169,6 +158,23 @@ def test_a_template_of_ones_own_is_read(tmp_path: Path) -> None:
     assert template.render({"history": "{{ Alien }}; <Heat>"}) == "After {{ Alien }}; <Heat>?"
     with pytest.raises(InputError, match="'mine'.*history"):
         template.render({})
+
+
+def test_a_template_may_have_its_wordings_beside_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        GOOD.replace("variants =", "variants.en =") + 'variants.zh = ["看过{{ history }}之后呢？"]\n', "utf-8"
+    )
+    for language, text in (("en", "After Alien?"), ("zh", "看过Alien之后呢？")):
+        (template,) = load_templates(language, path)
+        assert (template.id, template.language) == (f"{language}-mine", language)
+        assert template.render({"history": "Alien"}) == text
+    path.write_text(GOOD.replace("variants =", "variants.en ="), "utf-8")
+    with pytest.raises(InputError, match=r"'mine' in .*, line 8: variants\.zh is missing"):
+        load_templates("zh", path)
+    path.write_text(GOOD.replace("variants =", "variants.fr ="), "utf-8")
+    with pytest.raises(InputError, match="line 8: unknown language of variants 'fr'"):
+        load_templates("en", path)
 
 
 @pytest.mark.parametrize(
