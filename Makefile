@@ -23,27 +23,34 @@ setup:  ## the locked environment in .venv, MathJax, Mermaid and axe; book and t
 	@$(RUN) -m tools.fetch_assets
 
 .PHONY: book
-book: setup  ## execute the chapters and build the HTML book, _build/html/index.html
-	@$(RUN) -m tools.build_book
+book: setup  ## build the HTML book, _build/html/index.html, from the stored outputs (EXECUTE=1 executes every chapter)
+	@$(RUN) -m tools.build_book $(if $(EXECUTE),--execute)
 
 .PHONY: fresh-html
-fresh-html: setup  ## build the HTML again even if nothing has changed (unchanged notebooks are not executed again)
+fresh-html: setup  ## build the HTML again even if nothing has changed
 	@$(RUN) -m tools.build_book --force
 
 .PHONY: test
-test: setup  ## everything: lint, types, package tests, notebooks compared strictly, HTML in a browser
-	@$(RUN) -m tools.browser
-	@$(MAKE) lint types test-fast
-	@echo "== notebooks, executed again and compared =="
-	@$(RUN) -m tools.check_notebooks
-	@echo "== the HTML book =="
-	@$(RUN) -m tools.build_book
-	@$(RUN) -m pytest -m browser
+test: setup  ## everything: lint, types, package tests, notebooks compared strictly, HTML in a browser (TIMES=1: what takes long)
+	@$(RUN) -m tools.run_tests $(if $(TIMES),--times)
 
 .PHONY: test-fast
-test-fast: setup  ## the tests of package, set-up and notebooks' form; no notebook is executed, no browser opened
-	@echo "== package, set-up, form of the notebooks =="
-	@$(RUN) -m pytest -m "not browser"
+test-fast: setup  ## the quick tests of the package, set-up and notebooks' form: no notebook, no browser, nothing slow
+	@$(RUN) -m pytest -n 2 -m "not browser and not slow"
+
+.PHONY: test-package
+test-package: setup  ## all tests that need neither a browser nor a notebook's execution, two at a time
+	@$(RUN) -m pytest -n 2 -m "not browser"
+
+.PHONY: test-notebooks
+test-notebooks: setup  ## execute every chapter again and compare each output with the stored one
+	@$(RUN) -m tools.check_notebooks
+
+.PHONY: test-html
+test-html: setup  ## build the HTML book and look at each page in a browser
+	@$(RUN) -m tools.browser
+	@$(RUN) -m tools.build_book
+	@$(RUN) -m pytest -m browser -p no:randomly
 
 .PHONY: prove
 prove: setup  ## the slow proofs: 10,000 examples for each property

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Two workers share two cores: one thread each. Libraries read these once, when they are imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ.setdefault(variable, "1")
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
+
+from tools.build_book import ROOT
 
 # TensorFlow reads these once, when it is imported: the numbers of a test must not depend on the processor's extras.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -32,3 +39,11 @@ def events_csv(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "events.csv"
     table.to_csv(path, index=False)
     return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all tests of a file to one worker, and all of language models to one, so that each model is loaded once."""
+    for item in items:
+        file = item.path.relative_to(ROOT).as_posix()
+        group = "language models" if file.startswith("tests/models/lm/") else file
+        item.add_marker(pytest.mark.xdist_group(group))

@@ -1,14 +1,16 @@
 """Build the HTML book with warnings as errors, from clean pages, and only when something has changed.
 
-    python -m tools.build_book            build, or say that the book is up to date
-    python -m tools.build_book --force    build the pages again (outputs of unchanged notebooks come from the cache)
+    python -m tools.build_book             build, or say that the book is up to date
+    python -m tools.build_book --force     build the pages again
+    python -m tools.build_book --execute   build the pages again and execute every notebook
 
-Three things that Jupyter Book does not do by itself:
+A page shows the stored outputs of its notebook if the notebook's code cells are those that were executed: their
+checksum is in book/executed.json, which `make execute` writes. A notebook whose code was edited since is executed for
+the page. Three things that Jupyter Book does not do by itself:
 
-- An incremental build does not warn again about pages that it does not read again, so pages are built from nothing.
-- The cache of executed notebooks looks at the code cells alone. It is emptied here when what they import has changed:
-  the package, the data, the locked versions. A notebook whose cells' metadata has changed leaves the cache too.
-- A build can end well and have made nothing, so each page of the table of contents has to be there afterwards.
+- It executes every notebook that its cache does not hold. Notebooks with valid outputs are put into the cache first.
+- An incremental build does not repeat the warnings of pages that it skips, so pages are built from nothing.
+- A build can succeed without output, so each page of the table of contents has to exist afterwards.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -29,17 +32,15 @@ BUILD = ROOT / "_build"
 HTML = BUILD / "html"
 CACHE = BUILD / ".jupyter_cache"
 STAMP = BUILD / ".book-stamp"
-CACHE_KEY = BUILD / ".jupyter_cache_key"
-CELL_KEYS = BUILD / ".cell_metadata_keys.json"
+EXECUTED = "book/executed.json"
 
-EXECUTION_INPUTS = ("instructrec", "data", "requirements.txt", "requirements-data.txt")
 BOOK_INPUTS = (
     "book",
     "_config.yml",
     "_toc.yml",
     "tools/build_book.py",
     "tools/assets.lock.json",
-    *EXECUTION_INPUTS,
+    "requirements.txt",
 )
 IGNORED = {"__pycache__", ".ipynb_checkpoints", "cache", ".DS_Store"}
 
@@ -80,57 +81,67 @@ def source_of(page: str, root: Path = ROOT) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def cell_metadata_key(notebook: Path) -> str:
-    """A checksum over the code cells and their metadata, outputs left out."""
+def code_digest(notebook: Path) -> str:
+    """Return a checksum over the sources of a notebook's code cells and the tags that change their execution."""
     cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
-    seen = [[cell["source"], cell["metadata"]] for cell in cells if cell["cell_type"] == "code"]
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+    executed = [
+        ["".join(cell["source"]), "raises-exception" in cell["metadata"].get("tags", [])]
+        for cell in cells
+        if cell["cell_type"] == "code"
+    ]
+    return hashlib.sha256(json.dumps(executed).encode()).hexdigest()
 
 
-def prepare_cache() -> None:
-    """Leave in the execution cache only what the present package, data and cell metadata would give again."""
-    key = digest_of(EXECUTION_INPUTS)
-    if CACHE.exists() and (not CACHE_KEY.exists() or CACHE_KEY.read_text() != key):
-        say(
-            "the package, the data or the locked versions have changed: every notebook will be executed again"
-        )
-        shutil.rmtree(CACHE)
-        CELL_KEYS.unlink(missing_ok=True)
-    BUILD.mkdir(exist_ok=True)
-    CACHE_KEY.write_text(key)
-
-    notebooks = {
-        page: source for page in pages() if (source := source_of(page)) and source.suffix == ".ipynb"
-    }
-    now = {page: cell_metadata_key(source) for page, source in notebooks.items()}
-    before = json.loads(CELL_KEYS.read_text()) if CELL_KEYS.exists() else {}
-    changed = [page for page in now if now[page] != before.get(page)]
-    if CACHE.exists() and changed:
-        from jupyter_cache import get_cache
-
-        cache = get_cache(CACHE)
-        for page in changed:
-            try:
-                record = cache.match_cache_file(str(notebooks[page]))
-            except KeyError:
-                continue
-            cache.remove_cache(record.pk)
-    CELL_KEYS.write_text(json.dumps(now, indent=1))
+def read_executed(root: Path = ROOT) -> dict[str, dict[str, Any]]:
+    """Return the checksum and the seconds of each executed notebook, by its path from the root."""
+    path = root / EXECUTED
+    return json.loads(path.read_text(encoding="utf8")) if path.exists() else {}
 
 
-def remember_outputs(seconds: dict[str, float]) -> None:
-    """Put notebooks whose stored outputs have just been reproduced (by nbval) into the execution cache.
+def note_executed(seconds: dict[str, float | None], root: Path = ROOT) -> None:
+    """Note that the stored outputs of these notebooks are those of their present code cells.
 
     Args:
-        seconds: how long each notebook took, by its path from the root; only these are put in.
+        seconds: How long each notebook took, by its path from the root; None keeps the figure of its last execution.
+        root: The project's folder.
+    """
+    entries = read_executed(root)
+    for name, duration in seconds.items():
+        kept_seconds = entries.get(name, {}).get("seconds", 0.0)
+        entries[name] = {
+            "sha256": code_digest(root / name),
+            "seconds": kept_seconds if duration is None else round(duration, 1),
+        }
+    entries = {name: entries[name] for name in sorted(entries) if (root / name).is_file()}
+    unfinished = root / f"{EXECUTED}.unfinished"
+    unfinished.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf8")
+    unfinished.replace(root / EXECUTED)
+
+
+def edited_notebooks(root: Path = ROOT) -> list[str]:
+    """Return the notebooks of the book whose code cells are not those that gave the stored outputs."""
+    entries = read_executed(root)
+    names = [f"{page}.ipynb" for page in pages(root) if (root / f"{page}.ipynb").is_file()]
+    return [name for name in names if entries.get(name, {}).get("sha256") != code_digest(root / name)]
+
+
+def fill_cache(execute: bool) -> list[str]:
+    """Leave in the execution cache the notebooks whose stored outputs are valid; return those to be executed.
+
+    Args:
+        execute: Leave nothing in the cache, so that all notebooks are executed.
     """
     from jupyter_cache import get_cache
 
-    prepare_cache()
+    names = [f"{page}.ipynb" for page in pages() if (ROOT / f"{page}.ipynb").is_file()]
+    to_execute = names if execute else edited_notebooks()
+    shutil.rmtree(CACHE, ignore_errors=True)
     cache = get_cache(CACHE)
-    for name, duration in seconds.items():
-        path = ROOT / name
-        cache.cache_notebook_file(str(path), data={"execution_seconds": duration}, overwrite=True)
+    for name in names:
+        if name not in to_execute:
+            seconds = read_executed()[name]["seconds"]
+            cache.cache_notebook_file(str(ROOT / name), data={"execution_seconds": seconds}, overwrite=True)
+    return to_execute
 
 
 def missing_pages() -> list[str]:
@@ -150,14 +161,15 @@ def main(arguments: list[str]) -> int:
         return 1
     stamp = digest_of(BOOK_INPUTS)
     up_to_date = STAMP.exists() and STAMP.read_text() == stamp and not missing_pages()
-    if up_to_date and "--force" not in arguments:
+    if up_to_date and not {"--force", "--execute"} & set(arguments):
         say(f"up to date: open {HTML.relative_to(ROOT)}/index.html")
         return 0
     started = time.monotonic()
     STAMP.unlink(missing_ok=True)
     for leftover in (HTML, BUILD / ".doctrees", BUILD / "jupyter_execute"):
         shutil.rmtree(leftover, ignore_errors=True)
-    prepare_cache()
+    if to_execute := fill_cache("--execute" in arguments):
+        say(f"executing {len(to_execute)} notebooks that were edited: {', '.join(to_execute)}")
     if run_jupyter_book():
         print(
             "[book] error: the build failed or warned; see above, and _build/html/reports for tracebacks",

@@ -3,8 +3,7 @@
     python -m tools.check_notebooks                     every chapter
     python -m tools.check_notebooks book/faq.ipynb …    these
 
-Notebooks that were reproduced in full are put into the book's execution cache, so that the HTML build which follows in
-`make test` does not execute them a second time.
+Two notebooks run at a time, the longest first.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tools.build_book import ROOT, remember_outputs
+from tools.build_book import ROOT, read_executed
 
 OPTIONS = (
     "--nbval",
@@ -25,6 +24,9 @@ OPTIONS = (
     "--nbval-kernel-startup-timeout=120",
     "--no-header",
     "-p", "no:cacheprovider",
+    "-p", "no:randomly",
+    "--numprocesses=2",
+    "--dist=loadfile",
     "--override-ini=console_output_style=count",
 )  # fmt: skip
 
@@ -42,9 +44,6 @@ class NotebookTimes:
         if report.failed:
             self.failed.add(notebook)
 
-    def reproduced(self) -> dict[str, float]:
-        return {name: seconds for name, seconds in self.seconds.items() if name not in self.failed}
-
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminalreporter.section("seconds per notebook")
         for name, seconds in sorted(self.seconds.items()):
@@ -56,10 +55,9 @@ def main(arguments: list[str]) -> int:
     if not notebooks:
         print("error: no notebook in book/", file=sys.stderr)
         return 1
-    times = NotebookTimes()
-    status = pytest.main([*OPTIONS, *(str(Path(name)) for name in notebooks)], plugins=[times])
-    remember_outputs(times.reproduced())
-    return int(status)
+    seconds = {name: entry["seconds"] for name, entry in read_executed().items()}
+    notebooks.sort(key=lambda name: -seconds.get(str(Path(name)), 0.0))
+    return int(pytest.main([*OPTIONS, *(str(Path(name)) for name in notebooks)], plugins=[NotebookTimes()]))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
     python -m tools.execute_notebooks                      every chapter
     python -m tools.execute_notebooks book/faq.ipynb …     these
     python -m tools.execute_notebooks --normalise […]      do not execute, only bring into the book's form
+    python -m tools.execute_notebooks --stamp […]          do not execute; note that the stored outputs are valid
 
 The form: kernel `python3` and no other notebook metadata, no timings, nothing of standard error, cell ids kept. A cell
 that is meant to fail carries the tag `raises-exception`. Each line says how long a notebook took and its peak memory.
+The checksum of the executed code cells goes to book/executed.json (see tools/build_book.py).
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from tools.build_book import note_executed
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 300
@@ -92,6 +96,9 @@ def main(arguments: list[str]) -> int:
     if missing:
         print(f"error: no such notebook: {', '.join(missing)}", file=sys.stderr)
         return 2
+    if "--stamp" in arguments:
+        note_executed({os.path.relpath(path, ROOT): None for path in paths})
+        return 0
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     failed = []
     for path in paths:
@@ -106,6 +113,8 @@ def main(arguments: list[str]) -> int:
             try:
                 seconds, gigabytes = pool.submit(execute, path).result()
                 print(f"{shown}: {seconds:.1f} s, peak memory {gigabytes:.2f} GB", flush=True)
+                if path.is_relative_to(ROOT / "book"):
+                    note_executed({shown: seconds})
             except Exception as error:  # whatever a cell raised: say so, leave the file as it was, go on
                 failed.append(shown)
                 print(f"{shown}: FAILED, file left as it was\n{error}", file=sys.stderr, flush=True)

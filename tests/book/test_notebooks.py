@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools.build_book import ROOT, pages, source_of
+from tools.build_book import ROOT, edited_notebooks, pages, source_of
 
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 MOST_CODE_LINES = 120
@@ -168,6 +168,10 @@ def test_every_page_has_a_source_and_every_source_a_page() -> None:
     assert [page for page in named if source_of(page) is None] == []
     in_book = {f"book/{p.stem}" for pattern in ("*.ipynb", "*.md") for p in (ROOT / "book").glob(pattern)}
     assert in_book == set(named)
+
+
+def test_stored_outputs_are_those_of_the_code() -> None:
+    assert edited_notebooks() == [], "run make execute on these"
 
 
 BROKEN = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -30,11 +29,8 @@ from instructrec.instructions.quality.audit import (
     EXAMPLES,
     KINDS,
     audit,
-    future_proof,
-    retell,
-    without_future,
 )
-from instructrec.instructions.quality.facts import Evidence, Reader, stands_in, trie, without
+from instructrec.instructions.quality.facts import Evidence
 
 
 def small() -> Dataset:
@@ -287,127 +283,3 @@ def test_a_generated_instruction_that_is_tampered_with_is_caught() -> None:
     for one in build_instructions(goods, 300, languages=["zh"], tasks=["T2", "T3"], styles=["plain"]):
         tampered = replace(one, text=f"{one.text}\n（比如{titles[one.target]}）")
         assert audit([tampered], evidence).leaks["title"] == 1, tampered.text
-
-
-def test_the_audit_is_quick() -> None:
-    goods = shop()
-    made = list(build_instructions(goods, 6_000))
-    evidence = Evidence(goods)
-    audit(made[:1_000], evidence)
-    started = time.process_time()
-    assert audit(made[1_000:], evidence).passed
-    assert 5_000 / (time.process_time() - started) > 5_000
-
-
-# -- the future ------------------------------------------------------------------------------------------------------
-
-
-def test_without_future_keeps_the_past_and_the_choice(data: Dataset) -> None:
-    kept = without_future(data, matching()).interactions
-    assert list(zip(kept["user_id"], kept["item_id"], strict=True)) == [
-        (1, 1),
-        (1, 3),
-        (2, 6),
-        (1, 7),
-        (1, 5),
-    ]
-    mixed = without_future(data, matching(), "scramble").interactions
-    assert len(mixed) == data.n_interactions
-    pd.testing.assert_frame_equal(mixed.head(5), kept.reset_index(drop=True))
-    assert (mixed["timestamp"].iloc[5:] >= 300).all()
-    assert not mixed.equals(without_future(data, matching(), "scramble", seed=1).interactions)
-    again = without_future(data, matching(target=9, cut=4, history=(1, 3, 7, 5))).interactions
-    assert len(again) == 8  # the second event with item 1 is no second item, and it lies before the choice
-    with pytest.raises(InputError, match="'delete' or 'scramble' is accepted"):
-        without_future(data, matching(), "burn")
-    with pytest.raises(InputError, match="cut 9 of user 1, who has 5 items"):
-        without_future(data, matching(cut=9))
-    with pytest.raises(InputError, match="no item number 0"):
-        retell(matching(user_id=7, cut=0), data)
-
-
-def test_what_uses_the_future_is_not_future_proof(data: Dataset) -> None:
-    assert not future_proof(lambda known: known.n_interactions, data, matching())
-    assert not future_proof(lambda known: known.popularity[9], data, matching())
-    assert future_proof(lambda known: len(known.items), data, matching())
-    assert future_proof(lambda known: retell(matching(), known), data, matching())
-
-
-@pytest.mark.parametrize("load", [movielens_100k, shop])
-def test_tastes_and_histories_are_told_without_the_future(load: Any) -> None:
-    dataset = load()
-    told = 0
-    for one in build_instructions(dataset, 12, styles=["plain", "turned_round"], tasks=["T2", "T3"], seed=5):
-        if one.preference == Preference.P0:
-            continue
-        titles, taste = retell(one, dataset)
-        if one.preference == Preference.P2:
-            assert taste == one.preference_text
-        else:
-            assert titles in one.text
-        assert future_proof(lambda known, one=one: retell(one, known), dataset, one)  # type: ignore[misc]
-        told += 1
-    assert told >= 4
-
-
-# -- the ruler -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted", "avoided", "decades"),
-    [
-        ("above all Comedy and Crime, mostly from the 1980s", "Comedy Crime", "", [1980]),
-        ("never Romance, Horror or Action", "", "Romance Horror Action", []),
-        ("rarely watches horror but loves westerns and comedies", "Comedy", "Horror", []),
-        ("does not like horror; enjoys crime", "Crime", "Horror", []),
-        ("likes funny films from the 90s", "Comedy", "", [1990]),
-        ("不喜欢恐怖片，爱看喜剧和90年代的犯罪片", "Comedy Crime", "Horror", [1990]),
-        ("偏爱喜剧，恐怖片看得很少，动作片常看", "Comedy Action", "Horror", []),
-        ("从不碰动作、爱情类", "", "Action Romance", []),
-        ("科幻 and Sci-Fi, 恐怖", "Sci-Fi Horror", "", []),
-        ("a little Comedy for a change", "Comedy", "", []),
-        ("not only Comedy", "Comedy", "", []),
-        ("tragicomedy, dramatist", "", "", []),
-        ("", "", "", []),
-    ],
-)
-def test_categories_are_read_off_a_sentence(
-    data: Dataset, text: str, wanted: str, avoided: str, decades: list[int]
-) -> None:
-    read = Reader(data).read(text)
-    assert read.wanted == set(wanted.split())
-    assert read.avoided == set(avoided.split())
-    assert read.decades == set(decades)
-
-
-def test_only_other_words_for_a_category_count_as_a_wish(data: Dataset) -> None:
-    reader, names = Reader(data), Reader(data, said=False, wishes=False)
-    assert reader.read("a good laugh after a long week") == (
-        frozenset({"Comedy"}),
-        frozenset(),
-        frozenset(),
-        True,
-    )
-    assert reader.read("scary").wished
-    assert not reader.read("comedy, 恐怖").wished
-    assert names.read("scary, a good laugh after a long week").wanted == set()
-    assert Reader(replace(data, items=data.items[["item_id", "title"]])).read("comedy").wanted == set()
-
-
-@given(st.lists(st.text(alphabet="ab恐 .*", min_size=1, max_size=6), min_size=1), st.data())
-def test_a_trie_matches_the_longest_word(words: list[str], chosen: st.DataObject) -> None:
-    import re
-
-    text = chosen.draw(st.sampled_from(words)) + chosen.draw(st.text(alphabet="ab恐 .*", max_size=4))
-    match = re.match(trie(words), text)
-    assert match is not None
-    assert match[0] == max((word for word in words if text.startswith(word)), key=len)
-
-
-def test_words_stand_in_a_text_as_words() -> None:
-    assert stands_in("heat", "the heat is on")
-    assert not stands_in("heat", "at the theatre, preheated, héat")
-    assert stands_in("heat", "看heat吧")
-    assert stands_in("盗火线", "看盗火线吧")
-    assert without("heat and heat", "heat") == "\n and heat"
-    assert without("theatre", "heat") == "theatre"
