@@ -49,7 +49,14 @@ PACKAGE = Path(__file__).parents[1] / "instructrec"
 MADE_BY = {
     "models/mini": ["batches", "model", "packing", "trainer", "vocabulary", "word_vectors"],
     "models/neural": ["sasrec", "training"],
-    "instructions": ["category_words", "query_generator", "templates", "verbalizer"],
+    "instructions": [
+        "category_words",
+        "query_frames",
+        "query_generator",
+        "query_meanings",
+        "templates",
+        "verbalizer",
+    ],
     "wordings": ["lexicon"],
 }
 """The modules that decide what a trained model is; data files beside them count too."""

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from instructrec.instructions.query_generator import QUESTION_KINDS, QueryGenerator
+from instructrec.instructions.query_frames import QUESTION_KINDS
+from instructrec.instructions.query_generator import QueryGenerator
 from instructrec.models.mini.packing import padded
 from instructrec.models.mini.vocabulary import ANSWER, ASK, END, START, UNKNOWN, Vocabulary
 from instructrec.wordings.lexicon import held_out_words

@@ -21,12 +21,12 @@ from tqdm import tqdm
 from instructrec.backend import quiet_keras, silent_stderr
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
+from instructrec.instructions.query_frames import question_text
 from instructrec.instructions.query_generator import (
     KIND_SHARES,
     LANGUAGES,
     QueryGenerator,
     check_languages,
-    question_text,
     title_words,
 )
 from instructrec.models.base import check_number, check_seed, check_share, check_whole

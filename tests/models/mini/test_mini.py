@@ -11,13 +11,11 @@ import pytest
 from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
+from instructrec.instructions.query_frames import CATEGORY_FIRST_SHARE, QUESTION_KINDS, query_frames
 from instructrec.instructions.query_generator import (
-    CATEGORY_FIRST_SHARE,
     KIND_SHARES,
     LANGUAGES,
-    QUESTION_KINDS,
     QueryGenerator,
-    query_frames,
     title_words,
 )
 from instructrec.models.mini import word_vectors as vectors_module
@@ -162,7 +160,7 @@ def test_the_vocabulary_holds_every_word_that_is_asked_with(films):
 
 
 def test_title_words_are_rare_and_long():
-    found = title_words(["The Big Heat", "Heat", "Up", "The Big Sleep"], rare=1)
+    found = title_words(["The Big Heat", "Heat", "Up", "The Big Sleep"], max_titles=1)
     assert found == [(), (), (), ("sleep",)]
     assert title_words(["Big Heat (1953)"]) == [("big", "heat")]
 
@@ -174,7 +172,7 @@ def test_plain_requests_begin_with_what_they_name_at_times(films):
     for asks, name in (("ask", "wanted"), ("refuse", "refused")):
         ends = tuple(part.format(**words) for part in grammar[name])
         assert len(ends) == len(set(ends)) > 40
-        texts = [phrases._composed("en", draw, "horror", asks) for _ in range(2000)]
+        texts = [phrases.frames["en"].compose("horror", draw, refuse=asks == "refuse") for _ in range(2000)]
         behind = sum(text.endswith(ends) for text in texts) / len(texts)
         assert (
             CATEGORY_FIRST_SHARE * 0.8 < behind < CATEGORY_FIRST_SHARE + 0.35
