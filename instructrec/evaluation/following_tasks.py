@@ -17,13 +17,8 @@ from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
 from instructrec.instructions import load_templates
 from instructrec.instructions.category_words import domain_words, synonyms
-from instructrec.instructions.parsing.constraint import (
-    NUMBER,
-    POPULARITY,
-    column_name,
-    fields_of,
-    literal,
-)
+from instructrec.instructions.parsing.constraint import column_name, literal
+from instructrec.instructions.parsing.fields import NUMBER, POPULARITY, fields_of
 from instructrec.instructions.query_generator import check_languages
 from instructrec.instructions.schema import Answer, Intention, Preference, Style, TaskForm
 from instructrec.instructions.verbalizer import Verbalizer

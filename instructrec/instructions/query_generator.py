@@ -19,7 +19,8 @@ import numpy as np
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
 from instructrec.instructions.category_words import synonyms
-from instructrec.instructions.parsing.constraint import POPULARITY, column_name, literal
+from instructrec.instructions.parsing.constraint import column_name, literal
+from instructrec.instructions.parsing.fields import POPULARITY
 from instructrec.instructions.query_frames import GRAMMAR_SHARE, QUESTION_KINDS, QueryFrames, query_frames
 from instructrec.instructions.query_meanings import log_shares_of, sets_of_items
 from instructrec.instructions.verbalizer import Draw, Verbalizer

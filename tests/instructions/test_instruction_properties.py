@@ -23,24 +23,21 @@ from instructrec.errors import InputError
 from instructrec.instructions import Context, Instruction, Intention, Preference, TaskForm, parse
 from instructrec.instructions.category_words import synonyms
 from instructrec.instructions.parsing.constraint import (
-    CATEGORIES,
-    NUMBER,
-    TEXT,
-    All,
+    And,
     Between,
     Compare,
+    In,
     Node,
     Not,
-    OneOf,
-    Some,
+    Or,
     column_name,
     conjunction,
     constrain,
     disjunction,
-    fields_of,
     literal,
     negation,
 )
+from instructrec.instructions.parsing.fields import CATEGORIES, NUMBER, TEXT, fields_of
 from instructrec.instructions.parsing.grammar import parse_parametric
 from instructrec.instructions.schema import Answer, Style
 from instructrec.instructions.templates import TEMPLATES_FILE, Template, _environment, load_templates
@@ -210,7 +207,7 @@ def leaves(dataset: Dataset) -> st.SearchStrategy[Node]:
             each += [
                 st.builds(Compare, st.just(column), st.just(NUMBER), signs, numbers),
                 st.lists(numbers, min_size=1, max_size=3, unique=True).map(
-                    lambda chosen, column=column: OneOf(column, NUMBER, tuple(chosen))
+                    lambda chosen, column=column: In(column, NUMBER, tuple(chosen))
                 ),
                 st.tuples(numbers, numbers).map(lambda ends, column=column: Between(column, *sorted(ends))),
             ]
@@ -220,7 +217,7 @@ def leaves(dataset: Dataset) -> st.SearchStrategy[Node]:
             each += [
                 st.builds(Compare, st.just(column), st.just(found.kind), signs, values),
                 st.lists(values, min_size=1, max_size=3, unique=True).map(
-                    lambda chosen, column=column, kind=found.kind: OneOf(column, kind, tuple(chosen))
+                    lambda chosen, column=column, kind=found.kind: In(column, kind, tuple(chosen))
                 ),
             ]
     return st.one_of(each)
@@ -266,11 +263,11 @@ def catalogues(draw: st.DrawFn) -> Dataset:
 def truth(node: Node, row: dict[Any, Any], popularity: dict[Any, float]) -> bool | None:
     """Kleene's logic, a row at a time: the reference that the masks must agree with."""
     if isinstance(node, Not):
-        inner = truth(node.part, row, popularity)
+        inner = truth(node.operand, row, popularity)
         return None if inner is None else not inner
-    if isinstance(node, All | Some):
-        truths = [truth(part, row, popularity) for part in node.parts]
-        decisive = isinstance(node, Some)
+    if isinstance(node, And | Or):
+        truths = [truth(part, row, popularity) for part in node.operands]
+        decisive = isinstance(node, Or)
         return decisive if decisive in truths else None if None in truths else not decisive
     value = popularity[row["item_id"]] if node.column == "popularity" else row[node.column]
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -284,7 +281,7 @@ def truth(node: Node, row: dict[Any, Any], popularity: dict[Any, float]) -> bool
             ">": value > node.value,
             ">=": value >= node.value,
         }[node.op]
-    wanted: Any = node.values if isinstance(node, OneOf) else (node.value,)
+    wanted: Any = node.values if isinstance(node, In) else (node.value,)
     if node.kind != NUMBER:
         wanted = {str(one).casefold() for one in wanted}
         value = {one.casefold() for one in (value if node.kind == CATEGORIES else [value])}
@@ -392,20 +389,20 @@ def spoken(draw: st.DrawFn, node: Node, inner: bool = False) -> str:
             return text.translate(WIDE_DIGITS) if draw(st.booleans()) else text
         return form(one) if one in FORMS else quoted(one, draw(st.sampled_from(['""', "''", "“”"])))
 
-    if isinstance(node, All | Some):
-        sign = "and" if isinstance(node, All) else "or"
-        text = draw(spoken(node.parts[0], True))
-        for part in node.parts[1:]:
+    if isinstance(node, And | Or):
+        sign = "and" if isinstance(node, And) else "or"
+        text = draw(spoken(node.operands[0], True))
+        for part in node.operands[1:]:
             text += form(sign) + draw(spoken(part, True))
         return form("(") + text + form(")") if inner or draw(st.booleans()) else text
     if isinstance(node, Not):
-        return form("not") + draw(spoken(node.part, True))
+        return form("not") + draw(spoken(node.operand, True))
     if isinstance(node, Between):
         low, high = value(node.low), value(node.high)
         if draw(st.booleans()):
             return f"{form(node.column)} between {low} and {high}"
         return form(node.column) + form("in") + low + form("..") + high
-    if isinstance(node, OneOf):
+    if isinstance(node, In):
         text = form(",").join(value(one) for one in node.values)
         return form(node.column) + form("in") + form("(") + text + form(")")
     if node.kind == NUMBER and draw(st.booleans()):

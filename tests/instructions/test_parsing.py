@@ -18,9 +18,7 @@ from instructrec.datasets.storage import catalogue_from_json, catalogue_to_json
 from instructrec.errors import InputError
 from instructrec.instructions import Constraint, parse
 from instructrec.instructions.category_words import category_names, synonyms
-from instructrec.instructions.parsing.constraint import (
-    fields_of,
-)
+from instructrec.instructions.parsing.fields import fields_of
 from instructrec.instructions.parsing.grammar import looks_parametric, parse_parametric
 
 ITEMS = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""The one door for what a user asks: conditions or simple words, whichever the text is."""
+"""Parsing of instructions: conditions by a grammar, simple words in English or Chinese by rules."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from instructrec.instructions.parsing.rules import parse_keywords
 
 
 def parse(text: str, dataset: Dataset) -> Constraint:
-    """Read an instruction as conditions if it is written as such, else as simple words in English or Chinese.
+    """Parse an instruction: as conditions if it is written as such, else as simple words in English or Chinese.
 
     Args:
         text: Such as "year >= 1990 and not genre = Horror", "no horror, after 1990, popular" or "便宜的科幻片".
-        dataset: The data set whose items are meant; its interactions, if any, say what is popular.
+        dataset: The data set whose items are requested; its interactions, if any, determine popularity.
 
     Returns:
-        The constraint; one that lets every item pass where nothing was understood, with the text under "ignored".
+        The constraint; where nothing was understood, one that every item satisfies, with the text under "ignored".
 
     Raises:
         InputError: An empty text, or conditions with a mistake.

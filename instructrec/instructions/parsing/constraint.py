@@ -1,4 +1,7 @@
-"""What an instruction demands of an item, as a small logical expression over the catalogue's columns.
+"""An instruction's conditions on items, as a small logical expression over the catalogue's columns.
+
+An expression is a tree of six kinds of node: `Compare`, `In` and `Between` test one column; `Not`, `And` and `Or` join
+them. `Constraint` holds the tree, the words that were not understood, and the mask of the items that qualify.
 
 A comparison with a missing value is neither true nor false (Kleene's three-valued logic): it is never satisfied, and
 neither is its negation, so that "not year > 1990" does not let an undated film in. An item without any category is
@@ -7,23 +10,21 @@ known to be in none. Derived in chapter `instruction-generation`.
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
+from instructrec.instructions.parsing.fields import CATEGORIES, NUMBER, POPULARITY, is_missing
 
-NUMBER, TEXT, CATEGORIES = "number", "text", "categories"
-POPULARITY = "popularity"
 RESERVED = ("and", "or", "not", "in", "between")
-_PLAIN = re.compile(r"(?!非)(?:(?![或且]|并且)[^\W\d])(?:(?![或且]|并且)\w)*")
+_PLAIN_NAME = re.compile(r"(?!非)(?:(?![或且]|并且)[^\W\d])(?:(?![或且]|并且)\w)*")
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -33,6 +34,26 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+
+
+class Truth(NamedTuple):
+    """The rows for which a condition is true, and those for which it is false; a row in neither is unknown.
+
+    Attributes:
+        true: Boolean array of shape (n_items,).
+        false: Boolean array of shape (n_items,).
+    """
+
+    true: np.ndarray
+    false: np.ndarray
+
+    def negated(self) -> Truth:
+        """Return the truth of the negation."""
+        return Truth(self.false, self.true)
+
+
+ReadColumn = Callable[[str], pd.Series]
+"""Returns the column of a name."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +70,20 @@ class Compare:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
-        return {"field": self.column, "op": self.op, "value": _plain(self.value)}
+        return {"field": self.column, "op": self.op, "value": _json_value(self.value)}
+
+    def truth(self, read_column: ReadColumn) -> Truth:
+        """Return where the condition is true, and where false."""
+        column = read_column(self.column)
+        if self.kind == NUMBER:
+            numbers = _to_numbers(column)
+            return _known_truth(_OPERATORS[self.op](numbers, self.value), numbers)
+        truth = _name_truth(column, self.kind, (self.value,))
+        return truth.negated() if self.op == "!=" else truth
 
 
 @dataclass(frozen=True)
-class OneOf:
+class In:
     """One column against several values: `genres in ("Comedy", "Drama")`."""
 
     column: str
@@ -65,11 +95,15 @@ class OneOf:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
-        return {
-            "field": self.column,
-            "op": "in",
-            "value": [_plain(value) for value in self.values],
-        }
+        return {"field": self.column, "op": "in", "value": [_json_value(value) for value in self.values]}
+
+    def truth(self, read_column: ReadColumn) -> Truth:
+        """Return where the condition is true, and where false."""
+        column = read_column(self.column)
+        if self.kind == NUMBER:
+            numbers = _to_numbers(column)
+            return _known_truth(np.isin(numbers, np.array(self.values, dtype=float)), numbers)
+        return _name_truth(column, self.kind, self.values)
 
 
 @dataclass(frozen=True)
@@ -88,58 +122,77 @@ class Between:
         return {
             "field": self.column,
             "op": "range",
-            "value": [_plain(self.low), _plain(self.high)],
+            "value": [_json_value(self.low), _json_value(self.high)],
         }
+
+    def truth(self, read_column: ReadColumn) -> Truth:
+        """Return where the condition is true, and where false."""
+        numbers = _to_numbers(read_column(self.column))
+        return _known_truth((numbers >= self.low) & (numbers <= self.high), numbers)
 
 
 @dataclass(frozen=True)
 class Not:
-    """The negation of a part."""
+    """The negation of a condition."""
 
-    part: Node
+    operand: Node
 
     def __str__(self) -> str:
-        return f"not {_bracketed(self.part, All, Some)}"
+        return f"not {_bracketed(self.operand, And, Or)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
-        return {"not": self.part.as_dict()}
+        return {"not": self.operand.as_dict()}
+
+    def truth(self, read_column: ReadColumn) -> Truth:
+        """Return where the condition is true, and where false."""
+        return self.operand.truth(read_column).negated()
 
 
 @dataclass(frozen=True)
-class All:
-    """Every part holds."""
+class And:
+    """A conjunction: all operands hold."""
 
-    parts: tuple[Node, ...]
+    operands: tuple[Node, ...]
 
     def __str__(self) -> str:
-        return " and ".join(_bracketed(part, All, Some) for part in self.parts)
+        return " and ".join(_bracketed(operand, And, Or) for operand in self.operands)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
-        return {"all": [part.as_dict() for part in self.parts]}
+        return {"all": [operand.as_dict() for operand in self.operands]}
+
+    def truth(self, read_column: ReadColumn) -> Truth:
+        """Return where the condition is true, and where false."""
+        true, false = zip(*(operand.truth(read_column) for operand in self.operands), strict=True)
+        return Truth(np.logical_and.reduce(true), np.logical_or.reduce(false))
 
 
 @dataclass(frozen=True)
-class Some:
-    """At least one part holds."""
+class Or:
+    """A disjunction: at least one operand holds."""
 
-    parts: tuple[Node, ...]
+    operands: tuple[Node, ...]
 
     def __str__(self) -> str:
-        return " or ".join(_bracketed(part, Some) for part in self.parts)
+        return " or ".join(_bracketed(operand, Or) for operand in self.operands)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as JSON takes it."""
-        return {"any": [part.as_dict() for part in self.parts]}
+        return {"any": [operand.as_dict() for operand in self.operands]}
+
+    def truth(self, read_column: ReadColumn) -> Truth:
+        """Return where the condition is true, and where false."""
+        true, false = zip(*(operand.truth(read_column) for operand in self.operands), strict=True)
+        return Truth(np.logical_or.reduce(true), np.logical_and.reduce(false))
 
 
-Node = Compare | OneOf | Between | Not | All | Some
+Node = Compare | In | Between | Not | And | Or
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """What an instruction demands of items; empty where nothing was understood, and then every item passes.
+    """The conditions of an instruction; empty where nothing was understood, and then every item qualifies.
 
     Attributes:
         expression: The condition, or None for no condition.
@@ -152,7 +205,7 @@ class Constraint:
     popularity: Mapping[Hashable, float] | None = field(default=None, compare=False, repr=False)
 
     def mask(self, items: pd.DataFrame) -> np.ndarray:
-        """Tell which items meet the constraint.
+        """Return which items satisfy the constraint.
 
         Args:
             items: Rows of a catalogue, with the columns that the constraint names.
@@ -165,24 +218,24 @@ class Constraint:
         """
         if self.expression is None:
             return np.ones(len(items), dtype=bool)
-        return self._truth(self.expression, items)[0]
+        return self.expression.truth(lambda name: self._column(name, items)).true
 
     def describe(self) -> dict[str, Any]:
         """Return what was understood, ready for JSON.
 
         Returns:
             `conditions`, a list that must all hold, each {"field", "op", "value"}, {"not": …}, {"any": […]} or
-            {"all": […]}; `text`, the same in the parametric language; `ignored`, the words left over.
+            {"all": […]}; `text`, the same in the parametric language; `ignored`, the words that were not understood.
         """
-        parts = self.expression.parts if isinstance(self.expression, All) else (self.expression,)
-        conditions = [] if self.expression is None else [part.as_dict() for part in parts if part is not None]
+        operands = self.expression.operands if isinstance(self.expression, And) else (self.expression,)
+        conditions = [operand.as_dict() for operand in operands if operand is not None]
         return {"conditions": conditions, "text": str(self), "ignored": self.ignored}
 
     def __and__(self, other: Constraint) -> Constraint:
-        """Return the constraint that both hold."""
-        both = [part.expression for part in (self, other) if part.expression is not None]
+        """Return the conjunction of two constraints."""
+        expressions = [side.expression for side in (self, other) if side.expression is not None]
         return Constraint(
-            conjunction(both),
+            conjunction(expressions),
             " ".join(text for text in (self.ignored, other.ignored) if text),
             self.popularity if self.popularity is not None else other.popularity,
         )
@@ -192,46 +245,6 @@ class Constraint:
 
     def __str__(self) -> str:
         return "" if self.expression is None else str(self.expression)
-
-    # -- three-valued truth: which rows are true, which are false; a row in neither is unknown -------------------
-
-    def _truth(self, node: Node, items: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        if isinstance(node, Not):
-            true, false = self._truth(node.part, items)
-            return false, true
-        if isinstance(node, All | Some):
-            truths = [self._truth(part, items) for part in node.parts]
-            every, some = (0, 1) if isinstance(node, All) else (1, 0)
-            joined = np.logical_and.reduce([pair[every] for pair in truths])
-            other = np.logical_or.reduce([pair[some] for pair in truths])
-            return (joined, other) if isinstance(node, All) else (other, joined)
-        values = self._column(node.column, items)
-        if isinstance(node, Between):
-            numbers = _numbers(values)
-            true = (numbers >= node.low) & (numbers <= node.high)
-            return true, ~true & ~np.isnan(numbers)
-        if node.kind == NUMBER:
-            numbers = _numbers(values)
-            true = (
-                np.isin(numbers, np.array(node.values, dtype=float))
-                if isinstance(node, OneOf)
-                else _OPERATORS[node.op](numbers, node.value)
-            ) & ~np.isnan(numbers)
-            return true, ~true & ~np.isnan(numbers)
-        wanted = {
-            str(value).casefold() for value in (node.values if isinstance(node, OneOf) else (node.value,))
-        }
-        rows = values.tolist()
-        known = np.fromiter((not _missing(row) for row in rows), dtype=bool, count=len(rows))
-        if node.kind == CATEGORIES:
-            found = (
-                not _missing(row) and any(str(name).casefold() in wanted for name in row) for row in rows
-            )
-        else:
-            found = (not _missing(row) and str(row).casefold() in wanted for row in rows)
-        hit = np.fromiter(found, dtype=bool, count=len(rows))
-        miss = known & ~hit
-        return (miss, hit) if isinstance(node, Compare) and node.op == "!=" else (hit, miss)
 
     def _column(self, name: str, items: pd.DataFrame) -> pd.Series:
         if name in items.columns:
@@ -244,79 +257,49 @@ class Constraint:
         )
 
 
-@dataclass(frozen=True)
-class Field:
-    """A column that an instruction can name.
-
-    Attributes:
-        column: The column's name.
-        kind: "number", "text" or "categories".
-        values: Every value, for text and categories, by its casefolded form.
-    """
-
-    column: str
-    kind: str
-    values: Mapping[str, str] = field(default_factory=dict)
-
-
-def fields_of(items: pd.DataFrame, category_field: str) -> dict[str, Field]:
-    """Return the fields that instructions may name, by column name, with popularity, which may have to be computed."""
-    found: dict[str, Field] = {}
-    for column in items.columns:
-        kind = _kind(items[column])
-        if kind is None and column == category_field:
-            kind = CATEGORIES
-        if kind is not None:
-            found[str(column)] = Field(
-                str(column),
-                kind,
-                {} if kind == NUMBER else _Values(items[column], kind),
-            )
-    found.setdefault(POPULARITY, Field(POPULARITY, NUMBER))
-    return found
-
-
 def constrain(expression: Node | None, dataset: Dataset, ignored: str = "") -> Constraint:
-    """Return the constraint of an expression, with the popularity of items where it is named and no column holds it.
+    """Return the constraint of an expression, with the items' popularity where the expression needs it.
+
+    Args:
+        expression: The condition, or None for no condition.
+        dataset: Its interactions tell popularity if its items have no such column.
+        ignored: The words that were not understood.
 
     Raises:
-        InputError: Popularity is named and cannot be known.
+        InputError: The expression needs popularity, and the data set has neither column nor interactions for it.
     """
-    needs = POPULARITY not in dataset.items.columns and POPULARITY in columns_of(expression)
+    needs = POPULARITY not in dataset.items.columns and POPULARITY in _columns_of(expression)
     return Constraint(expression, ignored, dataset.popularity if needs else None)
 
 
-def columns_of(node: Node | None) -> set[str]:
-    """Return the names of the columns that an expression needs."""
-    if node is None:
-        return set()
-    if isinstance(node, Not):
-        return columns_of(node.part)
-    if isinstance(node, All | Some):
-        return set().union(*(columns_of(part) for part in node.parts))
-    return {node.column}
+def conjunction(operands: list[Node]) -> Node | None:
+    """Return the conjunction: None for no operand, a single operand as it is; nested conjunctions are merged."""
+    flat = [
+        inner
+        for operand in operands
+        for inner in (operand.operands if isinstance(operand, And) else (operand,))
+    ]
+    return None if not flat else flat[0] if len(flat) == 1 else And(tuple(flat))
 
 
-def conjunction(parts: list[Node]) -> Node | None:
-    """Return the expression that all parts hold: None for no part, the part itself for one; nested ones are merged."""
-    flat = [inner for part in parts for inner in (part.parts if isinstance(part, All) else (part,))]
-    return None if not flat else flat[0] if len(flat) == 1 else All(tuple(flat))
+def disjunction(operands: list[Node]) -> Node:
+    """Return the disjunction of at least one operand; nested disjunctions are merged."""
+    flat = [
+        inner
+        for operand in operands
+        for inner in (operand.operands if isinstance(operand, Or) else (operand,))
+    ]
+    return flat[0] if len(flat) == 1 else Or(tuple(flat))
 
 
-def disjunction(parts: list[Node]) -> Node:
-    """Return the expression that one of the parts holds; nested ones are merged."""
-    flat = [inner for part in parts for inner in (part.parts if isinstance(part, Some) else (part,))]
-    return flat[0] if len(flat) == 1 else Some(tuple(flat))
-
-
-def negation(part: Node) -> Node:
-    """Return the negation of a part; two negations cancel."""
-    return part.part if isinstance(part, Not) else Not(part)
+def negation(operand: Node) -> Node:
+    """Return the negation of a condition; two negations cancel."""
+    return operand.operand if isinstance(operand, Not) else Not(operand)
 
 
 def column_name(column: str) -> str:
     """Return the name of a column as the parametric language writes it: in backquotes where it is not a plain word."""
-    plain = _PLAIN.fullmatch(column) is not None and column.lower() not in RESERVED
+    plain = _PLAIN_NAME.fullmatch(column) is not None and column.lower() not in RESERVED
     return column if plain else backquoted(column)
 
 
@@ -329,64 +312,48 @@ def literal(value: float | str) -> str:
     """Return a value as the parametric language writes it."""
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(_plain(value))
+    return str(_json_value(value))
 
 
-class _Values(Mapping[str, str]):
-    """The distinct values of a column, casefolded to as written, gathered when first looked at."""
-
-    def __init__(self, column: pd.Series, kind: str) -> None:
-        self._source = (column, kind)
-        self._found: dict[str, str] | None = None
-
-    @property
-    def _all(self) -> dict[str, str]:
-        if self._found is None:
-            column, kind = self._source
-            rows = [row for row in column.tolist() if not _missing(row)]
-            names = (
-                [str(name) for row in rows for name in row]
-                if kind == CATEGORIES
-                else [str(row) for row in rows]
-            )
-            self._found = {name.casefold(): name for name in sorted(set(names), reverse=True)}
-            self._found = dict(reversed(self._found.items()))
-        return self._found
-
-    def __getitem__(self, key: str) -> str:
-        return self._all[key]
-
-    def __iter__(self) -> Any:
-        return iter(self._all)
-
-    def __len__(self) -> int:
-        return len(self._all)
+def _columns_of(node: Node | None) -> set[str]:
+    """Return the names of the columns that an expression needs."""
+    if node is None:
+        return set()
+    if isinstance(node, Not):
+        return _columns_of(node.operand)
+    if isinstance(node, And | Or):
+        return set().union(*(_columns_of(operand) for operand in node.operands))
+    return {node.column}
 
 
-def _kind(column: pd.Series) -> str | None:
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return TEXT
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return NUMBER
-    first = next((value for value in column.tolist() if not _missing(value)), None)
-    if isinstance(first, tuple | list | set | frozenset):
-        return CATEGORIES
-    if isinstance(first, str | bool | np.bool_):
-        return TEXT
-    return NUMBER if isinstance(first, int | float) else None
+def _known_truth(true: np.ndarray, numbers: np.ndarray) -> Truth:
+    """Return the truth of a numeric condition: unknown where the number is missing."""
+    known = ~np.isnan(numbers)
+    return Truth(true & known, ~true & known)
 
 
-def _missing(value: Any) -> bool:
-    return (
-        value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+def _name_truth(column: pd.Series, kind: str, values: tuple[float | str, ...]) -> Truth:
+    """Return where a name, or a category of an item, is among the values; upper and lower case are equal."""
+    accepted = {str(value).casefold() for value in values}
+    cells = column.tolist()
+    present = np.array([not is_missing(cell) for cell in cells], dtype=bool)
+    hits = np.array(
+        [
+            not is_missing(cell)
+            and any(str(name).casefold() in accepted for name in (cell if kind == CATEGORIES else (cell,)))
+            for cell in cells
+        ],
+        dtype=bool,
     )
+    return Truth(hits, present & ~hits)
 
 
-def _numbers(values: pd.Series) -> np.ndarray:
-    return pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+def _to_numbers(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
 
 
-def _plain(value: float | str) -> float | int | str:
+def _json_value(value: float | str) -> float | int | str:
+    """Return a whole number as an int, so that 1990.0 reads 1990."""
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
