@@ -21,8 +21,9 @@ from pathlib import Path
 
 from instructrec import datasets
 from instructrec.errors import InputError, one_of
-from instructrec.evaluation.experiment import Entry, run
-from instructrec.evaluation.results import WHOLE, Results
+from instructrec.evaluation.candidates import WHOLE_CATALOGUE
+from instructrec.evaluation.experiment import ModelSpec, run_experiment
+from instructrec.evaluation.results import Results
 from instructrec.models import tuned_settings
 from instructrec.split import SPLITS
 
@@ -34,7 +35,7 @@ LIMIT = 600.0
 FIRST = "leave-last-out"
 HARD = "item-knn"
 CANDIDATES = (
-    WHOLE,
+    WHOLE_CATALOGUE,
     *(f"{n} random negatives" for n in (9, 99)),
     *(f"{n} hard negatives by {HARD}" for n in (9, 99)),
 )
@@ -74,10 +75,10 @@ def main() -> int:
         dataset = datasets.load(DATA)
         seeds = tuple(options.seeds)
         if FIRST in options.protocols:
-            run(entries, dataset, options.out, (FIRST,), CANDIDATES, seeds)
+            run_experiment(entries, dataset, options.out, (FIRST,), CANDIDATES, seeds)
         others = tuple(name for name in options.protocols if name != FIRST)
         if others:
-            run(entries, dataset, options.out, others, (WHOLE,), seeds)
+            run_experiment(entries, dataset, options.out, others, (WHOLE_CATALOGUE,), seeds)
         from instructrec.evaluation.report import report
 
         report(options.out, options.report)
@@ -92,8 +93,8 @@ def main() -> int:
     return 0 if seconds <= LIMIT else 1
 
 
-def chosen(labels: list[str]) -> list[Entry]:
-    """Return the entries of some labels, in the order of the table.
+def chosen(labels: list[str]) -> list[ModelSpec]:
+    """Return the models of some labels, in the order of the table.
 
     Raises:
         InputError: An unknown label, or a model that was not tuned.
@@ -102,7 +103,7 @@ def chosen(labels: list[str]) -> list[Entry]:
         if label not in MODELS:
             raise one_of("model", label, MODELS, most=len(MODELS))
     return [
-        Entry(label, name, tuned_settings(name, DATA) if tuned else {})
+        ModelSpec(label, name, tuned_settings(name, DATA) if tuned else {})
         for label, (name, tuned) in MODELS.items()
         if label in labels or label == HARD
     ]

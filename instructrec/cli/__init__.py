@@ -563,7 +563,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from instructrec import datasets
-    from instructrec.evaluation import experiment as laboratory
+    from instructrec.evaluation.experiment import ModelSpec, run_experiment
     from instructrec.evaluation.report import report
 
     names = [name.strip() for name in options.models.split(",") if name.strip()]
@@ -580,8 +580,8 @@ def _compare(options: argparse.Namespace) -> None:
     candidates = ["whole catalogue", *_negatives(options)]
     protocols = list(dict.fromkeys(options.protocol or PROTOCOLS[:1]))
     try:
-        results = laboratory.run(
-            [laboratory.Entry(name, name, settings[name]) for name in names],
+        results = run_experiment(
+            [ModelSpec(name, name, settings[name]) for name in names],
             datasets.load(options.data),
             options.out,
             protocols=PROTOCOLS if "all" in protocols else protocols,

@@ -1,4 +1,7 @@
-"""Every number in the book comes from here: measures, protocols, intervals and tables."""
+"""Metrics, evaluation protocols, experiments, and the tables and figures made of their results.
+
+Derived in chapter `evaluation`; the baselines' results are in chapter `baselines`.
+"""
 
 from instructrec.evaluation.beyond_accuracy import (
     category_vectors,
@@ -22,7 +25,17 @@ from instructrec.evaluation.classification import (
     roc_auc,
     roc_curve,
 )
-from instructrec.evaluation.experiment import Entry
+from instructrec.evaluation.comparison import (
+    Pair,
+    all_pairs,
+    compare,
+    compare_with,
+    difference_over_seeds,
+    over_seeds,
+    pairs_table,
+    seed_mean,
+)
+from instructrec.evaluation.experiment import ModelSpec, run_experiment
 from instructrec.evaluation.following import Following, compare_following, follow, violation_at_k
 from instructrec.evaluation.metrics import (
     METRICS,
@@ -46,17 +59,6 @@ from instructrec.evaluation.protocol import (
 )
 from instructrec.evaluation.report import Report, report
 from instructrec.evaluation.results import Results, Run
-from instructrec.evaluation.tables import (
-    Pair,
-    all_pairs,
-    bare_differences,
-    compare,
-    compare_all,
-    compare_with,
-    difference_over_seeds,
-    over_seeds,
-    seed_mean,
-)
 from instructrec.evaluation.target_ranks import TargetRanks, rank_blocks, target_ranks, top_columns
 from instructrec.statistics.intervals import (
     Interval,
@@ -71,10 +73,10 @@ __all__ = [
     "METRICS",
     "Answers",
     "Candidates",
-    "Entry",
     "Evaluation",
     "Following",
     "Interval",
+    "ModelSpec",
     "Pair",
     "RankingMetric",
     "Report",
@@ -84,7 +86,6 @@ __all__ = [
     "accuracy",
     "all_pairs",
     "average_precision",
-    "bare_differences",
     "bootstrap_interval",
     "brier_score",
     "calibrate",
@@ -92,7 +93,6 @@ __all__ = [
     "category_vectors",
     "chance",
     "compare",
-    "compare_all",
     "compare_following",
     "compare_with",
     "confusion",
@@ -121,6 +121,7 @@ __all__ = [
     "paired_difference",
     "paper_figures",
     "paper_metrics",
+    "pairs_table",
     "paper_tasks",
     "precision",
     "precision_at_k",
@@ -132,6 +133,7 @@ __all__ = [
     "report",
     "roc_auc",
     "roc_curve",
+    "run_experiment",
     "seed_mean",
     "seeds_difference",
     "seeds_interval",

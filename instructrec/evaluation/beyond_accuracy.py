@@ -1,28 +1,33 @@
-"""What accuracy does not see: how much of the catalogue is shown, how evenly, how new and how varied the lists are.
+"""Metrics beyond accuracy: how much of the catalogue is shown, how evenly, how new and how varied the lists are.
 
-Derived in chapter `evaluation`. Lists are catalogue columns, shape (n_requests, k), first place first; -1 is an empty
-place. Coverage and Gini describe a system and are one number; novelty and diversity are one number a request, ready for
-an interval.
+Derived in chapter `evaluation`. Lists hold catalogue columns, shape (n_requests, k), first position first; -1 is an
+empty position. Coverage and Gini describe all lists together by one number; novelty and diversity give one number per
+request, which has an interval. An entry in `LIST_METRICS` adds a metric to experiments, results files and reports.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
+from instructrec.validation import PositiveInt, check_value
 
-_BLOCK = 4096
+_BLOCK_ROWS = 4096
 
 
 def coverage(lists: ArrayLike, n_items: int) -> float:
-    """Return the share of the catalogue that anybody is shown, |union of the lists| / n_items (Herlocker et al., 2004).
+    """Return the share of the catalogue shown to anybody, |union of the lists| / n_items (Herlocker et al., 2004).
 
     It grows with the number of requests and with k, so compare systems on the same requests only.
 
     Args:
-        lists: Catalogue columns shown, shape (n_requests, k), int; -1 is an empty place.
+        lists: Catalogue columns shown, shape (n_requests, k), int; -1 is an empty position.
         n_items: Size of the catalogue, at least 1.
 
     Returns:
@@ -35,69 +40,73 @@ def coverage(lists: ArrayLike, n_items: int) -> float:
 
 
 def gini(lists: ArrayLike, n_items: int) -> float:
-    """Return how unevenly the places are shared out among all items: the Gini coefficient of exposure.
+    """Return the Gini coefficient of exposure: how unequally often items are shown.
 
-    G = sum_j (2j - n - 1) x_j / (n sum_j x_j), where x_1 <= ... <= x_n count the places of each of the n = n_items
-    items, those never shown included (Gini, 1912; for recommenders Fleder and Hosanagar, 2009). Every place counts
-    alike, wherever it stands in its list. Arguments as in `coverage`.
+    G = sum_j (2j - n - 1) x_j / (n sum_j x_j), where x_1 <= ... <= x_n count how often each of the n = n_items items is
+    shown, those never shown included (Gini, 1912; for recommenders Fleder and Hosanagar, 2009). Every position of a
+    list counts the same. Arguments as in `coverage`.
 
     Returns:
-        0 where all items are shown equally often, 1 - 1/n where one item has every place.
+        0 if all items are shown equally often, 1 - 1/n if one item fills every position.
 
     Raises:
-        InputError: As in `coverage`, or not one item shown.
+        InputError: As in `coverage`, or no item is shown.
     """
     exposure = np.sort(_exposure(lists, n_items))
     if exposure[-1] == 0:
-        raise InputError("lists show no item; a Gini coefficient needs at least one place that is filled")
+        raise InputError("lists show no item; a Gini coefficient needs at least one position that is filled")
     weight = 2 * np.arange(1, n_items + 1) - n_items - 1
     return float(weight @ exposure / (n_items * exposure.sum()))
 
 
 def novelty(lists: ArrayLike, counts: ArrayLike, n_users: int) -> np.ndarray:
-    """Return for each request how little known its items are: the mean self-information of the list, in bits.
+    """Return the novelty of each request's list: the mean self-information of its items, in bits.
 
-    mean_i -log2 p(i), where p(i) = counts_i / n_users is the share of users who had met the item in training (Zhou et
-    al., 2010; Vargas and Castells, 2011). An item that nobody had met counts as met by one user: it is as new as the
-    rarest, log2(n_users) bits, and not infinitely new. Empty places count for nothing.
+    mean_i -log2 p(i), where p(i) = counts_i / n_users is the share of users with an interaction with the item in
+    training (Zhou et al., 2010; Vargas and Castells, 2011). An item without interactions counts as one with a single
+    user: its novelty is log2(n_users) bits instead of infinity. Empty positions do not count.
 
     Args:
-        lists: Catalogue columns shown, shape (n_requests, k), int; -1 is an empty place.
-        counts: How many users had met each item, shape (n_items,), such as `users_of_items(split.train)`.
-        n_users: How many users there are, at least as many as any count.
+        lists: Catalogue columns shown, shape (n_requests, k), int; -1 is an empty position.
+        counts: Number of users of each item, shape (n_items,), such as `users_of_items(split.train)`.
+        n_users: Number of users, at least as high as any count.
 
     Returns:
-        Array of shape (n_requests,), in [0, log2(n_users)]; NaN for a request that is shown nothing.
+        Array of shape (n_requests,), in [0, log2(n_users)]; NaN for a request with an empty list.
 
     Raises:
-        InputError: Lists as in `coverage`, or counts that are none or exceed n_users.
+        InputError: Lists as in `coverage`, or counts that are no numbers in 0..n_users.
     """
-    met = np.asarray(counts)
-    if met.ndim != 1 or met.dtype.kind not in "iuf" or not ((met >= 0) & (met <= n_users)).all():
+    n_of_item = np.asarray(counts)
+    if (
+        n_of_item.ndim != 1
+        or n_of_item.dtype.kind not in "iuf"
+        or not ((n_of_item >= 0) & (n_of_item <= n_users)).all()
+    ):
         raise InputError(
-            f"counts of shape {met.shape} and n_users {n_users!r}; one number an item in 0..n_users is accepted"
+            f"counts of shape {n_of_item.shape} and n_users {n_users!r}; one number an item in 0..n_users is accepted"
         )
-    columns = _checked(lists, len(met))
-    _positive("n_users", n_users)
-    bits = np.log2(n_users) - np.log2(np.maximum(met.astype(float), 1))
-    shown = columns >= 0
+    columns = _check_lists(lists, len(n_of_item))
+    check_value("n_users", n_users, PositiveInt)
+    bits = np.log2(n_users) - np.log2(np.maximum(n_of_item.astype(float), 1))
+    is_filled = columns >= 0
     with np.errstate(invalid="ignore"):
-        return np.where(shown, bits[columns], 0).sum(axis=1) / shown.sum(axis=1)
+        return np.where(is_filled, bits[columns], 0).sum(axis=1) / is_filled.sum(axis=1)
 
 
 def diversity(lists: ArrayLike, features: ArrayLike) -> np.ndarray:
-    """Return for each request how unlike each other its items are: 1 - mean pairwise similarity.
+    """Return the diversity of each request's list: 1 - mean pairwise similarity of its items.
 
     The mean of 1 - cos(f_i, f_j) over the m (m - 1) / 2 pairs of the m items shown (Smyth and McClave, 2001; as
-    intra-list similarity Ziegler et al., 2005). An item without features (a zero vector) is like no other.
+    intra-list similarity Ziegler et al., 2005). An item without features (a zero vector) is similar to no other.
 
     Args:
-        lists: Catalogue columns shown, shape (n_requests, k), int; -1 is an empty place.
-        features: A vector an item, shape (n_items, n_features), such as `category_vectors(dataset)`.
+        lists: Catalogue columns shown, shape (n_requests, k), int; -1 is an empty position.
+        features: A vector for each item, shape (n_items, n_features), such as `category_vectors(dataset)`.
 
     Returns:
-        Array of shape (n_requests,), in [0, 1] where no feature is negative (up to 2 otherwise); NaN for a request
-        that is shown fewer than two items, which make no pair.
+        Array of shape (n_requests,), in [0, 1] if no feature is negative (up to 2 otherwise); NaN for a list of fewer
+        than two items, which has no pair.
 
     Raises:
         InputError: Lists as in `coverage`, or features that are no matrix of finite numbers.
@@ -107,18 +116,18 @@ def diversity(lists: ArrayLike, features: ArrayLike) -> np.ndarray:
         raise InputError(
             f"features of shape {vectors.shape}; a matrix (n_items, n_features) of finite numbers is accepted"
         )
-    columns = _checked(lists, len(vectors))
+    columns = _check_lists(lists, len(vectors))
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-    # The last row is what column -1, an empty place, takes: nothing.
+    # Column -1, an empty position, takes the last row: a zero vector.
     unit = np.vstack([unit, np.zeros(unit.shape[1])])
     squared = (unit**2).sum(axis=1)
     pairs = (columns >= 0).sum(axis=1) * ((columns >= 0).sum(axis=1) - 1.0)
-    # |sum of vectors|^2 holds each pair's similarity twice, and each item's with itself once.
+    # |sum of vectors|^2 contains each pair's similarity twice and each item's similarity with itself once.
     total = np.concatenate(
         [
             (unit[rows].sum(axis=1) ** 2).sum(axis=1) - squared[rows].sum(axis=1)
-            for rows in np.split(columns, range(_BLOCK, len(columns), _BLOCK))
+            for rows in np.split(columns, range(_BLOCK_ROWS, len(columns), _BLOCK_ROWS))
         ]
     )
     similarity = np.divide(total, pairs, out=np.full(len(columns), np.nan), where=pairs > 0)
@@ -126,37 +135,109 @@ def diversity(lists: ArrayLike, features: ArrayLike) -> np.ndarray:
 
 
 def users_of_items(dataset: Dataset) -> np.ndarray:
-    """Return how many users met each item, in catalogue order, shape (n_items,), int64; for `novelty`."""
+    """Return the number of users of each item, in catalogue order, shape (n_items,), int64; for `novelty`."""
     pairs = dataset.interactions[["user_id", "item_id"]].drop_duplicates()
     return np.bincount(dataset.item_columns(pairs["item_id"]), minlength=dataset.n_items)
 
 
 def category_vectors(dataset: Dataset) -> np.ndarray:
-    """Return 1 where an item is of a category, shape (n_items, n_categories), float; for `diversity`.
+    """Return the category indicators of each item, shape (n_items, n_categories), 0 or 1, float; for `diversity`.
 
-    Items in catalogue order, categories in the order of their names.
+    Items are in catalogue order, categories in the order of their names.
     """
     of_item = dataset.items[dataset.category_field]
-    names = {name: place for place, name in enumerate(sorted({name for names in of_item for name in names}))}
-    vectors = np.zeros((len(of_item), len(names)))
+    number = {
+        name: column for column, name in enumerate(sorted({name for names in of_item for name in names}))
+    }
+    vectors = np.zeros((len(of_item), len(number)))
     for row, categories in enumerate(of_item):
-        vectors[row, [names[name] for name in categories]] = 1
+        vectors[row, [number[name] for name in categories]] = 1
     return vectors
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingStatistics:
+    """The facts about a training part that the metrics of lists need.
+
+    Attributes:
+        n_items: Size of the catalogue.
+        n_users: Number of users with an interaction; a split by time also lists users without.
+        users_of_items: As in `users_of_items`.
+        category_vectors: As in `category_vectors`.
+    """
+
+    n_items: int
+    n_users: int
+    users_of_items: np.ndarray
+    category_vectors: np.ndarray
+
+    @classmethod
+    def of(cls, train: Dataset) -> TrainingStatistics:
+        """Compute them from a training part."""
+        n_users = train.interactions["user_id"].nunique()
+        return cls(train.n_items, n_users, users_of_items(train), category_vectors(train))
+
+
+@dataclass(frozen=True)
+class ListMetric:
+    """A metric of recommended lists, as experiments and reports know it.
+
+    Attributes:
+        label: Name in tables.
+        caption: A sentence that explains it below a table.
+        per_request: Whether it gives one number per request, or one for all lists together.
+        compute: From lists of catalogue columns and the training statistics to that number or array.
+    """
+
+    label: str
+    caption: str
+    per_request: bool
+    compute: Callable[[np.ndarray, TrainingStatistics], Any]
+
+
+LIST_METRICS = {
+    "coverage": ListMetric(
+        "coverage",
+        "Coverage is the share of the catalogue that is shown to anybody.",
+        False,
+        lambda lists, train: coverage(lists, train.n_items),
+    ),
+    "gini": ListMetric(
+        "Gini of exposure",
+        "Gini is the inequality of exposure, 0 if all items are shown equally often.",
+        False,
+        lambda lists, train: gini(lists, train.n_items) if (lists >= 0).any() else None,
+    ),
+    "novelty": ListMetric(
+        "novelty (bits)",
+        "Novelty is the mean self-information of a list.",
+        True,
+        lambda lists, train: novelty(lists, train.users_of_items, train.n_users),
+    ),
+    "diversity": ListMetric(
+        "diversity",
+        "Diversity is 1 - the mean similarity of a list's pairs.",
+        True,
+        lambda lists, train: diversity(lists, train.category_vectors),
+    ),
+}
+"""The metrics of lists by their name in results files; `compute` returns None where the metric is undefined."""
+
+
+def list_metrics(lists: np.ndarray, train: TrainingStatistics) -> dict[str, Any]:
+    """Return every metric of `LIST_METRICS` that is defined for these lists, by name."""
+    values = {name: metric.compute(lists, train) for name, metric in LIST_METRICS.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _exposure(lists: ArrayLike, n_items: int) -> np.ndarray:
-    """Return how many places each item has, shape (n_items,), int64."""
-    _positive("n_items", n_items)
-    columns = _checked(lists, n_items)
+    """Return how often each item is shown, shape (n_items,), int64."""
+    check_value("n_items", n_items, PositiveInt)
+    columns = _check_lists(lists, n_items)
     return np.bincount(columns[columns >= 0], minlength=n_items)
 
 
-def _positive(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} is {value!r}; a whole number of at least 1 is accepted")
-
-
-def _checked(lists: ArrayLike, n_items: int) -> np.ndarray:
+def _check_lists(lists: ArrayLike, n_items: int) -> np.ndarray:
     columns = np.asarray(lists)
     if columns.ndim != 2 or columns.dtype.kind not in "iu" or columns.size == 0:
         raise InputError(
@@ -169,10 +250,10 @@ def _checked(lists: ArrayLike, n_items: int) -> np.ndarray:
             f"list {row} holds column {columns[row][outside[row]][0]}; -1 (empty) to {n_items - 1} are accepted"
         )
     ordered = np.sort(columns, axis=1)
-    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
-    if twice.any():
-        row = int(twice.any(axis=1).argmax())
+    is_repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    if is_repeated.any():
+        row = int(is_repeated.any(axis=1).argmax())
         raise InputError(
-            f"list {row} shows column {ordered[row, 1:][twice[row]][0]} twice; show an item once"
+            f"list {row} shows column {ordered[row, 1:][is_repeated[row]][0]} twice; show an item once"
         )
     return columns

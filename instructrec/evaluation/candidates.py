@@ -94,8 +94,8 @@ class Candidates:
             if fault is not None:
                 user, item = requests.user_ids[rows.start + fault[0]], split.train.item_numbers[fault[1]]
                 raise InputError(
-                    f"model {self.by.name} returned {scores[fault]} for user {format_id(user)}, item {format_id(item)}; "
-                    "no hard negatives can be chosen by it"
+                    f"model {self.by.name} returned {scores[fault]} for user {format_id(user)}, "
+                    f"item {format_id(item)}; no hard negatives can be chosen by it"
                 )
         columns, starts = columns_of(split, requests.targets[rows])
         for row, allowed in enumerate(mask):
@@ -172,8 +172,8 @@ def check_catalogue(model: Recommender, split: Split) -> None:
         fitted_on.items is split.train.items or fitted_on.item_numbers.equals(split.train.item_numbers)
     ):
         raise InputError(
-            f"model {model.name} was fitted on the {fitted_on.n_items} items of {fitted_on.name} and is measured on the "
-            f"{split.train.n_items} items of {split.train.name}; both must list the same items in the same order"
+            f"model {model.name} was fitted on the {fitted_on.n_items} items of {fitted_on.name} and is measured on "
+            f"the {split.train.n_items} items of {split.train.name}; both must list the same items in the same order"
         )
 
 

@@ -9,8 +9,8 @@ Derived in chapter `evaluation`. A metric is one function with one line above it
 
 The function turns the ranks of each request's targets into one value per request. The decorator registers it in
 `METRICS` and replaces it by a `RankingMetric`, which is called with relevance and scores as all metrics are:
-`depth(y_true, y_pred, k)`. From then on `evaluate(..., metrics=["depth"])`, `compare`, `report`, `tuning.search`, results
-files and the command line know the metric by its name.
+`depth(y_true, y_pred, k)`. From then on `evaluate(..., metrics=["depth"])`, `compare`, `report`, `tuning.search`,
+results files and the command line know the metric by its name.
 
 Items of equal score are ranked by the rule of `instructrec.evaluation.target_ranks`.
 """
@@ -174,7 +174,7 @@ def parse_metric(text: object) -> tuple[RankingMetric, int]:
 
 @metric("HR", reported="always")
 def hit_rate(ranks: TargetRanks, k: int) -> np.ndarray:
-    """Return 1 for a request with a relevant item among the first k, else 0: HR@k = 1[some relevant item ranks <= k]."""
+    """Return 1 if some relevant item is among the first k, else 0: HR@k = 1[some relevant item ranks <= k]."""
     return ranks.first_within(k).astype(float)
 
 

@@ -241,7 +241,7 @@ def evaluate_lists(
     list_length: int = 10,
     label: str = "lists",
 ) -> Evaluation:
-    """Evaluate lists that were computed elsewhere, from the whole catalogue; an item that no list holds is never ranked.
+    """Evaluate lists from the whole catalogue that were computed elsewhere; an item on no list is never ranked.
 
     Args:
         lists: For each request of `split.requests(part)` the recommended item ids, best first; a list may be short or

@@ -1,7 +1,7 @@
-"""A file of ranks, from which every table and figure of a comparison is made.
+"""The results file: the ranks of all targets, from which every table and figure of a comparison is made.
 
-Metrics at any k, intervals and tests follow from the ranks of the targets, so the file holds those and no metric. It
-names no user and no item: requests stand in the order of the split, items are columns of the catalogue. Derived in
+Metrics at any k, intervals and tests follow from the ranks of the targets, so the file holds ranks instead of metrics.
+It names no user and no item: requests are in the order of the split, items are columns of the catalogue. Derived in
 chapter `evaluation`.
 """
 
@@ -21,36 +21,37 @@ import pandas as pd
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
+from instructrec.evaluation.candidates import WHOLE_CATALOGUE
 from instructrec.evaluation.metrics import metric_columns, reported_metrics
 from instructrec.evaluation.protocol import Evaluation
 from instructrec.evaluation.target_ranks import TargetRanks
 from instructrec.files import atomic_write
 
 FORMAT = 1
-WHOLE = "whole catalogue"
 Key = tuple[str, str, str, int | None]
 _Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One model, fitted once and measured on one part of one split.
+    """One model, fitted once and evaluated on one part of one split.
 
     Attributes:
-        label: Name in tables; on one part of one split a label has one model and its settings.
+        label: Name in tables; on one part of one split a label stands for one model and its settings.
         model: Name of the model.
-        settings: Its settings, defaults included, the seed left out.
-        seed: Seed of the model; None where it has none.
+        settings: Its settings, defaults included, without the seed.
+        seed: Seed of the model; None for a model without a seed.
         protocol: Name of the split.
         part: "valid" or "test".
         seconds: Wall time of `fit`, `score` and `measure`.
-        parameters: How many numbers the model has learnt; None where that is not known.
+        parameters: Number of floating-point numbers that the model has learnt; None if unknown.
         ranks: Ranks of the targets by the candidates' name, such as "whole catalogue".
-        shares: Figures of the shown lists as a whole: `coverage` and `gini`; empty where no lists were made.
-        each: Figures of each request's list, shape (n_requests,), NaN where not defined: `novelty` and `diversity`.
-        lists: Catalogue columns of the shown lists, shape (n_requests, k), -1 for an empty place; None where not kept.
+        list_metrics: Metrics of the recommended lists by their name in `beyond_accuracy.LIST_METRICS`: a number for
+            all lists together, or an array of shape (n_requests,), NaN where undefined; empty without lists.
+        lists: Catalogue columns of the recommended lists, shape (n_requests, k), -1 for an empty position; None if not
+            stored.
         machine: Where it ran, if not on the machine of the file.
-        version: The version of instructrec that made it; None in files from before it was written down.
+        version: The version of instructrec that made it; None in files older than this entry.
     """
 
     label: str
@@ -62,15 +63,14 @@ class Run:
     seconds: dict[str, float]
     parameters: int | None
     ranks: dict[str, TargetRanks] = field(repr=False)
-    shares: dict[str, float] = field(default_factory=dict, repr=False)
-    each: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    list_metrics: dict[str, Any] = field(default_factory=dict, repr=False)
     lists: np.ndarray | None = field(default=None, repr=False)
     machine: dict[str, Any] | None = None
     version: str | None = None
 
     @property
     def key(self) -> Key:
-        """What tells a run from all others of a file: label, protocol, part, seed."""
+        """Label, protocol, part and seed: they identify a run within a file."""
         return (self.label, self.protocol, self.part, self.seed)
 
     def __len__(self) -> int:
@@ -87,8 +87,8 @@ class Results:
         machine: `cores` and `python` of the machine that ran them.
         runs: The runs, in the order of tables.
         negatives: Hard negatives by protocol, part and candidates' name: catalogue columns, shape (n_requests, n).
-        choosers: Who chose them, by the same names: `model`, `settings` and `seed`; missing in files from before it was
-            written down.
+        choosers: The models that chose them, by the same names: `model`, `settings` and `seed`; missing in files older
+            than this entry.
     """
 
     data: str
@@ -100,7 +100,7 @@ class Results:
 
     @classmethod
     def of(cls, dataset: Dataset) -> Results:
-        """Return results of a data set, on this machine, without a run."""
+        """Return empty results of a data set on this machine."""
         return cls(dataset.name, data_digest(dataset), this_machine())
 
     @classmethod
@@ -108,7 +108,7 @@ class Results:
         """Read a results file.
 
         Raises:
-            InputError: No file, not a results file, one of another format, or a damaged one.
+            InputError: No file, no results file, a file of another format, or a damaged file.
         """
         try:
             return cls.from_text(Path(path).read_bytes(), repr(str(path)))
@@ -124,7 +124,7 @@ class Results:
 
         Args:
             text: JSON, as `save` writes it.
-            where: What error messages call it.
+            where: Name of the text in error messages.
 
         Raises:
             InputError: As in `load`.
@@ -138,39 +138,39 @@ class Results:
         if document["format"] != FORMAT or isinstance(document["format"], bool):
             raise one_of(f"format of the results file {where}", document["format"], [FORMAT])
         try:
-            found = cls(
-                _text_of(document["data"]),
-                _text_of(document["data_sha256"]),
+            results = cls(
+                _text(document["data"]),
+                _text(document["data_sha256"]),
                 dict(document["machine"]),
-                [_run(one) for one in document["runs"]],
-                _by_place(document.get("negatives", {}), _columns),
-                _by_place(document.get("choosers", {}), _chooser),
+                [_run_from(entry) for entry in document["runs"]],
+                _by_candidates(document.get("negatives", {}), _columns),
+                _by_candidates(document.get("choosers", {}), _chooser),
             )
-            found._check()
+            results._check()
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise InputError(f"{where} is a damaged results file: {reason}; make it again") from error
-        return found
+        return results
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the file; an interruption leaves the old one or the new one, never a part of one.
+        """Write the file; an interruption leaves the old file or the new one, never a part.
 
         Raises:
-            InputError: The place cannot be written.
+            InputError: The file cannot be written.
         """
         with atomic_write(path) as handle:
             handle.write(self.to_text())
         return Path(path)
 
     def to_text(self) -> str:
-        """Return what `save` writes: JSON with a line for each array of all requests."""
+        """Return the text of the file: JSON with one line for each array over requests."""
         negatives: dict[str, Any] = {}
         choosers: dict[str, Any] = {}
         for (protocol, part, name), columns in self.negatives.items():
             negatives.setdefault(f"{protocol}, {part}", {})[name] = columns.tolist()
             if (protocol, part, name) in self.choosers:
-                by = self.choosers[protocol, part, name]
-                choosers.setdefault(f"{protocol}, {part}", {})[name] = by
+                chooser = self.choosers[protocol, part, name]
+                choosers.setdefault(f"{protocol}, {part}", {})[name] = chooser
         document = {
             "format": FORMAT,
             "data": self.data,
@@ -180,9 +180,7 @@ class Results:
             **({"choosers": choosers} if choosers else {}),
             "runs": [_document(run) for run in self.runs],
         }
-        return _lines(document) + "\n"
-
-    # -- what is in it -----------------------------------------------------------------------------------------
+        return _dump(document) + "\n"
 
     @property
     def protocols(self) -> list[str]:
@@ -190,7 +188,7 @@ class Results:
         return list(dict.fromkeys(run.protocol for run in self.runs))
 
     def labels(self, protocol: str | None = None, part: str = "test") -> list[str]:
-        """Return the labels that were measured on a part of a split, in the order of the runs.
+        """Return the labels with a run on a part of a split, in the order of the runs.
 
         Args:
             protocol: Name of the split; any by default.
@@ -199,12 +197,12 @@ class Results:
         return list(dict.fromkeys(run.label for run in self._of(protocol, part)))
 
     def candidates(self, protocol: str, part: str = "test") -> list[str]:
-        """Return the names of the candidates that every run of a part of a split was measured on."""
+        """Return the names of the candidates that all runs on a part of a split share."""
         runs = list(self._of(protocol, part))
         return [name for name in (runs[0].ranks if runs else {}) if all(name in run.ranks for run in runs)]
 
     def seeds(self, label: str, protocol: str, part: str = "test") -> list[int | None]:
-        """Return the seeds of a label's runs; [None] for a model without chance."""
+        """Return the seeds of a label's runs; [None] for a model without a seed."""
         return [run.seed for run in self._of(protocol, part) if run.label == label]
 
     def run(self, label: str, protocol: str, seed: int | None = None, part: str = "test") -> Run:
@@ -213,21 +211,21 @@ class Results:
         Args:
             label: Name in tables.
             protocol: Name of the split.
-            seed: Seed of the model; its first by default, and whatever is asked where it has none.
+            seed: Seed of the model; its first by default; ignored for a model without a seed.
             part: "valid" or "test".
 
         Raises:
-            InputError: There is no such run.
+            InputError: No such run.
         """
         if not any(run.protocol == protocol and run.part == part for run in self.runs):
-            known = [f"{run.protocol}, {run.part}" for run in self.runs]
-            raise one_of("protocol and part of the results", f"{protocol}, {part}", dict.fromkeys(known))
+            pairs = dict.fromkeys(f"{run.protocol}, {run.part}" for run in self.runs)
+            raise one_of("protocol and part of the results", f"{protocol}, {part}", pairs)
         if label not in self.labels(protocol, part):
             raise one_of(f"label of the results on {protocol}", label, self.labels(protocol, part))
         seeds = self.seeds(label, protocol, part)
-        wanted = seeds[0] if seed is None or seeds == [None] else seed
+        seed_of_run = seeds[0] if seed is None or seeds == [None] else seed
         for run in self._of(protocol, part):
-            if run.label == label and run.seed == wanted:
+            if run.label == label and run.seed == seed_of_run:
                 return run
         raise one_of(f"seed of {label} on {protocol}", seed, seeds)
 
@@ -235,73 +233,78 @@ class Results:
         self,
         label: str,
         protocol: str,
-        candidates: str = WHOLE,
+        candidates: str = WHOLE_CATALOGUE,
         seed: int | None = None,
         ks: Sequence[int] = (10,),
         metrics: Sequence[str] | None = None,
         part: str = "test",
     ) -> Evaluation:
-        """Return the figures of a run, made from its ranks; users are numbers, in the order of the split.
+        """Return the evaluation of a run, computed from its ranks; users are numbers in the order of the split.
 
         Args:
             label: Name in tables.
             protocol: Name of the split.
-            candidates: What the targets were ranked against, such as "9 random negatives".
+            candidates: Candidates that the targets were ranked against, such as "9 random negatives".
             seed: Seed of the model; its first by default.
             ks: List lengths.
             metrics: Names from `evaluation.METRICS`; those that are always reported by default.
             part: "valid" or "test".
 
         Raises:
-            InputError: There is no such run, no such candidates in it, an unknown metric or none.
+            InputError: No such run, no such candidates in it, an unknown metric or none.
         """
         run = self.run(label, protocol, seed, part)
         if candidates not in run.ranks:
             raise one_of(f"candidates of {label} on {protocol}", candidates, run.ranks)
         ranks = run.ranks[candidates]
         per_user = pd.DataFrame({"user_id": np.arange(len(ranks))})
-        per_user = per_user.assign(**metric_columns(ranks, metrics or reported_metrics(), ks))
+        per_user = per_user.assign(
+            **metric_columns(ranks, reported_metrics() if metrics is None else metrics, ks)
+        )
         return Evaluation(
             label,
             per_user,
             f"{protocol}, {part}, {candidates}",
             ranks=ranks,
-            lists=run.lists if candidates == WHOLE else None,
+            lists=run.lists if candidates == WHOLE_CATALOGUE else None,
             seconds=dict(run.seconds),
         )
 
-    def evaluations(self, protocol: str, candidates: str = WHOLE, **options: Any) -> list[Evaluation]:
-        """Return the figures of every label's first seed; options as in `evaluation`."""
+    def evaluations(
+        self, protocol: str, candidates: str = WHOLE_CATALOGUE, **options: Any
+    ) -> list[Evaluation]:
+        """Return the evaluation of every label's first seed; options as in `evaluation`."""
         labels = self.labels(protocol, options.get("part", "test"))
         return [self.evaluation(label, protocol, candidates, **options) for label in labels]
-
-    # -- inside ------------------------------------------------------------------------------------------------
 
     def _of(self, protocol: str | None, part: str) -> Iterable[Run]:
         return (run for run in self.runs if run.part == part and protocol in (None, run.protocol))
 
     def _check(self) -> None:
-        """Refuse runs that contradict each other, by a ValueError that says which."""
+        """Check that the runs agree with each other.
+
+        Raises:
+            ValueError: Two runs with one key, other numbers of requests or targets, or a label with two settings.
+        """
         keys = [run.key for run in self.runs]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise ValueError(f"the run {twice} stands in it twice")
-        first: dict[tuple[str, str], Run] = {}
-        same: dict[tuple[str, str, str], Run] = {}
+        duplicate = next((key for key in keys if keys.count(key) > 1), None)
+        if duplicate is not None:
+            raise ValueError(f"the run {duplicate} stands in it twice")
+        first_of_split: dict[tuple[str, str], Run] = {}
+        first_of_label: dict[tuple[str, str, str], Run] = {}
         for run in self.runs:
-            before = first.setdefault((run.protocol, run.part), run)
-            lengths = [len(ranks) for ranks in run.ranks.values()] + [
-                len(values) for values in run.each.values()
-            ]
-            lengths += [] if run.lists is None else [len(run.lists)]
-            targets = [ranks.n_targets for ranks in run.ranks.values()]
-            wanted = next(iter(before.ranks.values())).n_targets
-            if set(lengths) != {len(wanted)} or any((n != wanted).any() for n in targets):
+            reference = first_of_split.setdefault((run.protocol, run.part), run)
+            n_targets = next(iter(reference.ranks.values())).n_targets
+            arrays = [*run.ranks.values(), *(value for value in run.list_metrics.values() if np.ndim(value))]
+            arrays += [] if run.lists is None else [run.lists]
+            if any(len(array) != len(n_targets) for array in arrays) or any(
+                (ranks.n_targets != n_targets).any() for ranks in run.ranks.values()
+            ):
                 raise ValueError(
-                    f"{run.label} on {run.protocol} has other numbers of requests or targets than {before.label}"
+                    f"{run.label} on {run.protocol} has other numbers of requests or targets than {reference.label}"
                 )
-            known = same.setdefault((run.label, run.protocol, run.part), run)
-            if (known.model, known.settings) != (run.model, run.settings):
+            earlier = first_of_label.setdefault((run.label, run.protocol, run.part), run)
+            if (earlier.model, earlier.settings) != (run.model, run.settings):
                 raise ValueError(f"{run.label} has two models or settings on {run.protocol}")
 
 
@@ -315,7 +318,7 @@ def data_digest(dataset: Dataset) -> str:
 
 
 def this_machine() -> dict[str, Any]:
-    """Return what the seconds of a results file depend on most: the cores and the version of Python."""
+    """Return the number of cores and the version of Python, on which the seconds of a results file depend most."""
     count = getattr(os, "process_cpu_count", None)
     if count is not None:
         cores = count()
@@ -324,71 +327,71 @@ def this_machine() -> dict[str, Any]:
     return {"cores": cores, "python": platform.python_version()}
 
 
-# -- reading and writing a run -------------------------------------------------------------------------------------
-
-_PLAIN = ("label", "model", "settings", "seed", "protocol", "part", "seconds", "parameters")
+_PLAIN_FIELDS = ("label", "model", "settings", "seed", "protocol", "part", "seconds", "parameters")
 
 
 def _document(run: Run) -> dict[str, Any]:
-    document: dict[str, Any] = {name: getattr(run, name) for name in _PLAIN}
+    document: dict[str, Any] = {name: getattr(run, name) for name in _PLAIN_FIELDS}
     if run.version is not None:
         document["version"] = run.version
     if run.machine is not None:
         document["machine"] = run.machine
     document["seconds"] = {name: round(float(value), 4) for name, value in run.seconds.items()}
     document["candidates"] = {name: {"ranks": ranks.to_lists()} for name, ranks in run.ranks.items()}
-    if run.shares or run.each:
+    if run.list_metrics:
         document["beyond"] = {
-            **{name: round(float(value), 6) for name, value in run.shares.items()},
-            **{
-                name: [None if np.isnan(value) else round(value, 4) for value in np.asarray(values).tolist()]
-                for name, values in run.each.items()
-            },
+            name: [None if np.isnan(number) else round(number, 4) for number in np.asarray(value).tolist()]
+            if np.ndim(value)
+            else round(float(value), 6)
+            for name, value in run.list_metrics.items()
         }
     if run.lists is not None:
         document["lists"] = np.asarray(run.lists).tolist()
     return document
 
 
-def _run(document: dict[str, Any]) -> Run:
+def _run_from(document: dict[str, Any]) -> Run:
     candidates = document["candidates"]
     if not candidates:
         raise ValueError(f"{document['label']} has no candidates")
-    beyond = document.get("beyond", {})
     lists = document.get("lists")
-    each = {name: value for name, value in beyond.items() if isinstance(value, list)}
     return Run(
-        label=_text_of(document["label"]),
-        model=_text_of(document["model"]),
+        label=_text(document["label"]),
+        model=_text(document["model"]),
         settings=dict(document["settings"]),
-        seed=_whole_or_none(document["seed"]),
-        protocol=_text_of(document["protocol"]),
-        part=_text_of(document["part"]),
+        seed=_int_or_none(document["seed"]),
+        protocol=_text(document["protocol"]),
+        part=_text(document["part"]),
         seconds={name: float(value) for name, value in document["seconds"].items()},
-        parameters=_whole_or_none(document["parameters"]),
-        ranks={name: TargetRanks.from_lists(one["ranks"]) for name, one in candidates.items()},
-        shares={name: float(value) for name, value in beyond.items() if name not in each},
-        each={name: np.array(values, dtype=float) for name, values in each.items()},
+        parameters=_int_or_none(document["parameters"]),
+        ranks={name: TargetRanks.from_lists(entry["ranks"]) for name, entry in candidates.items()},
+        list_metrics={
+            name: np.array(value, dtype=float) if isinstance(value, list) else float(value)
+            for name, value in document.get("beyond", {}).items()
+        },
         lists=None if lists is None else _columns(lists),
         machine=document.get("machine"),
-        version=None if "version" not in document else _text_of(document["version"]),
+        version=None if "version" not in document else _text(document["version"]),
     )
 
 
-def _by_place(document: dict[str, Any], read: Callable[[Any], _Read]) -> dict[tuple[str, str, str], _Read]:
-    found = {}
-    for place, sets in document.items():
-        protocol, _, part = place.rpartition(", ")
-        for name, one in sets.items():
-            found[(protocol, part, name)] = read(one)
-    return found
+def _by_candidates(
+    document: dict[str, Any], read: Callable[[Any], _Read]
+) -> dict[tuple[str, str, str], _Read]:
+    """Return values by protocol, part and candidates, from an object of objects such as "leave-last-out, test"."""
+    by_candidates = {}
+    for protocol_and_part, values in document.items():
+        protocol, _, part = protocol_and_part.rpartition(", ")
+        for name, value in values.items():
+            by_candidates[(protocol, part, name)] = read(value)
+    return by_candidates
 
 
 def _chooser(document: dict[str, Any]) -> dict[str, Any]:
     return {
-        "model": _text_of(document["model"]),
+        "model": _text(document["model"]),
         "settings": dict(document["settings"]),
-        "seed": _whole_or_none(document["seed"]),
+        "seed": _int_or_none(document["seed"]),
     }
 
 
@@ -399,29 +402,29 @@ def _columns(lists: list[list[int]]) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _text_of(value: object) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} stands where a text is expected")
     return value
 
 
-def _whole_or_none(value: object) -> int | None:
+def _int_or_none(value: object) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise ValueError(f"{value!r} stands where a whole number or null is expected")
     return value
 
 
-def _lines(value: Any, indent: str = "") -> str:
-    """Return JSON that a person and `diff` can read: objects over lines, each list of values on one."""
+def _dump(value: Any, indent: str = "") -> str:
+    """Return JSON that a person and `diff` can read: objects over several lines, each list of values on one line."""
     deeper = indent + " "
-    if isinstance(value, dict) and any(isinstance(one, dict | list) for one in value.values()):
-        inner = [
-            f"{deeper}{json.dumps(name, ensure_ascii=False)}: {_lines(one, deeper)}"
-            for name, one in value.items()
+    if isinstance(value, dict) and any(isinstance(entry, dict | list) for entry in value.values()):
+        lines = [
+            f"{deeper}{json.dumps(name, ensure_ascii=False)}: {_dump(entry, deeper)}"
+            for name, entry in value.items()
         ]
-        return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
-    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
-        inner = [deeper + _lines(one, deeper) for one in value]
-        return "[\n" + ",\n".join(inner) + f"\n{indent}]"
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        lines = [deeper + _dump(entry, deeper) for entry in value]
+        return "[\n" + ",\n".join(lines) + f"\n{indent}]"
     separators = (", ", ": ") if isinstance(value, dict) else (",", ":")
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=separators)

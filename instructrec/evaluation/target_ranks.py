@@ -249,7 +249,7 @@ def top_columns(scores: ArrayLike, k: int = 10, allowed: ArrayLike | None = None
 
 
 def best_of(values: np.ndarray, n: int) -> np.ndarray:
-    """Return the positions of the n highest values, highest first; equal ones keep their order. Shape (min(n, size),)."""
+    """Return the positions of the n highest values, highest first, shape (min(n, size),); ties keep their order."""
     if n <= 0:
         return np.empty(0, dtype=np.int64)
     if len(values) <= n:
@@ -368,8 +368,9 @@ def _count_equal(
     buffer: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Fill `counts` where all rows have the same number of targets: one comparison for the first target of all rows,
-    then one for the second, and so on.
+    """Fill `counts` where all rows have the same number of targets.
+
+    One comparison serves the first target of all rows, the next one the second target, and so on.
     """
     shape = (len(scores), int(starts[1]))
     target_scores, target_counts = values.reshape(shape), counts.reshape(shape)

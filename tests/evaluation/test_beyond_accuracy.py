@@ -87,11 +87,11 @@ def test_diversity_by_hand():
 
 def test_diversity_takes_more_lists_than_a_block_holds():
     rng = np.random.default_rng(0)
-    lists = rng.permuted(np.tile(np.arange(N_ITEMS), (2 * beyond._BLOCK + 5, 1)), axis=1)[:, :3]
+    lists = rng.permuted(np.tile(np.arange(N_ITEMS), (2 * beyond._BLOCK_ROWS + 5, 1)), axis=1)[:, :3]
     features = rng.random((N_ITEMS, 4))
     found = beyond.diversity(lists, features)
-    assert found[[0, beyond._BLOCK, -1]] == pytest.approx(
-        [beyond.diversity(lists[[row]], features)[0] for row in (0, beyond._BLOCK, -1)], abs=1e-12
+    assert found[[0, beyond._BLOCK_ROWS, -1]] == pytest.approx(
+        [beyond.diversity(lists[[row]], features)[0] for row in (0, beyond._BLOCK_ROWS, -1)], abs=1e-12
     )
 
 

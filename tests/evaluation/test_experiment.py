@@ -13,30 +13,35 @@ from instructrec import __version__, models
 from instructrec.datasets.readers import from_csv
 from instructrec.errors import InputError
 from instructrec.evaluation import evaluate, results
-from instructrec.evaluation.experiment import Entry, run
+from instructrec.evaluation.experiment import ModelSpec, run_experiment
 from instructrec.evaluation.results import Results
 from instructrec.models.base import Recommender
 from instructrec.models.baselines.most_popular import MostPopular
 from instructrec.split import SPLITS
+from instructrec.validation import ModelConfig
 from tools.build_book import ROOT
 
-ENTRIES = (
-    Entry("guess", "random"),
-    Entry("popular", "most-popular"),
-    Entry("neighbours", "item-knn", {"k": 5}),
+MODELS = (
+    ModelSpec("guess", "random"),
+    ModelSpec("popular", "most-popular"),
+    ModelSpec("neighbours", "item-knn", {"k": 5}),
 )
 CANDIDATES = ("whole catalogue", "3 random negatives", "3 hard negatives by neighbours")
 PROTOCOLS = ("leave-last-out", "global-time")
+
+
+class BrokenConfig(ModelConfig):
+    fault: str = "none"
 
 
 class Broken(MostPopular):
     """A model that goes wrong in the way that it is told to."""
 
     name = "broken"
+    config_class = BrokenConfig
 
-    def __init__(self, fault: str = "none") -> None:
-        super().__init__()
-        self.settings = {"fault": fault}
+    def __init__(self, config=None, **settings) -> None:
+        Recommender.__init__(self, config, **settings)
 
     def _fit(self, dataset):
         super()._fit(dataset)
@@ -74,9 +79,9 @@ def whole(dataset, tmp_path_factory):
     return path, experiment(dataset, path)
 
 
-def experiment(dataset, path=None, entries=ENTRIES, **changes):
-    given = {"protocols": PROTOCOLS, "candidates": CANDIDATES, "seeds": (0, 1), "progress": False}
-    return run(entries, dataset, path, **(given | changes))
+def experiment(dataset, path=None, models=MODELS, **changes):
+    options = {"protocols": PROTOCOLS, "candidates": CANDIDATES, "seeds": (0, 1), "progress": False}
+    return run_experiment(models, dataset, path, **(options | changes))
 
 
 def without_seconds(text):
@@ -121,7 +126,7 @@ def test_a_model_with_chance_runs_once_a_seed_and_any_other_once(whole):
     )
     assert found.run("guess", "leave-last-out", 0).lists is not None
     assert found.run("guess", "leave-last-out", 1).lists is None
-    assert found.run("guess", "leave-last-out", 1).shares["coverage"] > 0
+    assert found.run("guess", "leave-last-out", 1).list_metrics["coverage"] > 0
 
 
 def test_what_was_written_reads_back_the_same(whole, tmp_path):
@@ -131,7 +136,7 @@ def test_what_was_written_reads_back_the_same(whole, tmp_path):
     assert ranks(again) == ranks(found)
     assert again.save(tmp_path / "new" / "copy.json").read_bytes() == path.read_bytes()
     assert found.protocols == list(PROTOCOLS)
-    assert found.labels() == found.labels("global-time") == [entry.label for entry in ENTRIES]
+    assert found.labels() == found.labels("global-time") == [entry.label for entry in MODELS]
     assert found.candidates("global-time") == list(CANDIDATES)
 
 
@@ -191,20 +196,20 @@ def test_hard_negatives_are_the_best_unseen_items_of_their_model(dataset, whole)
 SCRIPT = """
 import sys, time
 from instructrec.datasets.readers import from_csv
-from instructrec.evaluation.experiment import Entry, run
+from instructrec.evaluation.experiment import ModelSpec, run_experiment
 from instructrec.models.baselines.random import Random
-from tests.evaluation.test_experiment import CANDIDATES, PROTOCOLS, ENTRIES
+from tests.evaluation.test_experiment import CANDIDATES, PROTOCOLS, MODELS
 class Slow(Random):
     def _fit(self, dataset):
         print("fitting", flush=True)
         time.sleep(float(sys.argv[3]))
-run([ENTRIES[1], ENTRIES[2], Entry("guess", Slow)], from_csv(sys.argv[1]), sys.argv[2],
+run_experiment([MODELS[1], MODELS[2], ModelSpec("guess", Slow)], from_csv(sys.argv[1]), sys.argv[2],
     protocols=PROTOCOLS, candidates=CANDIDATES, seeds=(0, 1), progress=False)
 """
 
 
 def test_killed_in_the_middle_and_resumed_it_is_the_same_file(csv, dataset, tmp_path):
-    entries = (ENTRIES[1], ENTRIES[2], Entry("guess", "random"))
+    entries = (MODELS[1], MODELS[2], ModelSpec("guess", "random"))
     straight = tmp_path / "straight.json"
     experiment(dataset, straight, entries)
     cut = tmp_path / "cut.json"
@@ -231,8 +236,8 @@ def test_a_finished_file_is_left_as_it_is(dataset, whole):
 
 def test_a_model_added_to_a_file_takes_its_place_in_the_order(dataset, tmp_path):
     path = tmp_path / "results.json"
-    experiment(dataset, path, ENTRIES[::2], protocols=PROTOCOLS[:1])
-    experiment(dataset, path, ENTRIES, protocols=PROTOCOLS[:1])
+    experiment(dataset, path, MODELS[::2], protocols=PROTOCOLS[:1])
+    experiment(dataset, path, MODELS, protocols=PROTOCOLS[:1])
     assert Results.load(path).labels() == ["guess", "popular", "neighbours"]
 
 
@@ -248,7 +253,7 @@ def test_a_model_added_to_a_file_takes_its_place_in_the_order(dataset, tmp_path)
 )
 def test_a_faulty_model_is_named_and_what_was_finished_stays(dataset, tmp_path, fault, said):
     path = tmp_path / "results.json"
-    entries = [ENTRIES[0], ENTRIES[1], Entry("faulty one", Broken, {"fault": fault}), ENTRIES[2]]
+    entries = [MODELS[0], MODELS[1], ModelSpec("faulty one", Broken, {"fault": fault}), MODELS[2]]
     with pytest.raises(InputError) as caught:
         experiment(dataset, path, entries, protocols=PROTOCOLS[:1], candidates=CANDIDATES[:2])
     message = str(caught.value)
@@ -258,7 +263,7 @@ def test_a_faulty_model_is_named_and_what_was_finished_stays(dataset, tmp_path, 
     assert "\n" not in message
     kept = Results.load(path)
     assert kept.labels() == ["guess", "popular"]
-    repaired = [*entries[:2], Entry("faulty one", Broken), ENTRIES[2]]
+    repaired = [*entries[:2], ModelSpec("faulty one", Broken), MODELS[2]]
     again = experiment(dataset, path, repaired, protocols=PROTOCOLS[:1], candidates=CANDIDATES[:2])
     assert again.labels() == [entry.label for entry in entries]
     assert {key: value for key, value in ranks(again).items() if key in ranks(kept)} == ranks(kept)
@@ -271,7 +276,10 @@ def test_an_interruption_by_the_user_passes(dataset, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         experiment(
-            dataset, tmp_path / "results.json", [ENTRIES[1], Entry("x", Stopped)], candidates=CANDIDATES[:1]
+            dataset,
+            tmp_path / "results.json",
+            [MODELS[1], ModelSpec("x", Stopped)],
+            candidates=CANDIDATES[:1],
         )
     assert Results.load(tmp_path / "results.json").labels() == ["popular"]
 
@@ -279,11 +287,11 @@ def test_an_interruption_by_the_user_passes(dataset, tmp_path):
 # -- what a file says of its making --------------------------------------------------------------------------------
 
 
-def cut_short(dataset, path, entries=ENTRIES, **changes):
+def cut_short(dataset, path, models=MODELS, **changes):
     """Write hard negatives and leave before their chooser has its own turn."""
-    broken = Entry("broken", Broken, {"fault": "fit"})
+    broken = ModelSpec("broken", Broken, {"fault": "fit"})
     with pytest.raises(InputError, match="broken .leave-last-out. failed to fit"):
-        experiment(dataset, path, [broken, *entries], protocols=PROTOCOLS[:1], **changes)
+        experiment(dataset, path, [broken, *models], protocols=PROTOCOLS[:1], **changes)
     assert Results.load(path).runs == []
 
 
@@ -291,11 +299,11 @@ def cut_short(dataset, path, entries=ENTRIES, **changes):
     ("asked", "said"),
     [
         (
-            Entry("neighbours", "item-knn", {"k": 6}),
+            ModelSpec("neighbours", "item-knn", {"k": 6}),
             r'item-knn with .*"k": 5.* chose, and item-knn with .*"k": 6',
         ),
         (
-            Entry("neighbours", "most-popular"),
+            ModelSpec("neighbours", "most-popular"),
             r"item-knn with .* chose, and most-popular with \{\} is asked for",
         ),
     ],
@@ -305,13 +313,13 @@ def test_hard_negatives_of_another_chooser_are_refused(dataset, tmp_path, asked,
     cut_short(dataset, path)
     before = path.read_bytes()
     with pytest.raises(InputError, match=said) as caught:
-        experiment(dataset, path, [ENTRIES[1], asked], protocols=PROTOCOLS[:1])
+        experiment(dataset, path, [MODELS[1], asked], protocols=PROTOCOLS[:1])
     assert f"{str(path)!r} holds {CANDIDATES[2]} on leave-last-out" in str(caught.value)
     assert "ask for the same, give it another label, or another file" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
-    found = experiment(dataset, path, ENTRIES, protocols=PROTOCOLS[:1])
-    assert found.labels() == [entry.label for entry in ENTRIES]
+    found = experiment(dataset, path, MODELS, protocols=PROTOCOLS[:1])
+    assert found.labels() == [entry.label for entry in MODELS]
     place = ("leave-last-out", "test", CANDIDATES[2])
     settings = found.run("neighbours", "leave-last-out").settings
     assert found.choosers == {place: {"model": "item-knn", "settings": settings, "seed": None}}
@@ -331,7 +339,7 @@ def test_hard_negatives_of_another_seed_are_refused(dataset, tmp_path):
 
 def test_a_file_from_before_choosers_and_versions_were_kept_is_gone_on_with(dataset, tmp_path, recwarn):
     path = tmp_path / "results.json"
-    experiment(dataset, path, ENTRIES[1:], protocols=PROTOCOLS[:1])
+    experiment(dataset, path, MODELS[1:], protocols=PROTOCOLS[:1])
     document = json.loads(path.read_text("utf-8"))
     del document["choosers"]
     for one in document["runs"]:
@@ -356,7 +364,7 @@ def test_a_file_from_before_choosers_and_versions_were_kept_is_gone_on_with(data
 
 def test_runs_of_another_version_are_told_once_and_kept(dataset, tmp_path):
     path = tmp_path / "results.json"
-    experiment(dataset, path, ENTRIES[:2], candidates=CANDIDATES[:1])
+    experiment(dataset, path, MODELS[:2], candidates=CANDIDATES[:1])
     path.write_text(
         path.read_text("utf-8").replace(f'"version": "{__version__}"', '"version": "0.0.9"'), "utf-8"
     )
@@ -381,9 +389,9 @@ def test_novelty_counts_the_users_who_have_an_event_in_training(dataset, whole):
         met = train.groupby("item_id")["user_id"].nunique()
         items = part.train.items["item_id"]
         bits = np.array([np.log2(of_users / met.get(item, 1)) for item in items])
-        found = run([ENTRIES[1]], data, protocols=("global-time",), progress=False).runs[0]
+        found = run_experiment([MODELS[1]], data, protocols=("global-time",), progress=False).runs[0]
         expected = [bits[row[row >= 0]].mean() for row in found.lists]
-        assert found.each["novelty"].tolist() == pytest.approx(expected, abs=1e-9)
+        assert found.list_metrics["novelty"].tolist() == pytest.approx(expected, abs=1e-9)
 
 
 # -- files and arguments that are refused --------------------------------------------------------------------------
@@ -395,8 +403,8 @@ def test_a_file_of_another_experiment_is_refused(dataset, whole, tmp_path):
     other = dataset.with_interactions(dataset.interactions.iloc[1:])
     for said, change in {
         "sha256": {"dataset": other},
-        '"k": 5': {"entries": [ENTRIES[0], Entry("neighbours", "item-knn", {"k": 6})]},
-        "as most-popular": {"entries": [Entry("popular", "random"), ENTRIES[2]]},
+        '"k": 5': {"models": [MODELS[0], ModelSpec("neighbours", "item-knn", {"k": 6})]},
+        "as most-popular": {"models": [ModelSpec("popular", "random"), MODELS[2]]},
         "ranked against": {"candidates": CANDIDATES[:2]},
     }.items():
         with pytest.raises(InputError, match=re.escape(said)) as caught:
@@ -458,7 +466,7 @@ def test_two_runs_on_one_file_do_not_overwrite_each_other(dataset, tmp_path):
             path.write_bytes(path.read_bytes() + b"\n")
 
     with pytest.raises(InputError, match="changed by another run"):
-        experiment(dataset, path, [ENTRIES[1], Entry("meddler", Meddling)], candidates=CANDIDATES[:1])
+        experiment(dataset, path, [MODELS[1], ModelSpec("meddler", Meddling)], candidates=CANDIDATES[:1])
 
 
 @pytest.mark.parametrize(
@@ -468,18 +476,18 @@ def test_two_runs_on_one_file_do_not_overwrite_each_other(dataset, tmp_path):
         ("unknown candidates", {"candidates": ("some",)}),
         ("neighbour", {"candidates": ("3 hard negatives by neighbour",)}),
         ("only 17 unseen|only 1. unseen", {"candidates": ("24 random negatives",)}),
-        ("entries is", {"entries": ()}),
-        ("twice", {"entries": (ENTRIES[0], ENTRIES[0])}),
+        ("models is", {"models": ()}),
+        ("twice", {"models": (MODELS[0], MODELS[0])}),
         ("twice", {"seeds": (1, 1)}),
-        ("seeds holds -1", {"seeds": (-1,)}),
+        ("seeds is -1", {"seeds": (-1,)}),
         ("seeds is", {"seeds": ()}),
         ("part", {"part": "train"}),
         ("protocols is 'leave", {"protocols": "leave-last-out"}),
-        ("a: unknown model", {"entries": (Entry("a", "nothing"),)}),
-        ("b: unknown setting", {"entries": (ENTRIES[0], Entry("b", "item-knn", {"kk": 1}))}),
-        ("b: k is 0", {"entries": (ENTRIES[0], Entry("b", "item-knn", {"k": 0}))}),
-        ("c: a seed stands", {"entries": (Entry("c", "random", {"seed": 3}),)}),
-        ("d: ", {"entries": (Entry("d", Broken, {"colour": 3}),)}),
+        ("a: unknown model", {"models": (ModelSpec("a", "nothing"),)}),
+        ("b: unknown setting", {"models": (MODELS[0], ModelSpec("b", "item-knn", {"kk": 1}))}),
+        ("b: k is 0", {"models": (MODELS[0], ModelSpec("b", "item-knn", {"k": 0}))}),
+        ("c: a seed stands", {"models": (ModelSpec("c", "random", {"seed": 3}),)}),
+        ("d: ", {"models": (ModelSpec("d", Broken, {"colour": 3}),)}),
     ],
 )
 def test_wrong_arguments_are_refused_before_any_work(dataset, tmp_path, said, change):
@@ -516,7 +524,7 @@ def test_the_digest_of_data_sees_order_and_values(dataset):
 
 
 def test_progress_names_the_model_on_standard_error(dataset, capsys):
-    run(ENTRIES[1:2], dataset)
+    run_experiment(MODELS[1:2], dataset)
     out, err = capsys.readouterr()
     assert out == ""
     assert "popular (leave-last-out)" in err
@@ -528,4 +536,4 @@ def test_a_model_of_ones_own_counts_what_it_has_learnt(dataset):
             return {"weights": np.zeros((3, 4), dtype=np.float32), "names": np.arange(5)}
 
     assert issubclass(Learnt, Recommender)
-    assert run([Entry("x", Learnt)], dataset, progress=False).runs[0].parameters == 12
+    assert run_experiment([ModelSpec("x", Learnt)], dataset, progress=False).runs[0].parameters == 12

@@ -21,7 +21,6 @@ from instructrec import cli, plotting
 from instructrec.datasets.readers import from_csv
 from instructrec.errors import InputError
 from instructrec.evaluation import (
-    bare_differences,
     bootstrap_interval,
     difference_over_seeds,
     evaluate,
@@ -30,13 +29,15 @@ from instructrec.evaluation import (
     seed_mean,
     seeds_difference,
 )
-from instructrec.evaluation.experiment import Entry, run
+from instructrec.evaluation.experiment import ModelSpec, run_experiment
 from instructrec.evaluation.paper import chance, paper_figures, paper_metrics, paper_tasks
-from instructrec.evaluation.report import kendall_tau, markdown, report
+from instructrec.evaluation.report import markdown, report
+from instructrec.evaluation.report.tables import kendall_tau
 from instructrec.evaluation.results import Results
 from instructrec.models import create
 from instructrec.split import leave_last_out
 from instructrec.statistics.intervals import seeds_differences
+from tests.differences import bare_differences
 
 SETS = ("whole catalogue", "9 random negatives", "9 hard negatives by popular")
 CELL = re.compile(r"-?\d+\.\d{3} \[-?\d+\.\d{3}, -?\d+\.\d{3}\]")
@@ -65,13 +66,13 @@ def csv(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(csv, tmp_path_factory):
     path = tmp_path_factory.mktemp("results") / "results.json"
-    entries = [
-        Entry("guess", "random"),
-        Entry("popular", "most-popular"),
-        Entry("neighbours", "item-knn", {"k": 5}),
+    models = [
+        ModelSpec("guess", "random"),
+        ModelSpec("popular", "most-popular"),
+        ModelSpec("neighbours", "item-knn", {"k": 5}),
     ]
     protocols = ("leave-last-out", "global-time")
-    run(entries, from_csv(csv), path, protocols, SETS, seeds=(0, 1, 2), progress=False)
+    run_experiment(models, from_csv(csv), path, protocols, SETS, seeds=(0, 1, 2), progress=False)
     return path
 
 
@@ -121,10 +122,10 @@ def test_models_stand_in_falling_order_and_places_agree(made):
         means = made.numbers[f"accuracy-{protocol}"]["NDCG@10"]
         assert means.is_monotonic_decreasing
         samples = made.numbers[f"samples-{protocol}"]
-        assert samples["place, whole catalogue"].tolist() == [1, 2, 3]
+        assert samples["rank, whole catalogue"].tolist() == [1, 2, 3]
         for name, short in zip(SETS, ("whole catalogue", "9 random", "9 hard by popular"), strict=True):
             places = samples[name].rank(ascending=False, method="min").astype(int)
-            assert samples[f"place, {short}"].tolist() == places.tolist()
+            assert samples[f"rank, {short}"].tolist() == places.tolist()
 
 
 def test_a_model_of_several_seeds_counts_with_their_mean(results, made):
@@ -139,7 +140,7 @@ def test_a_model_of_several_seeds_counts_with_their_mean(results, made):
     assert (row["lowest"], row["highest"]) == (min(means), max(means))
     assert list(made.tables["seeds-leave-last-out"].index) == ["guess"]
     both = row["NDCG@10 high"] - row["NDCG@10 low"]
-    assert both > row["of users alone high"] - row["of users alone low"]
+    assert both > row["over users alone high"] - row["over users alone low"]
 
 
 def test_a_pair_of_several_seeds_has_an_interval_for_users_and_seeds(results, made):
@@ -166,7 +167,7 @@ def test_a_pair_of_several_seeds_has_an_interval_for_users_and_seeds(results, ma
     caption = made.captions["pairs-leave-last-out"]
     assert "with several seeds over users and seeds" in caption
     assert "conditional on the seeds trained" in caption
-    assert list(made.tables["pairs-leave-last-out"]) == [name, "p", "p (Holm)", "told apart"]
+    assert list(made.tables["pairs-leave-last-out"]) == [name, "p", "p (Holm)", "significant"]
 
 
 def test_pairs_of_many_models_are_those_of_two():
@@ -201,9 +202,9 @@ def test_a_sample_that_reverses_the_order_is_told(made):
     whole = made.numbers["samples-leave-last-out"]
     expected = kendalltau(whole["whole catalogue"], whole["9 hard negatives by popular"]).statistic
     assert row["Kendall's tau"] == pytest.approx(expected)
-    assert row["turned round"] == round((1 - expected) / 2 * 3)
-    assert row["for certain"] <= row["turned round"] <= row["pairs"] == 3
-    assert row["turned round"] > 0  # popular's own negatives are hard on popular first
+    assert row["reversed"] == round((1 - expected) / 2 * 3)
+    assert row["significantly"] <= row["reversed"] <= row["pairs"] == 3
+    assert row["reversed"] > 0  # popular's own negatives are hard on popular first
 
 
 # -- the paper -----------------------------------------------------------------------------------------------------
@@ -313,7 +314,7 @@ def test_figures_leave_the_style_and_the_notebook_alone(results):
 
 
 def test_one_model_alone_has_no_pairs_and_still_a_report(csv, tmp_path):
-    found = run([Entry("popular", "most-popular")], from_csv(csv), progress=False)
+    found = run_experiment([ModelSpec("popular", "most-popular")], from_csv(csv), progress=False)
     made = report(found, tmp_path / "out")
     assert set(made.tables) == {f"{name}-leave-last-out" for name in ("accuracy", "beyond-accuracy", "cost")}
     assert (tmp_path / "out" / "intervals-leave-last-out.png").stat().st_size > 0
@@ -340,7 +341,7 @@ MEANS = {"a": 0.5, "b": 0.4, "c": 0.3, "d": 0.2}
         ([("a", "b")], [["a", "b"]]),
         ([("b", "a"), ("c", "b")], [["a", "b"], ["b", "c"]]),
         ([("a", "b"), ("b", "c"), ("a", "c")], [["a", "b", "c"]]),
-        ([("a", "c")], []),  # what stands between is told apart from both
+        ([("a", "c")], []),  # the model between differs from both
         ([("a", "b"), ("b", "c"), ("c", "d"), ("b", "d"), ("a", "c")], [["a", "b", "c"], ["b", "c", "d"]]),
     ],
 )
@@ -388,7 +389,7 @@ def test_compare_and_report_on_the_command_line(csv, tmp_path, capsys):
     assert cli.main(words) == 0
     shown, progress = capsys.readouterr()
     assert "item-knn" in shown
-    assert "told apart" in shown
+    assert "significant" in shown
     assert "item-knn (leave-last-out)" in progress
     assert "instructrec report" in progress
     found = Results.load(out)
@@ -414,7 +415,7 @@ def test_compare_and_report_on_the_command_line(csv, tmp_path, capsys):
     ("words", "said"),
     [
         ("--models most-popularr", "did you mean most-popular"),
-        ("--models ,", "entries is"),
+        ("--models ,", "models is"),
         ("--models random,random", "twice"),
         ("--models random --set item-knn.k=5", "model in --set"),
         ("--models item-knn --set k=5", "item-knn.k=50"),

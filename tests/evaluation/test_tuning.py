@@ -340,7 +340,7 @@ def test_a_model_that_was_not_tuned_is_refused():
 
 def test_the_table_of_baselines_takes_the_winners_and_adds_up_its_seconds(tmp_path):
     from benchmarks import baselines
-    from instructrec.evaluation.experiment import run
+    from instructrec.evaluation.experiment import run_experiment
     from instructrec.evaluation.results import Results
 
     some = baselines.chosen(["als", "ease tuned", "ease", "random"])
@@ -354,7 +354,7 @@ def test_the_table_of_baselines_takes_the_winners_and_adds_up_its_seconds(tmp_pa
     table.to_csv(tmp_path / "events.csv", index=False)
     data = from_csv(tmp_path / "events.csv")
     protocols = ("leave-last-out", "random-holdout")
-    found = run(some[:2], data, None, protocols, seeds=(3, 4), progress=False)
+    found = run_experiment(some[:2], data, None, protocols, seeds=(3, 4), progress=False)
     assert isinstance(found, Results)
     counted = [
         one
