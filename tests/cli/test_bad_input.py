@@ -269,7 +269,7 @@ def test_standard_output_full(here):
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
         )
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -290,7 +290,7 @@ def test_a_process_says_one_line(here):
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
     )
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
@@ -308,7 +308,7 @@ def test_killed_in_the_middle_of_a_write(tmp_path):
         f"with atomic_write({str(target)!r}) as handle:\n"
         "    handle.write('half'); handle.flush(); print('writing', flush=True); time.sleep(60)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     for how in (signal.SIGINT, signal.SIGKILL):
         process = subprocess.Popen(
             [sys.executable, "-c", code],

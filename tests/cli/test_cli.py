@@ -13,7 +13,11 @@ import pandas as pd
 import pytest
 
 from instructrec import cli, models
+from instructrec.cli.common import PROTOCOLS
+from instructrec.cli.evaluate import TASKS
+from instructrec.cli.generate import reproducing_command
 from instructrec.datasets.readers import from_csv
+from instructrec.split import SPLITS
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +87,7 @@ def test_requests_are_answered_in_order(run, saved, csv, tmp_path):
     assert len(run(*words).split("\n\n")) == 3
 
 
-@pytest.mark.parametrize("task", cli.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_evaluate(run, saved, csv, task):
     words = ("evaluate", "--model", saved, "--data", csv, "--task", task, "--k", 5)
     document = json.loads(run(*words, "--json"))
@@ -100,11 +104,24 @@ def test_a_guess_among_ten_candidates_is_not_always_a_hit(run, csv):
 
 
 @pytest.mark.parametrize("name", ["random", "most-popular", "item-knn"])
-@pytest.mark.parametrize("protocol", cli.PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_name_is_fitted_on_the_spot(run, csv, name, protocol):
     document = json.loads(run("evaluate", "--model", name, "--data", csv, "--protocol", protocol, "--json"))
     assert document["protocol"] == protocol
     assert document["n_requests"] > 0
+
+
+def test_the_protocols_are_those_of_the_split():
+    assert tuple(SPLITS) == PROTOCOLS
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "compare", "recommend"])
+def test_help_lists_the_registries(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
+    assert all(f"{kind}: " in text for kind in ("models", "data sets"))
+    assert set(models.NAMES) <= set(text.replace(",", "").split())
 
 
 def test_train_says_what_it_trained_on(run, csv, tmp_path):
@@ -196,7 +213,7 @@ def test_the_command_on_a_card_can_be_typed():
         "--teacher-cache",
         "/d/t.sqlite",
     ]
-    typed = cli._typed(cli._parser().parse_args(words))
+    typed = reproducing_command(cli.build_parser().parse_args(words))
     assert shlex.split(typed) == [
         *[
             "python",
