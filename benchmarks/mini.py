@@ -36,11 +36,10 @@ from instructrec.errors import InputError
 from instructrec.evaluation.following_tasks import EXTRA_TASKS, TASKS, make_following_tasks
 from instructrec.files import atomic_write
 from instructrec.instructions.verbalizer import Verbalizer
-from instructrec.models import Recommender, create, load, tuned
+from instructrec.models import FilteredRecommender, Recommender, create, load, tuned
 from instructrec.models.mini import word_vectors
 from instructrec.models.mini.model import Mini
 from instructrec.models.mini.vocabulary import tokenise
-from instructrec.scenarios import FilterByInstruction
 from instructrec.split import SPLITS, Split
 
 RESULTS = Path(__file__).with_name("results") / "mini.json"
@@ -247,7 +246,7 @@ def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200
         found[f"T0{name}"] = float(np.mean([*(yes > 0.5), *(no <= 0.5)]))
         first = model.a_or_b(histories, list(zip(targets, others, strict=True)), said)
         found[f"T1{name}"] = float(np.mean(first > 0.5))
-    filtered = FilterByInstruction(model)
+    filtered = FilteredRecommender(model)
     masked = []
     for language in ("en", "zh"):
         made = make_following_tasks(split, part, ["stated", "constraints", "negated"], (language,))

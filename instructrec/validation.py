@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -42,6 +43,7 @@ NonNegativeFloat = Annotated[
     float, _NUMPY, Field(ge=0, allow_inf_nan=False), Accepts("a number of at least 0")
 ]
 Share = Annotated[float, _NUMPY, Field(ge=0, lt=1), Accepts("a number in [0, 1)")]
+ClosedShare = Annotated[float, _NUMPY, Field(ge=0, le=1), Accepts("a number in [0, 1]")]
 HistoryLength = Annotated[PositiveInt | None, Accepts("a whole number of at least 1, or None for all,")]
 """How many of a history's last items are read; None reads all."""
 
@@ -123,4 +125,9 @@ def _description(kind: Any, metadata: Any) -> str:
     for entry in (*metadata, *getattr(kind, "__metadata__", ())):
         if isinstance(entry, Accepts):
             return entry.description
-    return "True or False" if kind is bool else f"a value of type {getattr(kind, '__name__', kind)}"
+    if kind is bool:
+        return "True or False"
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    if members:
+        return " or ".join("None" if member is type(None) else _description(member, ()) for member in members)
+    return f"a value of type {getattr(kind, '__name__', kind)}"

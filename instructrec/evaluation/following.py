@@ -274,7 +274,7 @@ def follow(
     negation in usual and in unseen words; several constraints at once. All but the first and the two controls
     ("shuffled", "contradicting") are true of the target, so following them helps to find it. Those of `EXTRA_TASKS`
     are asked where they are named: category and era, a word of the title, a word for the category that no text for
-    training holds. A model is taken as it is; `scenarios.FilterByInstruction(model)` is the rule-based answer to
+    training holds. A model is taken as it is; `models.FilteredRecommender(model)` is the rule-based answer to
     compare with. Derived in chapter `evaluation`.
 
     Args:

@@ -1,4 +1,4 @@
-"""What every recommender answers, from the most popular list to a language model."""
+"""The base class of all recommenders, and the matrices that several of them use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pandas as pd
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
 from instructrec.files import atomic_directory, atomic_write, digest
-from instructrec.validation import ModelConfig, read_config
+from instructrec.ranking import top_k
+from instructrec.validation import ModelConfig, PositiveInt, check_value, read_config
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -27,8 +28,8 @@ FORMAT = 1
 class Recommender(ABC):
     """Base of all recommenders: `fit`, `score`, `recommend`, `save`, `load`.
 
-    A subclass names itself (`name`), passes its settings to `super().__init__`, and implements `_fit`, `_score`,
-    `_arrays` and `_restore`. After `fit` it has `dataset`, whose interactions a saved model does not keep.
+    A subclass has a `name` and a `config_class`, and implements `_fit`, `_score`, `_arrays` and `_restore`. After `fit`
+    it has `dataset`; a saved model does not store the interactions.
     """
 
     name: ClassVar[str]
@@ -59,11 +60,11 @@ class Recommender(ABC):
             return self._unchecked
         return self.config.model_dump(mode="json")
 
-    # -- what a subclass provides ------------------------------------------------------------------------------
+    # -- to be implemented by a subclass -----------------------------------------------------------------------
 
     @abstractmethod
     def _fit(self, dataset: Dataset) -> None:
-        """Learn from the data set's interactions."""
+        """Fit the model to the data set's interactions."""
 
     @abstractmethod
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
@@ -72,30 +73,30 @@ class Recommender(ABC):
     def _score_candidates(
         self, histories: list[np.ndarray], instructions: Sequence[str | None], candidates: np.ndarray
     ) -> np.ndarray:
-        """Return scores of each request's own catalogue columns, of the shape of `candidates`, (n_requests, n).
+        """Return the scores of each request's own candidates, catalogue columns of shape (n_requests, n_candidates).
 
-        A model whose cost grows with the items that it scores does better than this, which scores all.
+        This default scores the whole catalogue; a model whose cost grows with the scored items overrides it.
         """
         return np.take_along_axis(np.asarray(self._score(histories, instructions)), candidates, axis=1)
 
     @abstractmethod
     def _arrays(self) -> dict[str, np.ndarray]:
-        """Return what was learnt, as arrays without Python objects."""
+        """Return the learnt parameters as arrays without Python objects."""
 
     @abstractmethod
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `_arrays` gave; `self.dataset` and `self.settings` are set before."""
+        """Restore the learnt parameters from `_arrays`; `self.dataset` and `self.config` are set before."""
 
-    # -- what a caller uses ------------------------------------------------------------------------------------
+    # -- public methods ----------------------------------------------------------------------------------------
 
     def fit(self, dataset: Dataset) -> Self:
-        """Learn from a data set and return the model itself.
+        """Fit the model to a data set and return the model itself.
 
         Args:
             dataset: Users, items and at least one interaction.
 
         Raises:
-            InputError: There is nothing to learn from.
+            InputError: The data set has no interactions.
         """
         if dataset.n_interactions == 0:
             raise InputError(
@@ -111,12 +112,12 @@ class Recommender(ABC):
         instructions: Sequence[str | None] | None = None,
         items: Sequence[Hashable] | None = None,
     ) -> np.ndarray:
-        """Score items for each request; higher is better, and scores compare within a request only.
+        """Score items for each request; higher is better, and scores are comparable within a request only.
 
         Args:
             histories: n_requests lists of item ids, oldest first; a list may be empty.
             instructions: n_requests texts or None; ignored by a model with `follows_instructions` False.
-            items: Item ids to score; the whole catalogue in its own order by default.
+            items: Item ids to score; the whole catalogue in catalogue order by default.
 
         Returns:
             Array of shape (n_requests, n_items), float32.
@@ -126,9 +127,9 @@ class Recommender(ABC):
         """
         columns, texts = self._requests(histories, instructions)
         if items is not None:
-            chosen = self.dataset.item_columns(items)
-            return self._checked(columns, texts, np.tile(chosen, (len(columns), 1)))
-        return self._checked(columns, texts, None)
+            candidates = self.dataset.item_columns(items)
+            return self._checked_scores(columns, texts, np.tile(candidates, (len(columns), 1)))
+        return self._checked_scores(columns, texts, None)
 
     def score_candidates(
         self,
@@ -140,23 +141,24 @@ class Recommender(ABC):
 
         Args:
             histories: n_requests lists of item ids, oldest first; a list may be empty.
-            candidates: n_requests lists of as many item ids each.
+            candidates: n_requests lists of item ids, all of the same length.
             instructions: n_requests texts or None; ignored by a model with `follows_instructions` False.
 
         Returns:
-            Array of shape (n_requests, n_candidates), float32; as `score` gives for these items.
+            Array of shape (n_requests, n_candidates), float32; the same values as those of `score`.
 
         Raises:
             InputError: An unknown item, a model that is not fitted, or lists of unequal length.
         """
         columns, texts = self._requests(histories, instructions)
-        if len(candidates) != len(columns) or len({len(one) for one in candidates}) > 1:
+        lengths = sorted({len(ids) for ids in candidates})
+        if len(candidates) != len(columns) or len(lengths) > 1:
             raise InputError(
-                f"candidates come as {len(candidates)} lists of {sorted({len(one) for one in candidates})} items for "
+                f"candidates come as {len(candidates)} lists of {lengths} items for "
                 f"{len(columns)} histories; give a list for each, all of one length"
             )
-        chosen = np.array([self.dataset.item_columns(one) for one in candidates], dtype=np.int64)
-        return self._checked(columns, texts, chosen.reshape(len(columns), -1))
+        candidate_columns = np.array([self.dataset.item_columns(ids) for ids in candidates], dtype=np.int64)
+        return self._checked_scores(columns, texts, candidate_columns.reshape(len(columns), -1))
 
     def _requests(
         self, histories: Sequence[Sequence[Hashable]], instructions: Sequence[str | None] | None
@@ -170,10 +172,10 @@ class Recommender(ABC):
             )
         return columns, texts
 
-    def _checked(
+    def _checked_scores(
         self, columns: list[np.ndarray], texts: list[str | None], candidates: np.ndarray | None
     ) -> np.ndarray:
-        """Return scores of candidates, of the whole catalogue if they are None, and see to their shape."""
+        """Return the scores of the candidates, or of the whole catalogue if they are None; check their shape."""
         if candidates is None:
             scores, expected = self._score(columns, texts), (len(columns), self.dataset.n_items)
         else:
@@ -195,78 +197,94 @@ class Recommender(ABC):
     ) -> pd.DataFrame:
         """Recommend the best items for one request.
 
-        An instruction that states constraints ("price < 100", "no horror") also filters the list when the model itself
-        cannot read instructions; see `instructrec.instructions.parse`.
+        If the model does not read instructions itself, the conditions that an instruction states ("price < 100", "no
+        horror") filter the list; see `instructrec.instructions.parse`.
 
         Args:
-            history: Item ids, oldest first; empty for a newcomer.
-            instruction: What the user asks for, in words or as conditions.
-            n: How many items, at least 1; fewer come back where fewer qualify.
+            history: Item ids, oldest first; empty for a new user.
+            instruction: The request, in words or as conditions.
+            n: Length of the list, at least 1; the list is shorter if fewer items qualify.
             candidates: Item ids to choose from; the whole catalogue by default.
-            exclude_seen: Leave out items of the history.
+            exclude_seen: Exclude the items of the history.
 
         Returns:
-            Table of `item_id`, `title`, `score`, `rank` (1 is best); equal scores keep the catalogue's order, and items
-            with the score minus infinity are left out.
+            Table of `item_id`, `title`, `score`, `rank` (1 is best), ordered by `instructrec.ranking.top_k`; items with
+            the score minus infinity are excluded.
 
         Raises:
-            InputError: An unknown item, n below 1, an instruction that no item can meet, or nothing left to recommend.
+            InputError: An unknown item, n below 1, an instruction that no item can meet, or no item to recommend.
         """
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-            raise InputError(f"n is {n!r}; a whole number of at least 1 is accepted")
-        if candidates is None:
-            scores = self.score([history], [instruction])[0]
-        else:
-            self._check_fitted()
-            if len(candidates) == 0:
-                raise InputError(
-                    "candidates is an empty list; give item ids, or leave it out for the whole catalogue"
-                )
-            given = np.unique(self.dataset.item_columns(candidates))
-            requests = self._requests([history], [instruction])
-            scores = np.full(self.dataset.n_items, -np.inf, dtype=np.float32)
-            scores[given] = self._checked(*requests, given[None])[0]
-        allowed = ~np.isneginf(scores)
+        check_value("n", n, PositiveInt)
+        scores = self._list_scores(history, instruction, candidates)
         if instruction and not self.follows_instructions:
-            from instructrec.instructions import parse
-
-            allowed &= parse(instruction, self.dataset).mask(self.dataset.items)
-            if not allowed.any():
+            scores[~self.condition_mask(instruction)] = -np.inf
+            if np.isneginf(scores).all():
                 raise InputError(
                     f"instruction {instruction!r} is met by no item of {self.dataset.name}"
                     + (" among the candidates" if candidates is not None else "")
                     + "; loosen a condition"
                 )
         if exclude_seen:
-            allowed[self.dataset.item_columns(history)] = False
-            if not allowed.any():
+            scores[self.dataset.item_columns(history)] = -np.inf
+            if np.isneginf(scores).all():
                 raise InputError(
                     "every item that qualifies is in the history; give other candidates or conditions"
                 )
-        columns = np.flatnonzero(allowed)
-        best = columns[np.argsort(-scores[columns], kind="stable")][:n]
-        chosen = self.dataset.items.iloc[best]
+        columns = top_k(scores[None], n)[0]
+        columns = columns[columns >= 0]
+        items = self.dataset.items.iloc[columns]
         return pd.DataFrame(
             {
-                "item_id": chosen["item_id"].to_numpy(),
-                "title": chosen["title"].to_numpy(),
-                "score": scores[best],
-                "rank": np.arange(1, len(best) + 1),
+                "item_id": items["item_id"].to_numpy(),
+                "title": items["title"].to_numpy(),
+                "score": scores[columns],
+                "rank": np.arange(1, len(columns) + 1),
             }
         )
+
+    def condition_mask(self, instruction: str | None) -> np.ndarray:
+        """Return which items meet the conditions that an instruction states, shape (n_items,), bool.
+
+        Args:
+            instruction: The request; None, or a text without a condition, is met by all items.
+
+        Raises:
+            InputError: The text is empty, or a condition is malformed.
+        """
+        from instructrec.instructions import parse
+
+        if instruction is None:
+            return np.ones(self.dataset.n_items, dtype=bool)
+        return np.asarray(parse(instruction, self.dataset).mask(self.dataset.items))
+
+    def _list_scores(
+        self, history: Sequence[Hashable], instruction: str | None, candidates: Sequence[Hashable] | None
+    ) -> np.ndarray:
+        """Return the score of each item of the catalogue, minus infinity for items that are no candidates."""
+        if candidates is None:
+            return self.score([history], [instruction])[0]
+        self._check_fitted()
+        if len(candidates) == 0:
+            raise InputError(
+                "candidates is an empty list; give item ids, or leave it out for the whole catalogue"
+            )
+        columns = np.unique(self.dataset.item_columns(candidates))
+        scores = np.full(self.dataset.n_items, -np.inf, dtype=np.float32)
+        scores[columns] = self._checked_scores(*self._requests([history], [instruction]), columns[None])[0]
+        return scores
 
     def save(self, path: str | Path, catalogue: bool = True) -> Path:
         """Write the model to a folder: `model.json`, `arrays.npz`, `items.json`; nothing is pickled.
 
-        The folder appears whole or not at all.
+        The folder is written atomically.
 
         Args:
             path: The folder.
-            catalogue: Write the items too. Without them, `load` reads the data set by its name, and refuses one of
-                other items: for a model of data that may not be passed on.
+            catalogue: Write the items too. Without them, `load` reads the data set by its name and refuses a data set
+                with other items; this is for models of data that may not be redistributed.
 
         Raises:
-            InputError: The model is not fitted, the place cannot be written, or it is a folder of other files.
+            InputError: The model is not fitted, or the folder cannot be written or holds other files.
         """
         self._check_fitted()
         from instructrec.datasets.storage import catalogue_to_json
@@ -287,7 +305,7 @@ class Recommender(ABC):
                 "model": self.name,
                 "settings": self.settings,
                 "dataset": self.dataset.name,
-                "sha256": {one.name: digest(one) for one in sorted(part.glob("*.*"))},
+                "sha256": {file.name: digest(file) for file in sorted(part.glob("*.*"))},
             }
             if not catalogue:
                 header["items_sha256"] = _digest_of_items(self.dataset)
@@ -298,10 +316,10 @@ class Recommender(ABC):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a model that `save` wrote; digests are checked and nothing is unpickled.
+        """Read a model that `save` wrote; checksums are verified and nothing is unpickled.
 
         Raises:
-            InputError: Not a saved model, a damaged one, or one of another kind.
+            InputError: The folder is no saved model, a damaged one, or a model of another kind or version.
         """
         from instructrec.datasets.storage import catalogue_from_json
 
@@ -316,7 +334,12 @@ class Recommender(ABC):
                 raise InputError(
                     f"{str(folder / name)!r} is missing or damaged (its SHA-256 differs); train it again"
                 )
-        model = cls(**header["settings"])
+        try:
+            model = cls(**header["settings"])
+        except InputError as error:
+            raise InputError(
+                f"{str(folder)!r} holds settings of another version ({error}); train it again"
+            ) from None
         if "items_sha256" in header:
             model.dataset = _catalogue_of(header, folder)
         else:
@@ -331,7 +354,7 @@ class Recommender(ABC):
 
 
 def _digest_of_items(dataset: Dataset) -> str:
-    """Return the SHA-256 of ids, titles, categories and all else that the item table says."""
+    """Return the SHA-256 of the item table: ids, titles, categories and all other columns."""
     rows = dataset.items.drop(columns="popularity", errors="ignore").to_json(
         orient="split", force_ascii=False
     )
@@ -339,7 +362,7 @@ def _digest_of_items(dataset: Dataset) -> str:
 
 
 def _catalogue_of(header: dict[str, Any], folder: Path) -> Dataset:
-    """Return the data set that a model without a catalogue was trained on, if its items are still the same."""
+    """Return the data set that a model without a catalogue was trained on; its items must be the same."""
     from instructrec import datasets
 
     if header["dataset"] not in datasets.NAMES:
@@ -410,7 +433,7 @@ def check_seed(value: object) -> None:
 
 
 def user_item_matrix(dataset: Dataset) -> sparse.csr_matrix:
-    """Return the 0/1 matrix X of who met what, whatever the number of times.
+    """Return the binary user-item matrix X of the interactions.
 
     Returns:
         Sparse matrix of shape (n users with interactions, n_items), float32; rows by ascending user id, columns
@@ -430,12 +453,12 @@ def user_item_matrix(dataset: Dataset) -> sparse.csr_matrix:
 def history_matrix(
     histories: Sequence[np.ndarray], n_items: int, length: int | None = None
 ) -> sparse.csr_matrix:
-    """Return the 0/1 matrix of which items each history holds.
+    """Return the binary matrix of the items in each history.
 
     Args:
-        histories: Arrays of catalogue columns, oldest first; an item may come more than once.
+        histories: Arrays of catalogue columns, oldest first; an item may occur more than once.
         n_items: Size of the catalogue.
-        length: Read the last `length` events of each history only; all of them by default.
+        length: Read the last `length` events of each history only; all by default.
 
     Returns:
         Sparse matrix of shape (n_requests, n_items), float32, columns ascending in each row.

@@ -8,6 +8,5 @@ from instructrec.scenarios import school as education
 from instructrec.scenarios import screen as media
 from instructrec.scenarios import shop as ecommerce
 from instructrec.scenarios.figures import curves_with_intervals
-from instructrec.scenarios.filtering import FilterByInstruction
 
-__all__ = ["FilterByInstruction", "curves_with_intervals", "ecommerce", "education", "media", "social"]
+__all__ = ["curves_with_intervals", "ecommerce", "education", "media", "social"]

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import one_of
 from instructrec.evaluation.following import satisfaction_at_k, top_lists
-from instructrec.scenarios.filtering import FilterByInstruction
+from instructrec.models.filtered import FilteredRecommender
 from instructrec.scenarios.shop import without_seen
 from instructrec.split import Split
 from instructrec.statistics.intervals import bootstrap_interval
@@ -62,7 +62,7 @@ def genre_instructions(
 
 
 def occasion_table(
-    model: FilterByInstruction, split: Split, texts: Sequence[str | None], k: int = 10
+    model: FilteredRecommender, split: Split, texts: Sequence[str | None], k: int = 10
 ) -> pd.DataFrame:
     """Ask the same instruction for every user and describe the lists: followed or not, long tail, variety.
 
@@ -80,7 +80,7 @@ def occasion_table(
     tail = tail_items(split.train)
     rows = {}
     for text in texts:
-        wanted = model.mask(text)
+        wanted = model.condition_mask(text)
         scores = np.where(wanted, unfiltered, -np.inf)
         rows[text or "(nothing said)"] = {
             "films": wanted.sum(),

@@ -13,9 +13,9 @@ from instructrec.evaluation.following import compare_following, follow, violatio
 from instructrec.evaluation.following_tasks import EXTRA_TASKS, TASKS, make_following_tasks
 from instructrec.instructions import load_templates, parse
 from instructrec.instructions.category_words import domain_words
+from instructrec.models import FilteredRecommender
 from instructrec.models.base import Recommender
 from instructrec.models.neural.three_tower import tokenise, wordings
-from instructrec.scenarios import FilterByInstruction
 from instructrec.split import leave_last_out, split_global_time
 from instructrec.wordings import FOLDER as WORDING_FILES
 from instructrec.wordings import read_wordings
@@ -83,7 +83,7 @@ def fitted(shop, films):
     found = {}
     for split in (shop, films):
         popular = models.create("most-popular").fit(split.train)
-        found[split.train.name] = (popular, FilterByInstruction(popular))
+        found[split.train.name] = (popular, FilteredRecommender(popular))
     return found
 
 
@@ -322,7 +322,7 @@ def test_a_missing_number_is_left_out_of_the_constraints(tiny):
 def test_several_targets_and_a_later_moment(films, fitted):
     split = split_global_time(datasets.movielens_100k())
     model = models.create("most-popular").fit(split.train)
-    found = follow(FilterByInstruction(model), split, k=3, conditions=["negated", "stated"])
+    found = follow(FilteredRecommender(model), split, k=3, conditions=["negated", "stated"])
     assert found.protocol == "global-time, test, whole catalogue, en"
     assert found.interval("violation@3", "negated").mean == 0
     np.testing.assert_array_equal(

@@ -328,20 +328,6 @@ def test_a_fit_that_runs_off_is_refused(clubs):
 # -- names and settings ---------------------------------------------------------------------------------------
 
 
-def test_a_model_whose_module_is_missing_says_so(monkeypatch):
-    monkeypatch.setitem(models._WHERE, "absent", ("instructrec.models.absent", "Absent"))
-    with pytest.raises(InputError, match=r"'absent' is no part of this copy.*instructrec\.models\.absent"):
-        models.create("absent")
-
-
-def test_a_module_that_lacks_something_else_is_not_called_missing(monkeypatch, tmp_path):
-    (tmp_path / "wants_more.py").write_text("import no_such_library_anywhere\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(models._WHERE, "hungry", ("wants_more", "Hungry"))
-    with pytest.raises(ModuleNotFoundError, match="no_such_library_anywhere"):
-        models.create("hungry")
-
-
 @pytest.mark.parametrize(
     ("name", "setting", "value", "says"),
     [

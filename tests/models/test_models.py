@@ -11,7 +11,7 @@ import pytest
 from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.scenarios import FilterByInstruction
+from instructrec.models import FilteredRecommender
 
 LIGHT = ("random", "most-popular", "item-knn")
 
@@ -141,8 +141,8 @@ def test_a_loaded_model_still_knows_what_is_popular(tiny, tmp_path):
 
 
 def test_an_item_that_must_not_be_shown_is_not_recommended(tiny):
-    """Scores of minus infinity mark items that do not qualify, as `FilterByInstruction` gives them."""
-    model = FilterByInstruction(models.create("most-popular")).fit(tiny)
+    """Scores of minus infinity mark items that do not qualify, as `FilteredRecommender` gives them."""
+    model = FilteredRecommender(models.create("most-popular")).fit(tiny)
     assert model.recommend([], instruction="genres = Drama", n=4)["item_id"].tolist() == [20, 30]
     assert model.recommend([], "genres = Drama", candidates=[10, 30])["item_id"].tolist() == [30]
 

@@ -43,7 +43,7 @@ def cinema() -> Dataset:
     return Dataset("cinema", pd.DataFrame({"user_id": range(60)}), items, interactions, "genres")
 
 
-@pytest.fixture(scope="module", params=three_tower.INTERACTIONS)
+@pytest.fixture(scope="module", params=["mlp", "dot", "additive"])
 def fitted(request, cinema) -> ThreeTower:
     settings = {**SMALL, "interaction": request.param, "epochs": 15, "learning_rate": 0.03}
     return ThreeTower(**settings).fit(cinema)

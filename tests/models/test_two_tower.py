@@ -143,7 +143,7 @@ class TestBatches:
 
     def make(self, dataset, **settings):
         model = TwoTower(**{**SMALL, "batch_size": 5, **settings})
-        return two_tower.event_batches(object)(dataset, model.settings)
+        return two_tower.event_batches(object)(dataset, model.config)
 
     @pytest.fixture(scope="class")
     def again(self, ring) -> Dataset:
@@ -152,7 +152,7 @@ class TestBatches:
         table = pd.DataFrame(events, columns=["user_id", "item_id", "timestamp"]).assign(rating=4.0)
         return ring.with_interactions(table)
 
-    @pytest.mark.parametrize("rivals", two_tower.RIVALS)
+    @pytest.mark.parametrize("rivals", ["all", "unseen", "unmet"])
     def test_an_example_an_event(self, again, rivals):
         batches = self.make(again, rivals=rivals)
         found = set()

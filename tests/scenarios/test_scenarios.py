@@ -9,7 +9,6 @@ from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.evaluation.following import list_value, satisfaction_at_k, top_lists
 from instructrec.scenarios import (
-    FilterByInstruction,
     curves_with_intervals,
     ecommerce,
     education,
@@ -91,7 +90,7 @@ def test_values_of_another_shape_are_refused():
 
 def test_filter_by_instruction_hides_what_does_not_qualify(tiny):
     inner = models.create("most-popular")
-    filtered = FilterByInstruction(inner).fit(tiny)
+    filtered = models.FilteredRecommender(inner).fit(tiny)
     scores = filtered.score([[], [10]], ['genres = "Comedy"', None])
     np.testing.assert_array_equal(np.isneginf(scores[0]), [False, True, False, True, True])
     np.testing.assert_array_equal(scores[1], inner.score([[10]])[0])
@@ -100,7 +99,7 @@ def test_filter_by_instruction_hides_what_does_not_qualify(tiny):
 
 def test_filter_by_instruction_is_measured_like_any_model(tiny):
     split = leave_last_out(tiny)
-    filtered = FilterByInstruction(models.create("most-popular").fit(split.train))
+    filtered = models.FilteredRecommender(models.create("most-popular").fit(split.train))
     texts = media.genre_instructions(split)
     assert (
         evaluation.evaluate(filtered, split, ks=(3,), instructions=texts).per_user["HR@3"].between(0, 1).all()
@@ -109,7 +108,7 @@ def test_filter_by_instruction_is_measured_like_any_model(tiny):
 
 def test_filter_by_instruction_is_not_saved(tiny, tmp_path):
     with pytest.raises(InputError, match="not saved"):
-        FilterByInstruction(models.create("random").fit(tiny)).save(tmp_path / "model")
+        models.FilteredRecommender(models.create("random").fit(tiny)).save(tmp_path / "model")
 
 
 def test_filter_within_looks_at_the_head_of_the_list_only():
@@ -336,7 +335,7 @@ def test_the_share_of_the_first_day(tiny):
 
 def test_occasions_are_described_text_by_text(tiny):
     split = leave_last_out(tiny)
-    model = FilterByInstruction(models.create("most-popular").fit(split.train))
+    model = models.FilteredRecommender(models.create("most-popular").fit(split.train))
     table = media.occasion_table(model, split, [None, "comedy"], k=2)
     assert table.index.tolist() == ["(nothing said)", "comedy"]
     assert table["films"].tolist() == [5, 2]

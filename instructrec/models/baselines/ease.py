@@ -9,12 +9,23 @@ import numpy as np
 from instructrec.datasets.dataset import Dataset
 from instructrec.models.base import (
     Recommender,
-    check_length,
-    check_number,
     history_matrix,
     one_thread,
     user_item_matrix,
 )
+from instructrec.validation import HistoryLength, ModelConfig, PositiveFloat
+
+
+class EASEConfig(ModelConfig):
+    """Settings of `EASE`.
+
+    Attributes:
+        reg: Regularisation added to the diagonal of XᵀX; larger values shrink the weights.
+        length: Read the last `length` items of a history only; the whole history by default.
+    """
+
+    reg: PositiveFloat = 250.0
+    length: HistoryLength = None
 
 
 class EASE(Recommender):
@@ -33,21 +44,9 @@ class EASE(Recommender):
     """
 
     name = "ease"
+    config_class = EASEConfig
+    config: EASEConfig
     weights: np.ndarray
-
-    def __init__(self, reg: float = 250.0, length: int | None = None) -> None:
-        """Make a linear recommender.
-
-        Args:
-            reg: What is added to the diagonal of XᵀX, above 0; more of it draws the weights towards 0.
-            length: Read the last `length` items of a history only, at least 1; the whole history by default.
-
-        Raises:
-            InputError: A setting out of its range.
-        """
-        check_number("reg", reg, above=0)
-        check_length(length)
-        super().__init__(reg=reg, length=length)
 
     def _fit(self, dataset: Dataset) -> None:
         from scipy import linalg
@@ -56,7 +55,7 @@ class EASE(Recommender):
         # An item that nobody met stands alone in XᵀX: its weights are 0, and leaving it out saves the cube of it.
         met = np.flatnonzero(np.diff(matrix.tocsc().indptr))
         gram = (matrix[:, met].T @ matrix[:, met]).toarray()
-        gram[np.diag_indices_from(gram)] += self.settings["reg"]
+        gram[np.diag_indices_from(gram)] += self.config.reg
         with one_thread():
             inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
         weights = inverse / -np.diag(inverse)
@@ -65,7 +64,7 @@ class EASE(Recommender):
         self.weights[np.ix_(met, met)] = weights
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
-        read = history_matrix(histories, self.dataset.n_items, self.settings["length"])
+        read = history_matrix(histories, self.dataset.n_items, self.config.length)
         return np.asarray(read @ self.weights)
 
     def _arrays(self) -> dict[str, np.ndarray]:

@@ -18,12 +18,16 @@ from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.models.base import (
     Recommender,
-    check_length,
-    check_number,
-    check_seed,
-    check_whole,
     one_thread,
     user_item_matrix,
+)
+from instructrec.validation import (
+    HistoryLength,
+    ModelConfig,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
 )
 
 # BPR's fold-in: wrong items drawn to stand for all, and Newton's method
@@ -31,6 +35,26 @@ N_WRONG = 300
 NEWTON_STEPS = 30
 NEWTON_TOLERANCE = 1e-10
 ARMIJO = 1e-4
+
+
+class ALSConfig(ModelConfig):
+    """Settings of `ALS`.
+
+    Attributes:
+        factors: Size of the user and item vectors.
+        reg: Weight of the squared norms of the factors.
+        alpha: Confidence that an interaction adds.
+        epochs: Number of alternations over all users and all items.
+        length: Read the last `length` items of a history only; the whole history by default.
+        seed: Seed of the initial factors.
+    """
+
+    factors: PositiveInt = 64
+    reg: PositiveFloat = 0.1
+    alpha: NonNegativeFloat = 1.0
+    epochs: PositiveInt = 15
+    length: HistoryLength = None
+    seed: Seed = 0
 
 
 class ALS(Recommender):
@@ -50,57 +74,29 @@ class ALS(Recommender):
     """
 
     name = "als"
+    config_class = ALSConfig
+    config: ALSConfig
     item_factors: np.ndarray
-
-    def __init__(
-        self,
-        factors: int = 64,
-        reg: float = 0.1,
-        alpha: float = 1.0,
-        epochs: int = 15,
-        length: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        """Make an untrained model.
-
-        Args:
-            factors: Numbers kept for each user and each item.
-            reg: Weight of the factors' squared size, above 0.
-            alpha: What having met an item adds to the confidence, at least 0.
-            epochs: Rounds over all users and all items.
-            length: Read the last `length` items of a history only, at least 1; the whole history by default.
-            seed: Of the factors before the first round.
-
-        Raises:
-            InputError: A setting out of its range.
-        """
-        check_whole("factors", factors)
-        check_number("reg", reg, above=0)
-        check_number("alpha", alpha)
-        check_whole("epochs", epochs)
-        check_length(length)
-        check_seed(seed)
-        super().__init__(factors=factors, reg=reg, alpha=alpha, epochs=epochs, length=length, seed=seed)
 
     def _fit(self, dataset: Dataset) -> None:
         matrix = user_item_matrix(dataset)
-        matrix.data[:] = 1 + self.settings["alpha"]
+        matrix.data[:] = 1 + self.config.alpha
         fitted = _fit_by_implicit(
             "als",
             "AlternatingLeastSquares",
             matrix,
             self,
-            factors=self.settings["factors"],
-            regularization=self.settings["reg"],
-            iterations=self.settings["epochs"],
-            random_state=self.settings["seed"],
+            factors=self.config.factors,
+            regularization=self.config.reg,
+            iterations=self.config.epochs,
+            random_state=self.config.seed,
         )
         self.item_factors = fitted.item_factors  # zeros for an item that nobody met
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         factors = self.item_factors.astype(np.float64)
-        alpha, length = self.settings["alpha"], self.settings["length"]
-        base = factors.T @ factors + self.settings["reg"] * np.eye(factors.shape[1])
+        alpha, length = self.config.alpha, self.config.length
+        base = factors.T @ factors + self.config.reg * np.eye(factors.shape[1])
         users = np.zeros((len(histories), factors.shape[1]))
         with one_thread():
             for user, history in zip(users, histories, strict=True):
@@ -113,6 +109,27 @@ class ALS(Recommender):
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
         self.item_factors = arrays["item_factors"]
+
+
+class BPRConfig(ModelConfig):
+    """Settings of `BPR`.
+
+    Attributes:
+        factors: Size of the user and item vectors, besides an item's bias.
+        learning_rate: Step size of the gradient descent.
+        reg: Weight of the squared norms of the factors.
+        epochs: Number of passes; each samples as many pairs as there are events.
+        length: Only the last `length` items of a history are positives; all of them by default. Earlier items are not
+            negatives either.
+        seed: Seed of the initial factors and of the samples.
+    """
+
+    factors: PositiveInt = 64
+    learning_rate: PositiveFloat = 0.01
+    reg: PositiveFloat = 0.01
+    epochs: PositiveInt = 100
+    length: HistoryLength = None
+    seed: Seed = 0
 
 
 class BPR(Recommender):
@@ -136,43 +153,12 @@ class BPR(Recommender):
     """
 
     name = "bpr"
+    config_class = BPRConfig
+    config: BPRConfig
     item_factors: np.ndarray
     item_biases: np.ndarray
     wrong_items: np.ndarray
     wrong_weights: np.ndarray
-
-    def __init__(
-        self,
-        factors: int = 64,
-        learning_rate: float = 0.01,
-        reg: float = 0.01,
-        epochs: int = 100,
-        length: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        """Make an untrained model.
-
-        Args:
-            factors: Numbers kept for each user and each item, besides an item's bias.
-            learning_rate: Step of the gradient descent, above 0.
-            reg: Weight of the factors' squared size, above 0.
-            epochs: Passes; each draws as many pairs as there are events.
-            length: Let the last `length` items of a history only win, at least 1; all of them by default. What was met
-                before is still not among the wrong items.
-            seed: Of the factors before the first pass and of all draws.
-
-        Raises:
-            InputError: A setting out of its range.
-        """
-        check_whole("factors", factors)
-        check_number("learning_rate", learning_rate, above=0)
-        check_number("reg", reg, above=0)
-        check_whole("epochs", epochs)
-        check_length(length)
-        check_seed(seed)
-        super().__init__(
-            factors=factors, learning_rate=learning_rate, reg=reg, epochs=epochs, length=length, seed=seed
-        )
 
     def _fit(self, dataset: Dataset) -> None:
         matrix = user_item_matrix(dataset)
@@ -181,22 +167,22 @@ class BPR(Recommender):
             "BayesianPersonalizedRanking",
             matrix,
             self,
-            factors=self.settings["factors"],
-            learning_rate=self.settings["learning_rate"],
-            regularization=self.settings["reg"],
-            iterations=self.settings["epochs"],
-            random_state=self.settings["seed"],
+            factors=self.config.factors,
+            learning_rate=self.config.learning_rate,
+            regularization=self.config.reg,
+            iterations=self.config.epochs,
+            random_state=self.config.seed,
         )
         self.item_factors, self.item_biases = (
             fitted.item_factors[:, :-1].copy(),
             fitted.item_factors[:, -1].copy(),
         )
-        drawn = np.random.default_rng(self.settings["seed"]).choice(matrix.indices, N_WRONG)
+        drawn = np.random.default_rng(self.config.seed).choice(matrix.indices, N_WRONG)
         self.wrong_items, self.wrong_weights = np.unique(drawn, return_counts=True)
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         factors, biases = self.item_factors.astype(np.float64), self.item_biases.astype(np.float64)
-        length = self.settings["length"]
+        length = self.config.length
         users = np.zeros((len(histories), factors.shape[1]))
         with one_thread():
             for user, history in zip(users, histories, strict=True):
@@ -206,7 +192,7 @@ class BPR(Recommender):
                     wrong = self.wrong_items[free]
                     user[:] = _pairwise_minimum(
                         factors[right], factors[wrong], biases[right], biases[wrong],
-                        self.wrong_weights[free] / self.wrong_weights[free].sum(), self.settings["reg"],
+                        self.wrong_weights[free] / self.wrong_weights[free].sum(), self.config.reg,
                     )  # fmt: skip
         return users @ factors.T + biases
 

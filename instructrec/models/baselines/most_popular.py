@@ -20,10 +20,6 @@ class MostPopular(Recommender):
     name = "most-popular"
     counts: np.ndarray
 
-    def __init__(self) -> None:
-        """Make a best-seller list; it has no settings."""
-        super().__init__()
-
     def _fit(self, dataset: Dataset) -> None:
         self._count(dataset, dataset.interactions)
 

@@ -7,8 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.errors import InputError
 from instructrec.models.base import Recommender
+from instructrec.validation import ModelConfig, NonNegativeInt
+
+
+class RandomConfig(ModelConfig):
+    """Settings of `Random`.
+
+    Attributes:
+        seed: Seed of all random draws.
+    """
+
+    seed: NonNegativeInt = 0
 
 
 class Random(Recommender):
@@ -18,19 +28,8 @@ class Random(Recommender):
     """
 
     name = "random"
-
-    def __init__(self, seed: int = 0) -> None:
-        """Make a guesser.
-
-        Args:
-            seed: Seed of all draws, at least 0.
-
-        Raises:
-            InputError: A seed that is no whole number of at least 0.
-        """
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise InputError(f"seed is {seed!r}; a whole number of at least 0 is accepted")
-        super().__init__(seed=seed)
+    config_class = RandomConfig
+    config: RandomConfig
 
     def _fit(self, dataset: Dataset) -> None:
         pass
@@ -38,7 +37,7 @@ class Random(Recommender):
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         scores = np.empty((len(histories), self.dataset.n_items), dtype=np.float32)
         for row, history in zip(scores, histories, strict=True):
-            seed = [self.settings["seed"], len(history), *history.tolist()]
+            seed = [self.config.seed, len(history), *history.tolist()]
             row[:] = np.random.default_rng(seed).random(self.dataset.n_items, dtype=np.float32)
         return scores
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.models.base import check_number
 from instructrec.models.baselines.most_popular import MostPopular
+from instructrec.validation import ModelConfig, PositiveFloat
 
 SECONDS_PER_DAY = 86_400
+
+
+class RecentlyPopularConfig(ModelConfig):
+    """Settings of `RecentlyPopular`.
+
+    Attributes:
+        days: Number of days before the last training event that count; fractions are accepted.
+    """
+
+    days: PositiveFloat = 30.0
 
 
 class RecentlyPopular(MostPopular):
@@ -24,21 +34,10 @@ class RecentlyPopular(MostPopular):
     """
 
     name = "recently-popular"
-
-    def __init__(self, days: float = 30.0) -> None:
-        """Make a list of what was popular lately.
-
-        Args:
-            days: Days before the last event of training that count, above 0; parts of a day are accepted.
-
-        Raises:
-            InputError: A setting out of its range.
-        """
-        check_number("days", days, above=0)
-        super().__init__()
-        self.settings["days"] = days
+    config_class = RecentlyPopularConfig
+    config: RecentlyPopularConfig
 
     def _fit(self, dataset: Dataset) -> None:
         events = dataset.interactions
         age = events["timestamp"].max() - events["timestamp"]
-        self._count(dataset, events.loc[age < self.settings["days"] * SECONDS_PER_DAY])
+        self._count(dataset, events.loc[age < self.config.days * SECONDS_PER_DAY])

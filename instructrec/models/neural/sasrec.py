@@ -6,20 +6,62 @@ Keras trains it and scores with it. Derived in chapter `baselines`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.errors import InputError, one_of
-from instructrec.models.base import check_number, check_seed, check_share, check_whole
+from instructrec.errors import InputError
 from instructrec.models.neural.training import NextItemModel, seeded_keras
+from instructrec.validation import ModelConfig, NonNegativeFloat, PositiveFloat, PositiveInt, Seed, Share
 
 if TYPE_CHECKING:
     import keras
 
-STARTS = ("svd", "random")
 SHRINK = 10.0
+
+
+class SASRecConfig(ModelConfig):
+    """Settings of `SASRec`.
+
+    Attributes:
+        embedding_size: Size of item and position embeddings and of the blocks; a multiple of `n_heads`.
+        n_blocks: Number of attention blocks.
+        n_heads: Number of attention heads per block.
+        length: Number of last items of a history that are read; also the row length in training.
+        dropout: Dropout rate of embeddings, attention and feed-forward layers.
+        epochs: Number of passes over the events.
+        batch_size: Rows per step.
+        learning_rate: Maximum learning rate of AdamW; it rises over the first twentieth of the steps, then decays as a
+            cosine.
+        weight_decay: Weight decay of AdamW.
+        start: Initialisation of the item embeddings: "svd" or "random".
+        exclude_seen: Exclude a user's earlier items from the softmax in training.
+        seed: Seed of weights, order and dropout.
+    """
+
+    embedding_size: PositiveInt = 64
+    n_blocks: PositiveInt = 2
+    n_heads: PositiveInt = 2
+    length: PositiveInt = 20
+    dropout: Share = 0.2
+    epochs: PositiveInt = 15
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 0.004
+    weight_decay: NonNegativeFloat = 0.01
+    start: Literal["svd", "random"] = "svd"
+    exclude_seen: bool = True
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.embedding_size % self.n_heads:
+            raise ValueError(
+                f"embedding_size is {self.embedding_size} and n_heads {self.n_heads}; "
+                "the first must be a multiple of the second"
+            )
+        return self
 
 
 class SASRec(NextItemModel):
@@ -50,80 +92,20 @@ class SASRec(NextItemModel):
     """
 
     name = "sasrec"
+    config_class = SASRecConfig
+    config: SASRecConfig
     weights: list[np.ndarray]
     counts: np.ndarray
 
-    def __init__(
-        self,
-        embedding_size: int = 64,
-        n_blocks: int = 2,
-        n_heads: int = 2,
-        length: int = 20,
-        dropout: float = 0.2,
-        epochs: int = 15,
-        batch_size: int = 64,
-        learning_rate: float = 0.004,
-        weight_decay: float = 0.01,
-        start: str = "svd",
-        exclude_seen: bool = True,
-        seed: int = 0,
-    ) -> None:
-        """Make an untrained model.
-
-        Args:
-            embedding_size: Width of items, places and blocks; a multiple of `n_heads`.
-            n_blocks: Blocks of attention and feed-forward.
-            n_heads: Heads of each attention.
-            length: Items of the history that are read, the last ones; also the rows' length in training.
-            dropout: Share dropped of embeddings, attention and feed-forward in training, in [0, 1).
-            epochs: Passes over the events.
-            batch_size: Rows a step.
-            learning_rate: The highest of AdamW; it rises over the first twentieth of the steps, then falls as a cosine.
-            weight_decay: Of AdamW, at least 0.
-            start: Where the items' embeddings begin: "svd" or "random".
-            exclude_seen: Leave what the user has met out of the softmax in training.
-            seed: Of weights, order and dropout.
-
-        Raises:
-            InputError: A setting out of its range.
-        """
-        counts = {
-            "embedding_size": embedding_size,
-            "n_blocks": n_blocks,
-            "n_heads": n_heads,
-            "length": length,
-            "epochs": epochs,
-            "batch_size": batch_size,
-        }
-        for setting, value in counts.items():
-            check_whole(setting, value)
-        if embedding_size % n_heads:
-            raise InputError(
-                f"embedding_size is {embedding_size} and n_heads {n_heads}; the first must be a multiple of the second"
-            )
-        check_seed(seed)
-        check_share("dropout", dropout)
-        check_number("learning_rate", learning_rate, above=0)
-        check_number("weight_decay", weight_decay)
-        if not isinstance(exclude_seen, bool):
-            raise InputError(f"exclude_seen is {exclude_seen!r}; True or False is accepted")
-        if start not in STARTS:
-            raise one_of("start", start, STARTS)
-        super().__init__(
-            **counts,
-            dropout=dropout,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            start=start,
-            exclude_seen=exclude_seen,
-            seed=seed,
-        )
-        self._encoder: keras.Model | None = None
-
     # -- training ----------------------------------------------------------------------------------------------
 
+    def __init__(self, config: SASRecConfig | None = None, **settings: Any) -> None:
+        """Make an untrained model; see `Recommender`."""
+        super().__init__(config, **settings)
+        self._encoder: keras.Model | None = None
+
     def _fit(self, dataset: Dataset) -> None:
-        settings = self.settings
+        config = self.config
         sequences = [
             dataset.item_columns(items).astype(np.int32) + 1
             for items in dataset.histories().values()
@@ -135,13 +117,13 @@ class SASRec(NextItemModel):
             )
         met = dataset.interactions[["user_id", "item_id"]].drop_duplicates()["item_id"]
         self.counts = np.bincount(dataset.item_columns(met), minlength=dataset.n_items).astype(np.float32)
-        keras = seeded_keras(settings["seed"])
-        self._encoder = build_encoder(dataset.n_items, settings)
-        if settings["start"] == "svd":
+        keras = seeded_keras(config.seed)
+        self._encoder = build_encoder(dataset.n_items, config)
+        if config.start == "svd":
             self._encoder.get_layer("item_embedding").embeddings.assign(
-                cosine_factors(sequences, dataset.n_items + 1, settings["embedding_size"])
+                cosine_factors(sequences, dataset.n_items + 1, config.embedding_size)
             )
-        rows = packed_rows(keras.utils.PyDataset)(sequences, dataset.n_items, settings)
+        rows = packed_rows(keras.utils.PyDataset)(sequences, dataset.n_items, config)
         self._train(build_trainer(self._encoder), rows, warm_share=1 / 20)
 
     def _keep_weights(self) -> None:
@@ -157,7 +139,7 @@ class SASRec(NextItemModel):
             from instructrec.backend import quiet_keras
 
             quiet_keras()
-            self._encoder = build_encoder(self.dataset.n_items, self.settings)
+            self._encoder = build_encoder(self.dataset.n_items, self.config)
             self._encoder.set_weights(self.weights)
         return self._encoder
 
@@ -168,7 +150,7 @@ class SASRec(NextItemModel):
         return sum(weight.size for weight in self.weights)
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
-        length = self.settings["length"]
+        length = self.config.length
         longest = max(1, max((min(len(history), length) for history in histories), default=1))
         items = np.zeros((len(histories), longest), dtype=np.int32)
         last = np.zeros(len(histories), dtype=np.int64)
@@ -185,7 +167,7 @@ class SASRec(NextItemModel):
                 ]
                 for part in (slice(start, start + 128) for start in range(0, len(items), 128))
             ]
-            or [np.zeros((0, self.settings["embedding_size"]), dtype=np.float32)]
+            or [np.zeros((0, self.config.embedding_size), dtype=np.float32)]
         )
         table = np.asarray(encoder.get_layer("item_embedding").embeddings)
         newcomer = np.array([len(history) == 0 for history in histories], dtype=bool)
@@ -201,12 +183,12 @@ class SASRec(NextItemModel):
         self.weights = [arrays[name] for name in sorted(arrays)]
 
 
-def build_encoder(n_items: int, settings: dict[str, Any]) -> keras.Model:
+def build_encoder(n_items: int, config: SASRecConfig) -> keras.Model:
     """Return the untrained blocks.
 
     Args:
         n_items: Size of the catalogue.
-        settings: Those of `SASRec`.
+        config: Settings of `SASRec`.
 
     Returns:
         A model from `items` (batch, length; catalogue column plus 1, 0 is padding), `places` (batch, length; 0 is the
@@ -216,7 +198,7 @@ def build_encoder(n_items: int, settings: dict[str, Any]) -> keras.Model:
     import keras
     from keras import layers, ops
 
-    width, dropout = settings["embedding_size"], settings["dropout"]
+    width, dropout = config.embedding_size, config.dropout
     items = keras.Input((None,), dtype="int32", name="items")
     places = keras.Input((None,), dtype="int32", name="places")
     users = keras.Input((None,), dtype="int32", name="users")
@@ -225,16 +207,16 @@ def build_encoder(n_items: int, settings: dict[str, Any]) -> keras.Model:
     table = layers.ReversibleEmbedding(
         n_items + 1, width, embeddings_initializer=start, name="item_embedding"
     )
-    x = table(items) + layers.Embedding(
-        settings["length"], width, embeddings_initializer=small, name="place"
-    )(places)
+    x = table(items) + layers.Embedding(config.length, width, embeddings_initializer=small, name="place")(
+        places
+    )
     x = layers.Dropout(dropout)(x)
     same_user = ops.equal(users[:, :, None], users[:, None, :])
-    for number in range(1, settings["n_blocks"] + 1):
+    for number in range(1, config.n_blocks + 1):
         y = layers.LayerNormalization(epsilon=1e-6, name=f"attention_norm_{number}")(x)
         y = layers.MultiHeadAttention(
-            settings["n_heads"],
-            width // settings["n_heads"],
+            config.n_heads,
+            width // config.n_heads,
             dropout=dropout,
             name=f"attention_{number}",
         )(y, y, attention_mask=same_user, use_causal_mask=True)
@@ -299,26 +281,26 @@ def packed_rows(base: Any) -> Any:
     """Return a Keras `PyDataset` of packed rows, made anew each epoch."""
 
     class PackedRows(base):
-        def __init__(self, sequences: list[np.ndarray], n_items: int, settings: dict[str, Any]) -> None:
+        def __init__(self, sequences: list[np.ndarray], n_items: int, config: SASRecConfig) -> None:
             super().__init__()
-            self.sequences, self.n_items, self.settings = sequences, n_items, settings
+            self.sequences, self.n_items, self.config = sequences, n_items, config
             self.epoch = 0
             self.pack()
 
         def pack(self) -> None:
-            rng = np.random.default_rng([self.settings["seed"], self.epoch])
-            self.rows = pack(self.sequences, self.settings["length"], rng)
+            rng = np.random.default_rng([self.config.seed, self.epoch])
+            self.rows = pack(self.sequences, self.config.length, rng)
 
         def __len__(self) -> int:
-            return -(-len(self.rows.items) // self.settings["batch_size"])
+            return -(-len(self.rows.items) // self.config.batch_size)
 
         def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-            size = self.settings["batch_size"]
+            size = self.config.batch_size
             part = Rows(*(array[index * size : (index + 1) * size] for array in self.rows))
             targets_at = np.flatnonzero(part.targets)
             targets = part.targets.ravel()[targets_at]
             left_out = np.zeros((len(targets), self.n_items + 1), dtype=bool)
-            if self.settings["exclude_seen"]:
+            if self.config.exclude_seen:
                 left_out = seen_before(self.sequences, part, self.n_items)
                 left_out[np.arange(len(targets)), targets] = False
             left_out[:, 0] = True

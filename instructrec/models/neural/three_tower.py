@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
-from instructrec.models.base import Recommender, check_number, check_seed, check_share, check_whole
+from instructrec.models.base import Recommender
 from instructrec.models.neural.training import (
     figures_by_epoch,
     last_items,
@@ -23,12 +23,20 @@ from instructrec.models.neural.training import (
     seeded_keras,
     set_named_weights,
 )
+from instructrec.validation import (
+    ClosedShare,
+    ModelConfig,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    Share,
+    check_value,
+)
 from instructrec.wordings import read_wordings
 
 if TYPE_CHECKING:
     import keras
 
-INTERACTIONS = ("mlp", "dot", "additive")
 TRAINING_INSTRUCTIONS = ("genre", "constant", "none", "shuffled")
 CONSTANT_INSTRUCTION = "Recommend something that I would enjoy"
 PADDING, UNKNOWN = 0, 1
@@ -38,6 +46,38 @@ _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 def tokenise(text: str) -> list[str]:
     """Return the tokens of a text: words in lower case, Chinese by character; marks and spaces are dropped."""
     return _TOKEN.findall(text.lower())
+
+
+class ThreeTowerConfig(ModelConfig):
+    """Settings of `ThreeTower`.
+
+    Attributes:
+        interaction: How the towers are combined: "mlp", "dot" or "additive".
+        embedding_size: Size of item and word embeddings.
+        hidden_size: Size of the towers' outputs.
+        length: Number of last items of a history that are read.
+        instruction_length: Number of first tokens of an instruction that are read.
+        n_negatives: Negatives sampled uniformly per target, never the target itself.
+        instruction_share: Share of the training examples that carry an instruction.
+        epochs: Number of passes over the training examples.
+        batch_size: Examples per step.
+        learning_rate: Learning rate of Adam.
+        dropout: Dropout rate of each tower's inputs.
+        seed: Seed of weights, order, negatives and wordings.
+    """
+
+    interaction: Literal["mlp", "dot", "additive"] = "mlp"
+    embedding_size: PositiveInt = 32
+    hidden_size: PositiveInt = 32
+    length: PositiveInt = 20
+    instruction_length: PositiveInt = 12
+    n_negatives: PositiveInt = 10
+    instruction_share: ClosedShare = 0.5
+    epochs: PositiveInt = 5
+    batch_size: PositiveInt = 512
+    learning_rate: PositiveFloat = 0.003
+    dropout: Share = 0.2
+    seed: Seed = 0
 
 
 class ThreeTower(Recommender):
@@ -57,71 +97,16 @@ class ThreeTower(Recommender):
     """
 
     name = "three-tower"
+    config_class = ThreeTowerConfig
+    config: ThreeTowerConfig
     follows_instructions = True
     vocabulary: list[str]
     weights: dict[str, np.ndarray]
     history: dict[str, list[float]]
 
-    def __init__(
-        self,
-        interaction: str = "mlp",
-        embedding_size: int = 32,
-        hidden_size: int = 32,
-        length: int = 20,
-        instruction_length: int = 12,
-        n_negatives: int = 10,
-        instruction_share: float = 0.5,
-        epochs: int = 5,
-        batch_size: int = 512,
-        learning_rate: float = 0.003,
-        dropout: float = 0.2,
-        seed: int = 0,
-    ) -> None:
-        """Make an untrained model.
-
-        Args:
-            interaction: How the towers meet: "mlp", "dot" or "additive".
-            embedding_size: Width of item and word embeddings.
-            hidden_size: Width of the towers' outputs.
-            length: Items of the history that are read, the last ones.
-            instruction_length: Tokens of the instruction that are read, the first ones.
-            n_negatives: Items drawn evenly for each chosen one, never that one itself.
-            instruction_share: Share of the training examples that carry an instruction, in [0, 1].
-            epochs: Passes over the training examples.
-            batch_size: Examples a step.
-            learning_rate: Of Adam.
-            dropout: Share of the inputs of each tower dropped in training, in [0, 1).
-            seed: Of weights, order, negatives and wordings.
-
-        Raises:
-            InputError: A setting out of its range.
-        """
-        if interaction not in INTERACTIONS:
-            raise one_of("interaction", interaction, INTERACTIONS)
-        counts = {
-            "embedding_size": embedding_size,
-            "hidden_size": hidden_size,
-            "length": length,
-            "instruction_length": instruction_length,
-            "n_negatives": n_negatives,
-            "epochs": epochs,
-            "batch_size": batch_size,
-        }
-        for setting, value in counts.items():
-            check_whole(setting, value)
-        check_seed(seed)
-        if not isinstance(instruction_share, int | float) or not 0 <= instruction_share <= 1:
-            raise InputError(f"instruction_share is {instruction_share!r}; a number in [0, 1] is accepted")
-        check_share("dropout", dropout)
-        check_number("learning_rate", learning_rate, above=0)
-        super().__init__(
-            interaction=interaction,
-            **counts,
-            instruction_share=instruction_share,
-            learning_rate=learning_rate,
-            dropout=dropout,
-            seed=seed,
-        )
+    def __init__(self, config: ThreeTowerConfig | None = None, **settings: Any) -> None:
+        """Make an untrained model; see `Recommender`."""
+        super().__init__(config, **settings)
         self._network: keras.Model | None = None
 
     # -- training: Keras ---------------------------------------------------------------------------------------
@@ -149,10 +134,10 @@ class ThreeTower(Recommender):
         Raises:
             InputError: No interaction, a catalogue of one item, or texts that do not match the interactions.
         """
-        check_share("validation", validation)
+        check_value("validation", validation, Share)
         self._fit_options = (
             instructions,
-            self.settings["epochs"] if epochs is None else epochs,
+            self.config.epochs if epochs is None else epochs,
             validation,
             verbose,
         )
@@ -164,14 +149,14 @@ class ThreeTower(Recommender):
                 f"data set {dataset.name!r} holds one item; {self.name} needs at least two to compare"
             )
         instructions, epochs, validation, verbose = self._fit_options
-        rng = np.random.default_rng(self.settings["seed"])
-        texts = training_instructions(dataset, instructions, self.settings["instruction_share"], rng)
+        rng = np.random.default_rng(self.config.seed)
+        texts = training_instructions(dataset, instructions, self.config.instruction_share, rng)
         self.vocabulary = vocabulary_of([*texts, *chain(*wordings(dataset).values())])
         examples = self._examples(dataset, texts)
-        keras = seeded_keras(self.settings["seed"])
-        network = build_network(category_matrix(dataset), len(self.vocabulary) + 2, self.settings)
+        keras = seeded_keras(self.config.seed)
+        network = build_network(category_matrix(dataset), len(self.vocabulary) + 2, self.config)
         network.compile(
-            optimizer=keras.optimizers.Adam(self.settings["learning_rate"]),
+            optimizer=keras.optimizers.Adam(self.config.learning_rate),
             loss=keras.losses.BinaryCrossentropy(from_logits=True),
             metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
             jit_compile=False,
@@ -179,10 +164,8 @@ class ThreeTower(Recommender):
         order = rng.permutation(len(examples[1]))
         kept = round(len(order) * validation)
         batches = _batches(keras.utils.PyDataset)
-        train = batches([part[order[kept:]] for part in examples], dataset.n_items, self.settings, fresh=True)
-        valid = batches(
-            [part[order[:kept]] for part in examples], dataset.n_items, self.settings, fresh=False
-        )
+        train = batches([part[order[kept:]] for part in examples], dataset.n_items, self.config, fresh=True)
+        valid = batches([part[order[:kept]] for part in examples], dataset.n_items, self.config, fresh=False)
         record = network.fit(
             train, validation_data=valid if kept else None, epochs=epochs, verbose=verbose, shuffle=False
         )
@@ -198,11 +181,11 @@ class ThreeTower(Recommender):
         items = dataset.item_columns(dataset.ordered["item_id"]).astype(np.int32) + 1
         distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}
         tokens = self._instruction_ids(list(distinct))[[distinct[text] for text in texts]]
-        histories = np.zeros((len(items), self.settings["length"]), dtype=np.int32)
+        histories = np.zeros((len(items), self.config.length), dtype=np.int32)
         by_user = np.argsort(users, kind="stable")
         for rows in np.split(by_user, np.flatnonzero(np.diff(users[by_user])) + 1):
-            padded = np.concatenate([np.zeros(self.settings["length"], dtype=np.int32), items[rows][:-1]])
-            histories[rows] = np.lib.stride_tricks.sliding_window_view(padded, self.settings["length"])
+            padded = np.concatenate([np.zeros(self.config.length, dtype=np.int32), items[rows][:-1]])
+            histories[rows] = np.lib.stride_tricks.sliding_window_view(padded, self.config.length)
         return histories, items, tokens
 
     @property
@@ -214,7 +197,7 @@ class ThreeTower(Recommender):
 
             quiet_keras()
             self._network = build_network(
-                category_matrix(self.dataset), len(self.vocabulary) + 2, self.settings
+                category_matrix(self.dataset), len(self.vocabulary) + 2, self.config
             )
             set_named_weights(self.weights, self._network)
         return self._network
@@ -234,7 +217,7 @@ class ThreeTower(Recommender):
             ids are columns plus 1, since 0 is padding.
         """
         return {
-            "history": last_items(histories, self.settings["length"]),
+            "history": last_items(histories, self.config.length),
             "candidates": np.asarray(candidates, dtype=np.int32) + 1,
             "instruction": self._instruction_ids(instructions),
         }
@@ -242,7 +225,7 @@ class ThreeTower(Recommender):
     # -- scoring: NumPy ----------------------------------------------------------------------------------------
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
-        u = self._tower("history", last_items(histories, self.settings["length"]))
+        u = self._tower("history", last_items(histories, self.config.length))
         distinct = {text: number for number, text in enumerate(dict.fromkeys(instructions))}
         x = self._tower("instruction", self._instruction_ids(list(distinct)))[
             [distinct[text] for text in instructions]
@@ -251,10 +234,10 @@ class ThreeTower(Recommender):
         features = np.concatenate([w["item_embedding/0"][1:], w["item_categories/0"][1:]], axis=1)
         v = features @ w["item_tower/0"] + w["item_tower/1"]
         own = w["item_bias/0"][1:, 0]
-        size = self.settings["hidden_size"]
-        if self.settings["interaction"] == "dot":
+        size = self.config.hidden_size
+        if self.config.interaction == "dot":
             return (u + x) @ v.T + own
-        if self.settings["interaction"] == "additive":
+        if self.config.interaction == "additive":
             w_u, w_v, w_x = np.split(w["output/0"][:, 0], 3)
             return (u @ w_u + x @ w_x + w["output/1"])[:, None] + (v @ w_v + own)
         w_u, w_v, w_x, w_uv, w_xv = np.split(w["hidden/0"], [size, 2 * size, 3 * size, 4 * size])
@@ -273,7 +256,7 @@ class ThreeTower(Recommender):
 
     def _instruction_ids(self, texts: Sequence[str | None]) -> np.ndarray:
         numbers = {token: number for number, token in enumerate(self.vocabulary, start=2)}
-        ids = np.zeros((len(texts), self.settings["instruction_length"]), dtype=np.int32)
+        ids = np.zeros((len(texts), self.config.instruction_length), dtype=np.int32)
         for row, text in zip(ids, texts, strict=True):
             first = [numbers.get(token, UNKNOWN) for token in tokenise(text or "")][: len(row)]
             if first:
@@ -290,13 +273,13 @@ class ThreeTower(Recommender):
         self.weights = arrays
 
 
-def build_network(categories: np.ndarray, n_tokens: int, settings: dict[str, Any]) -> keras.Model:
+def build_network(categories: np.ndarray, n_tokens: int, config: ThreeTowerConfig) -> keras.Model:
     """Return the untrained Keras model.
 
     Args:
         categories: Shape (n_items, n_categories), rows of an item's categories that sum to 1 (or to 0).
         n_tokens: Size of the vocabulary with padding and unknown.
-        settings: Those of `ThreeTower`.
+        config: Settings of `ThreeTower`.
 
     Returns:
         A model from `history` (batch, length), `candidates` (batch, n_candidates), `instruction` (batch,
@@ -305,14 +288,14 @@ def build_network(categories: np.ndarray, n_tokens: int, settings: dict[str, Any
     import keras
     from keras import layers, ops
 
-    n_items, width, size = len(categories), settings["embedding_size"], settings["hidden_size"]
-    history = keras.Input((settings["length"],), dtype="int32", name="history")
+    n_items, width, size = len(categories), config.embedding_size, config.hidden_size
+    history = keras.Input((config.length,), dtype="int32", name="history")
     candidates = keras.Input((None,), dtype="int32", name="candidates")
-    instruction = keras.Input((settings["instruction_length"],), dtype="int32", name="instruction")
+    instruction = keras.Input((config.instruction_length,), dtype="int32", name="instruction")
 
     def read(ids: Any, n_ids: int, name: str) -> Any:
         embedded = layers.Embedding(n_ids, width, mask_zero=True, name=f"{name}_embedding")(ids)
-        embedded = layers.Dropout(settings["dropout"], name=f"{name}_dropout")(embedded)
+        embedded = layers.Dropout(config.dropout, name=f"{name}_dropout")(embedded)
         return layers.LSTM(size, unroll=True, use_cudnn=False, name=f"{name}_tower")(embedded)
 
     u = layers.Reshape((1, size), name="user")(read(history, n_items + 1, "history"))
@@ -320,16 +303,16 @@ def build_network(categories: np.ndarray, n_tokens: int, settings: dict[str, Any
     padded = np.concatenate([np.zeros((1, categories.shape[1]), dtype=np.float32), categories])
     fixed = layers.Embedding(*padded.shape, weights=[padded], trainable=False, name="item_categories")
     learnt = layers.Embedding(n_items + 1, width, name="item_embedding")(candidates)
-    learnt = layers.Dropout(settings["dropout"], name="item_dropout")(learnt)
+    learnt = layers.Dropout(config.dropout, name="item_dropout")(learnt)
     v = layers.Dense(size, name="item_tower")(layers.Concatenate(name="item")([learnt, fixed(candidates)]))
     own = layers.Embedding(n_items + 1, 1, embeddings_initializer="zeros", name="item_bias")(candidates)
 
-    if settings["interaction"] == "dot":
+    if config.interaction == "dot":
         joint = ops.sum((u + x) * v, axis=-1)
     else:
         like_v = ops.zeros_like(v)
         parts = [u + like_v, v, x + like_v]
-        if settings["interaction"] == "mlp":
+        if config.interaction == "mlp":
             parts = layers.Dense(2 * size, activation="relu", name="hidden")(
                 layers.Concatenate(name="joint")([*parts, u * v, x * v])
             )
@@ -468,23 +451,23 @@ def _batches(base: Any) -> Any:
 
     class Batches(base):
         def __init__(
-            self, parts: list[np.ndarray], n_items: int, settings: dict[str, Any], fresh: bool
+            self, parts: list[np.ndarray], n_items: int, config: ThreeTowerConfig, fresh: bool
         ) -> None:
             super().__init__()
             self.histories, self.targets, self.texts = parts
-            self.n_items, self.settings, self.fresh = n_items, settings, fresh
+            self.n_items, self.config, self.fresh = n_items, config, fresh
             self.order = np.arange(len(self.targets))
             self.epoch = 0
 
         def __len__(self) -> int:
-            return max(0, -(-len(self.targets) // self.settings["batch_size"]))
+            return max(0, -(-len(self.targets) // self.config.batch_size))
 
         def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-            size = self.settings["batch_size"]
+            size = self.config.batch_size
             rows = self.order[index * size : (index + 1) * size]
-            rng = np.random.default_rng([self.settings["seed"], self.epoch, index])
+            rng = np.random.default_rng([self.config.seed, self.epoch, index])
             targets = self.targets[rows]
-            others = sample_negatives(targets, self.n_items, self.settings["n_negatives"], rng)
+            others = sample_negatives(targets, self.n_items, self.config.n_negatives, rng)
             inputs = {
                 "history": self.histories[rows],
                 "candidates": np.concatenate([targets[:, None], others], axis=1),
@@ -497,7 +480,7 @@ def _batches(base: Any) -> Any:
         def on_epoch_end(self) -> None:
             if self.fresh:
                 self.epoch += 1
-                self.order = np.random.default_rng([self.settings["seed"], self.epoch]).permutation(
+                self.order = np.random.default_rng([self.config.seed, self.epoch]).permutation(
                     len(self.targets)
                 )
 

@@ -61,6 +61,7 @@ class NextItemModel(Recommender):
     A subclass implements `_fit`, in which it calls `_train`, and `_keep_weights`.
     """
 
+    config: Any
     history: dict[str, list[float]]
     _on_epoch: Callable[[int, Any], None] | None = None
     _verbose: int = 0
@@ -104,17 +105,17 @@ class NextItemModel(Recommender):
         """
         import keras
 
-        settings = self.settings
-        steps = len(batches) * settings["epochs"]
+        config = self.config
+        steps = len(batches) * config.epochs
         warm = max(1, int(steps * warm_share)) if warm_share else 0
         decay = keras.optimizers.schedules.CosineDecay
         rate = (
-            decay(0.0, max(1, steps - warm), warmup_target=settings["learning_rate"], warmup_steps=warm)
+            decay(0.0, max(1, steps - warm), warmup_target=config.learning_rate, warmup_steps=warm)
             if warm
-            else decay(settings["learning_rate"], steps)
+            else decay(config.learning_rate, steps)
         )
         trainer.compile(
-            optimizer=keras.optimizers.AdamW(rate, weight_decay=settings["weight_decay"]),
+            optimizer=keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=False,
         )
@@ -126,7 +127,7 @@ class NextItemModel(Recommender):
 
         record = trainer.fit(
             batches,
-            epochs=settings["epochs"],
+            epochs=config.epochs,
             verbose=self._verbose,
             shuffle=False,
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=after)],

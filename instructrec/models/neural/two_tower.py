@@ -6,13 +6,11 @@ Keras trains it; NumPy scores with what Keras learnt. Derived in chapter `baseli
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from instructrec.datasets.dataset import Dataset
-from instructrec.errors import one_of
-from instructrec.models.base import check_number, check_seed, check_share, check_whole
 from instructrec.models.neural.three_tower import PADDING, category_matrix
 from instructrec.models.neural.training import (
     NextItemModel,
@@ -21,12 +19,43 @@ from instructrec.models.neural.training import (
     seeded_keras,
     set_named_weights,
 )
+from instructrec.validation import ModelConfig, NonNegativeFloat, PositiveFloat, PositiveInt, Seed, Share
 
 if TYPE_CHECKING:
     import keras
 
-POOLINGS = ("mean", "weighted")
-RIVALS = ("all", "unseen", "unmet")
+
+class TwoTowerConfig(ModelConfig):
+    """Settings of `TwoTower`.
+
+    Attributes:
+        embedding_size: Size of the item embeddings and of both towers' outputs.
+        hidden_size: Size of the user tower's hidden layer.
+        length: Number of last items of a history that are read.
+        pooling: How these items become one vector: "mean", or "weighted" by learnt weights per position from the end.
+        rivals: Items that compete with the target in the softmax: "all"; "unseen", those not in the history so far; or
+            "unmet", those without any training event of the user.
+        temperature: Divisor of the cosine similarity; None uses the plain dot product.
+        epochs: Number of passes over the events.
+        batch_size: Events per step.
+        learning_rate: Initial learning rate of AdamW; it decays as a cosine to 0.
+        weight_decay: Weight decay of AdamW.
+        dropout: Dropout rate of the items read and of the hidden layer.
+        seed: Seed of weights, order and dropout.
+    """
+
+    embedding_size: PositiveInt = 64
+    hidden_size: PositiveInt = 128
+    length: PositiveInt = 10
+    pooling: Literal["mean", "weighted"] = "weighted"
+    rivals: Literal["all", "unseen", "unmet"] = "unmet"
+    temperature: PositiveFloat | None = 0.1
+    epochs: PositiveInt = 8
+    batch_size: PositiveInt = 512
+    learning_rate: PositiveFloat = 0.003
+    weight_decay: NonNegativeFloat = 0.01
+    dropout: Share = 0.2
+    seed: Seed = 0
 
 
 class TwoTower(NextItemModel):
@@ -53,82 +82,23 @@ class TwoTower(NextItemModel):
     """
 
     name = "two-tower"
+    config_class = TwoTowerConfig
+    config: TwoTowerConfig
     weights: dict[str, np.ndarray]
 
-    def __init__(
-        self,
-        embedding_size: int = 64,
-        hidden_size: int = 128,
-        length: int = 10,
-        pooling: str = "weighted",
-        rivals: str = "unmet",
-        temperature: float | None = 0.1,
-        epochs: int = 8,
-        batch_size: int = 512,
-        learning_rate: float = 0.003,
-        weight_decay: float = 0.01,
-        dropout: float = 0.2,
-        seed: int = 0,
-    ) -> None:
-        """Make an untrained model.
-
-        Args:
-            embedding_size: Width of item embeddings and of both towers' outputs.
-            hidden_size: Width of the user tower's hidden layer.
-            length: Items of the history that are read, the last ones.
-            pooling: How they become one vector: "mean", or "weighted" by weights learnt for each place from the end.
-            rivals: Items that compete with an event's own in the softmax: "all"; "unseen", those not in the history by
-                then; or "unmet", those the user meets at no time in training.
-            temperature: Divides the cosine, above 0; None for the plain dot product.
-            epochs: Passes over the events.
-            batch_size: Events a step.
-            learning_rate: The highest of AdamW, at the start; it falls as a cosine to 0.
-            weight_decay: Of AdamW, at least 0.
-            dropout: Share dropped in training of the items read and of the hidden layer, in [0, 1).
-            seed: Of weights, order and dropout.
-
-        Raises:
-            InputError: A setting out of its range.
-        """
-        counts = {
-            "embedding_size": embedding_size,
-            "hidden_size": hidden_size,
-            "length": length,
-            "epochs": epochs,
-            "batch_size": batch_size,
-        }
-        for setting, value in counts.items():
-            check_whole(setting, value)
-        if pooling not in POOLINGS:
-            raise one_of("pooling", pooling, POOLINGS)
-        if rivals not in RIVALS:
-            raise one_of("rivals", rivals, RIVALS)
-        if temperature is not None:
-            check_number("temperature", temperature, above=0)
-        check_number("learning_rate", learning_rate, above=0)
-        check_number("weight_decay", weight_decay)
-        check_share("dropout", dropout)
-        check_seed(seed)
-        super().__init__(
-            **counts,
-            pooling=pooling,
-            rivals=rivals,
-            temperature=temperature,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            dropout=dropout,
-            seed=seed,
-        )
+    def __init__(self, config: TwoTowerConfig | None = None, **settings: Any) -> None:
+        """Make an untrained model; see `Recommender`."""
+        super().__init__(config, **settings)
         self._towers: tuple[keras.Model, keras.Model] | None = None
 
     # -- training: Keras ---------------------------------------------------------------------------------------
 
     def _fit(self, dataset: Dataset) -> None:
-        settings = self.settings
-        keras = seeded_keras(settings["seed"])
-        self._towers = build_towers(category_matrix(dataset), settings)
-        trainer = build_trainer(*self._towers, dataset.n_items, settings["temperature"])
-        self._train(trainer, event_batches(keras.utils.PyDataset)(dataset, settings))
+        config = self.config
+        keras = seeded_keras(config.seed)
+        self._towers = build_towers(category_matrix(dataset), config)
+        trainer = build_trainer(*self._towers, dataset.n_items, config.temperature)
+        self._train(trainer, event_batches(keras.utils.PyDataset)(dataset, config))
 
     def _keep_weights(self) -> None:
         self.weights = named_weights(*(self._towers or ()))
@@ -141,7 +111,7 @@ class TwoTower(NextItemModel):
             from instructrec.backend import quiet_keras
 
             quiet_keras()
-            self._towers = build_towers(category_matrix(self.dataset), self.settings)
+            self._towers = build_towers(category_matrix(self.dataset), self.config)
             set_named_weights(self.weights, *self._towers)
         return self._towers
 
@@ -155,10 +125,10 @@ class TwoTower(NextItemModel):
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         users, items = self.user_vectors(histories), self.item_vectors()
-        if self.settings["temperature"] is None:
+        if self.config.temperature is None:
             scores = users @ items.T
         else:
-            scores = unit(users) @ unit(items).T / np.float32(self.settings["temperature"])
+            scores = unit(users) @ unit(items).T / np.float32(self.config.temperature)
         return scores + self.weights["item_bias/0"][1:, 0]
 
     def user_vectors(self, histories: Sequence[np.ndarray]) -> np.ndarray:
@@ -170,10 +140,10 @@ class TwoTower(NextItemModel):
         Returns:
             Array of shape (n, embedding_size), float32.
         """
-        w, length = self.weights, self.settings["length"]
+        w, length = self.weights, self.config.length
         ids = last_items(histories, length)
         weight = (ids != PADDING).astype(np.float32)
-        if self.settings["pooling"] == "weighted":
+        if self.config.pooling == "weighted":
             weight *= np.exp(w["place_weight/0"][:, 0])
         weight /= np.maximum(weight.sum(axis=1, keepdims=True), np.float32(1e-9))
         features = np.concatenate([w["item_embedding/0"], w["item_categories/0"]], axis=1)
@@ -197,12 +167,12 @@ class TwoTower(NextItemModel):
         self.weights = arrays
 
 
-def build_towers(categories: np.ndarray, settings: dict[str, Any]) -> tuple[keras.Model, keras.Model]:
+def build_towers(categories: np.ndarray, config: TwoTowerConfig) -> tuple[keras.Model, keras.Model]:
     """Return the untrained towers, which share the items' embeddings and categories.
 
     Args:
         categories: Shape (n_items, n_categories), rows of an item's categories that sum to 1 (or to 0).
-        settings: Those of `TwoTower`.
+        config: Settings of `TwoTower`.
 
     Returns:
         The user tower, from `history` (batch, length; catalogue column plus 1, padding 0 in front) to u (batch,
@@ -211,7 +181,7 @@ def build_towers(categories: np.ndarray, settings: dict[str, Any]) -> tuple[kera
     import keras
     from keras import layers, ops
 
-    n_items, width, length = len(categories), settings["embedding_size"], settings["length"]
+    n_items, width, length = len(categories), config.embedding_size, config.length
     small = keras.initializers.RandomNormal(stddev=width**-0.5)
     table = layers.Embedding(n_items + 1, width, embeddings_initializer=small, name="item_embedding")
     padded = np.concatenate([np.zeros((1, categories.shape[1]), dtype=np.float32), categories])
@@ -222,15 +192,15 @@ def build_towers(categories: np.ndarray, settings: dict[str, Any]) -> tuple[kera
 
     history = keras.Input((length,), dtype="int32", name="history")
     weight = ops.cast(ops.not_equal(history, PADDING), "float32")
-    weight = layers.Dropout(settings["dropout"], name="item_dropout")(weight)
-    if settings["pooling"] == "weighted":
+    weight = layers.Dropout(config.dropout, name="item_dropout")(weight)
+    if config.pooling == "weighted":
         places = ops.cumsum(ops.ones_like(history), axis=1) - 1
         learnt = layers.Embedding(length, 1, embeddings_initializer="zeros", name="place_weight")(places)
         weight = weight * ops.exp(learnt[:, :, 0])
     weight = weight / ops.maximum(ops.sum(weight, axis=1, keepdims=True), 1e-9)
     mean = ops.sum(features(history, "read") * weight[:, :, None], axis=1)
-    x = layers.Dense(settings["hidden_size"], activation="relu", name="user_hidden")(mean)
-    x = layers.Dropout(settings["dropout"], name="hidden_dropout")(x)
+    x = layers.Dense(config.hidden_size, activation="relu", name="user_hidden")(mean)
+    x = layers.Dropout(config.dropout, name="hidden_dropout")(x)
     user = keras.Model(history, layers.Dense(width, name="user_vector")(x), name="user_tower")
 
     items = keras.Input((), dtype="int32", name="items")
@@ -276,9 +246,9 @@ def event_batches(base: Any) -> Any:
     """Return a Keras `PyDataset` of events in a new order each epoch, each with what its user had met before."""
 
     class EventBatches(base):
-        def __init__(self, dataset: Dataset, settings: dict[str, Any]) -> None:
+        def __init__(self, dataset: Dataset, config: TwoTowerConfig) -> None:
             super().__init__()
-            self.n_items, self.settings = dataset.n_items, settings
+            self.n_items, self.config = dataset.n_items, config
             users = dataset.ordered["user_id"].astype("category").cat.codes.to_numpy()
             by_user = np.argsort(users, kind="stable")
             self.columns = dataset.item_columns(dataset.ordered["item_id"])[by_user]
@@ -289,14 +259,14 @@ def event_batches(base: Any) -> Any:
             self.shuffle()
 
         def shuffle(self) -> None:
-            rng = np.random.default_rng([self.settings["seed"], self.epoch])
+            rng = np.random.default_rng([self.config.seed, self.epoch])
             self.order = rng.permutation(len(self.columns))
 
         def __len__(self) -> int:
-            return -(-len(self.columns) // self.settings["batch_size"])
+            return -(-len(self.columns) // self.config.batch_size)
 
         def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-            size = self.settings["batch_size"]
+            size = self.config.batch_size
             events = self.order[index * size : (index + 1) * size]
             inputs = {
                 "history": self.windows(events),
@@ -307,16 +277,16 @@ def event_batches(base: Any) -> Any:
 
         def windows(self, events: np.ndarray) -> np.ndarray:
             """Return the ids of the last items before each event, shape (n, length), padding in front."""
-            before = events[:, None] - np.arange(self.settings["length"], 0, -1)
+            before = events[:, None] - np.arange(self.config.length, 0, -1)
             known = before >= self.first[events, None]
             return np.where(known, self.columns[np.where(known, before, 0)] + 1, PADDING).astype(np.int32)
 
         def rivals(self, events: np.ndarray) -> np.ndarray:
             """Return which items compete with each event's own, itself among them, shape (n, n_items)."""
             allowed = np.ones((len(events), self.n_items), dtype=bool)
-            if self.settings["rivals"] != "all":
+            if self.config.rivals != "all":
                 first = self.first[events]
-                lengths = (events if self.settings["rivals"] == "unseen" else self.end[events]) - first
+                lengths = (events if self.config.rivals == "unseen" else self.end[events]) - first
                 rows = np.repeat(np.arange(len(events)), lengths)
                 starts = np.cumsum(lengths) - lengths
                 met = np.arange(len(rows)) - np.repeat(starts - first, lengths)

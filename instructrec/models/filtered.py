@@ -1,4 +1,4 @@
-"""Any recommender, made to obey stated constraints by filtering, so that the usual evaluation can measure it."""
+"""Any recommender, restricted to the items that meet the conditions of the instruction."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import numpy as np
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.instructions import parse
 from instructrec.models.base import Recommender
 
 
-class FilterByInstruction(Recommender):
-    """Score by another recommender; items that do not meet the request's instruction get minus infinity.
+class FilteredRecommender(Recommender):
+    """Score by another recommender; items that do not meet the instruction's conditions get minus infinity.
 
-    A recommender that follows instructions is told them too.
-
-    An instruction of which nothing is understood filters nothing. This is the strongest simple answer to a stated
-    constraint, and what a model that reads instructions has to be compared with. Derived in chapter `scenarios`.
+    `Recommender.recommend` filters one list in the same way; this wrapper lets the usual evaluation measure it. A model
+    that follows instructions gets the instruction too. An instruction without a recognised condition filters nothing.
+    The wrapper is the strongest simple answer to a stated condition, and the baseline of every model that reads
+    instructions. Derived in chapter `scenarios`.
     """
 
     name = "filtered"
@@ -32,16 +31,14 @@ class FilterByInstruction(Recommender):
         """
         super().__init__()
         self.model = model
-        self._masks: dict[str, np.ndarray] = {}
+        self._masks: dict[str | None, np.ndarray] = {}
         if hasattr(model, "dataset"):
             self.dataset = model.dataset
 
-    def mask(self, instruction: str | None) -> np.ndarray:
-        """Tell which items of the catalogue meet an instruction, shape (n_items,), bool."""
-        if instruction is None:
-            return np.ones(self.dataset.n_items, dtype=bool)
+    def condition_mask(self, instruction: str | None) -> np.ndarray:
+        """Return which items meet the conditions that an instruction states, shape (n_items,), bool; cached."""
         if instruction not in self._masks:
-            self._masks[instruction] = parse(instruction, self.dataset).mask(self.dataset.items)
+            self._masks[instruction] = super().condition_mask(instruction)
         return self._masks[instruction]
 
     def _fit(self, dataset: Dataset) -> None:
@@ -50,9 +47,9 @@ class FilterByInstruction(Recommender):
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         ids = self.dataset.items["item_id"].to_numpy()
-        told = instructions if self.model.follows_instructions else None
-        scores = self.model.score([list(ids[history]) for history in histories], told)
-        return np.where(np.stack([self.mask(text) for text in instructions]), scores, -np.inf)
+        texts = instructions if self.model.follows_instructions else None
+        scores = self.model.score([list(ids[history]) for history in histories], texts)
+        return np.where(np.stack([self.condition_mask(text) for text in instructions]), scores, -np.inf)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         raise InputError(
