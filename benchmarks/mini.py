@@ -172,7 +172,7 @@ def measure(
         if not names:
             continue
         made = make_following_tasks(split, part, list(names), (language,))
-        for name, one in made.asked.items():
+        for name, one in made.tasks.items():
             if name == "none":
                 continue
             texts: list[str | None] = [None] * n
@@ -180,11 +180,11 @@ def measure(
             for number, (row, text) in enumerate(zip(made.rows, one.texts, strict=True)):
                 texts[row] = text
                 if text is not None:
-                    wanted[row] = one.wanted.masks[one.wanted.which[number]]
-                    if one.refused is not None:
-                        refused[row] = one.refused.masks[one.refused.which[number]]
-            obeyed = wanted if one.refused is None else refused
-            rows = figures(asked(texts), simple, obeyed, wanted, targets, one.refused is not None)
+                    wanted[row] = one.wish.masks[one.wish.mask_of_request[number]]
+                    if one.forbidden is not None:
+                        refused[row] = one.forbidden.masks[one.forbidden.mask_of_request[number]]
+            obeyed = wanted if one.forbidden is None else refused
+            rows = figures(asked(texts), simple, obeyed, wanted, targets, one.forbidden is not None)
             rows[[text is None for text in texts]] = np.nan
             found[name if language == "en" else f"{name} ({language})"] = rows
     return found
@@ -238,7 +238,7 @@ def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200
         others.append(unseen[int(rng.integers(len(unseen)))])
     made = make_following_tasks(split, part, ["stated"])
     texts: list[str | None] = [None] * len(histories)
-    for row, text in zip(made.rows, made.asked["stated"].texts, strict=True):
+    for row, text in zip(made.rows, made.tasks["stated"].texts, strict=True):
         texts[row] = text
     found: dict[str, float] = {}
     for name, said in (("", None), (" with a category", texts)):
@@ -250,7 +250,7 @@ def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200
     masked = []
     for language in ("en", "zh"):
         made = make_following_tasks(split, part, ["stated", "constraints", "negated"], (language,))
-        for one in made.asked.values():
+        for one in made.tasks.values():
             rows = [row for row, text in zip(made.rows, one.texts, strict=True) if text is not None]
             asked = [text for text in one.texts if text is not None]
             if not asked:
@@ -260,10 +260,10 @@ def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200
                 score[split.train.item_columns(histories[row])] = -np.inf
             lists = np.argsort(-scores, axis=1, kind="stable")[:, :K]
             shown = np.isfinite(np.take_along_axis(scores, lists, axis=1))
-            meets = one.wanted if one.refused is None else one.refused
+            meets = one.wish if one.forbidden is None else one.forbidden
             which = [number for number, text in enumerate(one.texts) if text is not None]
-            masks = meets.masks[meets.which[which]]
-            good = np.take_along_axis(masks if one.refused is None else ~masks, lists, axis=1)
+            masks = meets.masks[meets.mask_of_request[which]]
+            good = np.take_along_axis(masks if one.forbidden is None else ~masks, lists, axis=1)
             masked.append((good & shown).sum() / shown.sum())
     found["grammar mask"] = float(np.mean(masked))
     items = rng.choice(ids, most, replace=False)

@@ -85,7 +85,7 @@ def requests_of(split: Split) -> tuple[list[Any], list[str]]:
     made = make_following_tasks(
         split, "test", ["stated", "vague wish", "negated", "constraints", "category and era"]
     )
-    texts = sorted({text for one in made.asked.values() for text in one.texts if text})
+    texts = sorted({text for one in made.tasks.values() for text in one.texts if text})
     order = np.random.default_rng(0).permutation(len(texts))
     return split.requests("test").histories, [texts[at] for at in order]
 

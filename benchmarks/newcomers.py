@@ -101,7 +101,7 @@ def measure(split: Split, seed: int) -> dict[str, np.ndarray]:
     texts: dict[str, list[Any]] = {"no text": [None] * len(histories)}
     for name, label in (("stated", "its category"), ("category and era", "its category and decade")):
         said: list[str | None] = [None] * len(histories)
-        for row, text in zip(made.rows, made.asked[name].texts, strict=True):
+        for row, text in zip(made.rows, made.tasks[name].texts, strict=True):
             said[row] = text
         texts[label] = said
     asks_new = new[targets]

@@ -72,7 +72,7 @@ def tables(split: Split, plain: dict[str, Recommender], mini: Recommender, seed:
     histories = requests.histories
     nobody: list[list[object]] = [[] for _ in histories]
     made = make_following_tasks(split, "test", ["stated", "vague wish"])
-    category, wish = (made.asked[name].texts for name in ("stated", "vague wish"))
+    category, wish = (made.tasks[name].texts for name in ("stated", "vague wish"))
     assert len(category) == len(histories)
     annotator = Verbalizer(split.train, "en")
     told = [f"my taste: {annotator.taste(history[-20:])}" for history in histories]

@@ -322,9 +322,9 @@ def asked(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[s
     taste = [f"my taste: {annotator.taste(history[-20:])}" for history in requests.histories]
     texts: dict[str, list[str | None]] = {
         "P1, I0": [None] * len(requests),
-        "P1, I1": list(made.asked["vague wish"].texts),
-        "P1, I2": list(made.asked["stated"].texts),
-        "P0, I2": list(made.asked["stated"].texts),
+        "P1, I1": list(made.tasks["vague wish"].texts),
+        "P1, I2": list(made.tasks["stated"].texts),
+        "P0, I2": list(made.tasks["stated"].texts),
         "P1 and P2, I0": list(taste),
     }
     histories = {

@@ -36,7 +36,7 @@ from instructrec.evaluation.comparison import (
     seed_mean,
 )
 from instructrec.evaluation.experiment import ModelSpec, run_experiment
-from instructrec.evaluation.following import Following, compare_following, follow, violation_at_k
+from instructrec.evaluation.following import FollowingEvaluation, compare_following, evaluate_following
 from instructrec.evaluation.metrics import (
     METRICS,
     RankingMetric,
@@ -74,7 +74,7 @@ __all__ = [
     "Answers",
     "Candidates",
     "Evaluation",
-    "Following",
+    "FollowingEvaluation",
     "Interval",
     "ModelSpec",
     "Pair",
@@ -100,6 +100,7 @@ __all__ = [
     "difference_over_seeds",
     "diversity",
     "evaluate",
+    "evaluate_following",
     "evaluate_lists",
     "evaluate_many",
     "evaluate_scores",
@@ -107,7 +108,6 @@ __all__ = [
     "full_catalogue",
     "expected_calibration_error",
     "f1",
-    "follow",
     "gini",
     "hard_negatives",
     "hit_rate",
@@ -140,6 +140,5 @@ __all__ = [
     "target_ranks",
     "top_columns",
     "users_of_items",
-    "violation_at_k",
     "yes_or_no",
 ]

@@ -1,4 +1,4 @@
-"""Instruction following: the measures by hand, what each condition asks, and models whose figures are known before."""
+"""Instruction following: the measures by hand, what each task asks, and models whose figures are known before."""
 
 import re
 
@@ -9,7 +9,7 @@ import pytest
 from instructrec import datasets, models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation.following import compare_following, follow, violation_at_k
+from instructrec.evaluation.following import compare_following, evaluate_following
 from instructrec.evaluation.following_tasks import EXTRA_TASKS, TASKS, make_following_tasks
 from instructrec.instructions import load_templates, parse
 from instructrec.instructions.category_words import domain_words
@@ -117,20 +117,14 @@ def tiny() -> Dataset:
 # -- the measures ---------------------------------------------------------------------------------------------------
 
 
-def test_violation_counts_places_and_an_empty_place_violates_nothing():
-    scores = [[3.0, 2.0, 1.0], [HIDDEN, 2.0, HIDDEN], [HIDDEN] * 3]
-    np.testing.assert_allclose(violation_at_k([True, True, False], scores, 3), [2 / 3, 1 / 3, 0])
-    np.testing.assert_allclose(violation_at_k([[0, 0, 1]] * 3, scores, 2), [0, 0, 0])
-
-
 def test_the_figures_of_a_tiny_catalogue_by_hand(tiny):
     # u wants c (Comedy or Drama) after a, b; v wants d (War) after a, b; w's target has no category and is left out
     split = leave_last_out(tiny)
     model = Scorer(
         lambda dataset, text: np.array([9.0, 8, 1, 2, 3, 4]) if text is None else parrot(dataset, text)
     )
-    found = follow(model.fit(split.train), split, k=2, conditions=["stated", "negated"])
-    assert found.conditions == ["none", "stated", "negated"]
+    found = evaluate_following(model.fit(split.train), split, k=2, tasks=["stated", "negated"])
+    assert found.tasks == ["none", "stated", "negated"]
     assert list(found.per_request["user_id"]) == ["u", "v"] * 3
     # unasked, f (War) and e (no genre) lead: u's wish is met at no place of two, v's at one
     np.testing.assert_allclose(found.values("satisfaction@2", "none"), [0, 0.5])
@@ -146,7 +140,7 @@ def test_the_figures_of_a_tiny_catalogue_by_hand(tiny):
     assert np.isnan(found.values("violation@2", "stated")).all()
     # u lacks only War: the parrot shows d and f. v's history holds Comedy and Drama: the parrot shows c and one other
     np.testing.assert_allclose(found.values("violation@2", "negated"), [1, 0.5])
-    np.testing.assert_allclose(found.values("violation@2", "negated", under="none"), [0.5, 0])
+    np.testing.assert_allclose(found.values("violation@2", "negated", lists_of="none"), [0.5, 0])
     np.testing.assert_allclose(found.values("satisfaction@2", "negated"), [0, 0.5])
     assert found.difference("violation@2", "negated").mean == pytest.approx(0.5)
 
@@ -158,12 +152,12 @@ def test_the_figures_of_a_tiny_catalogue_by_hand(tiny):
 @pytest.mark.parametrize("name", ["shop", "films"])
 def test_a_model_that_does_not_read_changes_nothing(name, languages, request, fitted):
     split = request.getfixturevalue(name)
-    found = follow(fitted[split.train.name][0], split, languages=languages, n_requests=40)
-    assert found.conditions == list(TASKS)
-    for condition in found.conditions[1:]:
+    found = evaluate_following(fitted[split.train.name][0], split, languages=languages, n_requests=40)
+    assert found.tasks == list(TASKS)
+    for task in found.tasks[1:]:
         for metric in ("satisfaction@10", "HR@10", "NDCG@10"):
-            assert found.difference(metric, condition) == (0, 0, 0)
-            assert found.difference(metric, condition, base="shuffled") == (0, 0, 0)
+            assert found.difference(metric, task) == (0, 0, 0)
+            assert found.difference(metric, task, base="shuffled") == (0, 0, 0)
     assert found.difference("violation@10", "negated") == (0, 0, 0)
     # and yet it meets some wishes by chance, so that zero is no accident of empty figures
     assert 0 < found.interval("satisfaction@10", "none").mean < 1
@@ -173,14 +167,14 @@ def test_a_model_that_does_not_read_changes_nothing(name, languages, request, fi
 @pytest.mark.parametrize("name", ["shop", "films"])
 def test_a_filter_reaches_what_is_possible_where_it_understands(name, languages, request, fitted):
     split = request.getfixturevalue(name)
-    found = follow(fitted[split.train.name][1], split, languages=languages, n_requests=100)
-    for condition in UNDERSTOOD:
+    found = evaluate_following(fitted[split.train.name][1], split, languages=languages, n_requests=100)
+    for task in UNDERSTOOD:
         np.testing.assert_array_equal(
-            found.values("satisfaction@10", condition), found.values("possible@10", condition)
+            found.values("satisfaction@10", task), found.values("possible@10", task)
         )
-    for condition in ("contradicting", "negated"):
-        assert found.interval("violation@10", condition).mean == 0
-        assert found.difference("violation@10", condition).high < 0
+    for task in ("contradicting", "negated"):
+        assert found.interval("violation@10", task).mean == 0
+        assert found.difference("violation@10", task).high < 0
     assert found.interval("HR@10", "contradicting").mean == 0
     assert found.difference("NDCG@10", "stated").low > 0
     assert found.difference("NDCG@10", "shuffled").mean < found.difference("NDCG@10", "stated").mean
@@ -196,7 +190,7 @@ def test_a_filter_reaches_what_is_possible_where_it_understands(name, languages,
 
 
 def test_words_without_negation_raise_violation(films):
-    found = follow(Scorer(parrot).fit(films.train), films, n_requests=40)
+    found = evaluate_following(Scorer(parrot).fit(films.train), films, n_requests=40)
     assert found.interval("satisfaction@10", "stated").mean == 1
     assert found.difference("violation@10", "negated").low > 0.5
     assert found.difference("satisfaction@10", "negated").high < -0.5
@@ -213,23 +207,24 @@ def test_the_truth_is_what_the_texts_say_and_the_target_keeps_to_it(name, langua
     made = make_following_tasks(split, languages=[language], n_requests=40, seed=3)
     targets = split.train.item_columns([requests.targets[row][0] for row in made.rows])
     read = {}
-    for condition in UNDERSTOOD:
-        asked = made.asked[condition]
-        for text, which, target in zip(asked.texts, asked.wanted.which, targets, strict=True):
-            mask = asked.wanted.masks[which]
+    for task in UNDERSTOOD:
+        asked = made.tasks[task]
+        for text, which, target in zip(asked.texts, asked.wish.mask_of_request, targets, strict=True):
+            mask = asked.wish.masks[which]
             if text not in read:
                 read[text] = parse(text, split.train).mask(split.train.items)
             np.testing.assert_array_equal(mask, read[text], err_msg=text)
-            if condition != "shuffled":
-                assert mask[target] == (condition != "contradicting"), text
-    for condition in ("contradicting", "negated", "unseen negation"):
-        asked = made.asked[condition]
-        np.testing.assert_array_equal(asked.wanted.which, asked.refused.which)
-        np.testing.assert_array_equal(asked.wanted.masks, ~asked.refused.masks)
+            if task != "shuffled":
+                assert mask[target] == (task != "contradicting"), text
+    for task in ("contradicting", "negated", "unseen negation"):
+        asked = made.tasks[task]
+        np.testing.assert_array_equal(asked.wish.mask_of_request, asked.forbidden.mask_of_request)
+        np.testing.assert_array_equal(asked.wish.masks, ~asked.forbidden.masks)
     np.testing.assert_array_equal(
-        made.asked["negated"].refused.which, made.asked["unseen negation"].refused.which
+        made.tasks["negated"].forbidden.mask_of_request,
+        made.tasks["unseen negation"].forbidden.mask_of_request,
     )
-    parts = made.asked["constraints"].parts
+    parts = made.tasks["constraints"].constraints
     assert list(parts) == (
         ["genres", "year", "popularity"] if name == "films" else ["categories", "price", "popularity"]
     )
@@ -241,88 +236,89 @@ def test_unseen_words_are_unseen(name, language, request):
     split = request.getfixturevalue(name)
     made = make_following_tasks(split, languages=[language], n_requests=200)
     trained = {text for texts in wordings(split.train).values() for text in texts}
-    assert set(made.asked["stated"].texts) <= trained
-    for condition in ("unseen wording", "other words", "vague wish"):
-        assert not set(made.asked[condition].texts) & trained
+    assert set(made.tasks["stated"].texts) <= trained
+    for task in ("unseen wording", "other words", "vague wish"):
+        assert not set(made.tasks[task].texts) & trained
     held = [text for one in load_templates(language) if one.held_out for text in one.variants]
     kept = [text for one in load_templates(language) if not one.held_out for text in one.variants]
     pieces = lambda texts: {  # noqa: E731
         piece.strip() for text in texts for piece in re.split(r"{{.*?}}", text) if len(piece.strip()) > 3
     }
-    for condition in ("unseen wording", "vague wish"):
-        for text in made.asked[condition].texts:
+    for task in ("unseen wording", "vague wish"):
+        for text in made.tasks[task].texts:
             assert any(piece in text for piece in pieces(held) - pieces(kept)), text
     names = {name for listed in split.train.items[split.train.category_field] for name in listed}
-    for text in made.asked["vague wish"].texts:
+    for text in made.tasks["vague wish"].texts:
         assert not any(re.search(rf"\b{name}\b", text) for name in names), text
-    for text, which in zip(made.asked["other words"].texts, made.asked["stated"].wanted.which, strict=True):
+    for text, which in zip(
+        made.tasks["other words"].texts, made.tasks["stated"].wish.mask_of_request, strict=True
+    ):
         own = sorted(name for name in names if name != "unknown")[which]
         assert not re.search(rf"\b{own}\b", text, re.IGNORECASE), text
-    for text in made.asked["unseen negation"].texts:
+    for text in made.tasks["unseen negation"].texts:
         assert any(text.endswith(idiom.split("}")[1]) for idiom in FRAMES["unseen_refusal"][language])
 
 
 def test_a_shuffled_text_is_another_request_s(shop):
-    made = make_following_tasks(shop, conditions=["stated", "shuffled"], n_requests=2, seed=4)
-    assert made.asked["shuffled"].texts == made.asked["stated"].texts[::-1]
-    made = make_following_tasks(shop, conditions=["stated", "shuffled"], n_requests=50)
-    assert sorted(made.asked["shuffled"].texts) == sorted(made.asked["stated"].texts)
-    same = made.asked["shuffled"].wanted.which == made.asked["stated"].wanted.which
+    made = make_following_tasks(shop, tasks=["stated", "shuffled"], n_requests=2, seed=4)
+    assert made.tasks["shuffled"].texts == made.tasks["stated"].texts[::-1]
+    made = make_following_tasks(shop, tasks=["stated", "shuffled"], n_requests=50)
+    assert sorted(made.tasks["shuffled"].texts) == sorted(made.tasks["stated"].texts)
+    same = made.tasks["shuffled"].wish.mask_of_request == made.tasks["stated"].wish.mask_of_request
     assert same.mean() < 0.3
 
 
 def test_draws_depend_on_the_seed_alone(shop):
-    def texts(condition, **options):
-        made = make_following_tasks(shop, conditions=[condition], **options)
-        return dict(zip(made.rows.tolist(), made.asked[condition].texts, strict=True))
+    def texts(task, **options):
+        made = make_following_tasks(shop, tasks=[task], **options)
+        return dict(zip(made.rows.tolist(), made.tasks[task].texts, strict=True))
 
-    for condition in set(TASKS) - {"none", "shuffled"}:
-        whole = texts(condition)
-        assert whole == texts(condition)
-        few = texts(condition, n_requests=30)
+    for task in set(TASKS) - {"none", "shuffled"}:
+        whole = texts(task)
+        assert whole == texts(task)
+        few = texts(task, n_requests=30)
         assert len(few) == 30
         assert few.items() <= whole.items()
-        if condition != "constraints":  # of a target with one category there is but one to say
-            assert whole != texts(condition, seed=1)
+        if task != "constraints":  # of a target with one category there is but one to say
+            assert whole != texts(task, seed=1)
 
 
 def test_languages_name_the_same_categories_and_both_are_drawn(shop, fitted):
     filtered = fitted["shop"][1]
     english, chinese = (
-        follow(filtered, shop, conditions=["stated"], languages=[one], n_requests=50) for one in ("en", "zh")
+        evaluate_following(filtered, shop, tasks=["stated"], languages=[one], n_requests=50)
+        for one in ("en", "zh")
     )
     np.testing.assert_array_equal(english.values("HR@10", "stated"), chinese.values("HR@10", "stated"))
-    both = make_following_tasks(shop, conditions=["stated"], languages=["en", "zh"], n_requests=50).asked[
-        "stated"
-    ]
+    both = make_following_tasks(shop, tasks=["stated"], languages=["en", "zh"], n_requests=50).tasks["stated"]
     in_english = sum(text.isascii() for text in both.texts)
     assert 10 < in_english < 40
 
 
 def test_refusals_are_drawn_from_the_history(films):
     requests = films.requests("test")
-    made = make_following_tasks(films, conditions=["negated"])
+    made = make_following_tasks(films, tasks=["negated"])
     items = films.train.items.set_index("item_id")["genres"]
     names = sorted({name for listed in items for name in listed} - {"unknown"})
-    for row, which in zip(made.rows, made.asked["negated"].refused.which, strict=True):
+    for row, which in zip(made.rows, made.tasks["negated"].forbidden.mask_of_request, strict=True):
         assert names[which] not in items[requests.targets[row][0]]
         assert any(names[which] in items[item] for item in requests.histories[row])
 
 
 def test_a_missing_number_is_left_out_of_the_constraints(tiny):
-    made = make_following_tasks(leave_last_out(tiny), conditions=["constraints"])
-    first, second = made.asked["constraints"].texts
+    made = make_following_tasks(leave_last_out(tiny), tasks=["constraints"])
+    first, second = made.tasks["constraints"].texts
     assert "year in 1980..1989" in first
     assert (
         second == 'genres = "War"'
     )  # the median popularity is the lowest, so that its upper half says nothing
-    assert made.asked["constraints"].parts["year"].stated.tolist() == [True, False]
+    assert made.tasks["constraints"].constraints["year"].stated.tolist() == [True, False]
 
 
 def test_several_targets_and_a_later_moment(films, fitted):
     split = split_global_time(datasets.movielens_100k())
     model = models.create("most-popular").fit(split.train)
-    found = follow(FilteredRecommender(model), split, k=3, conditions=["negated", "stated"])
+    found = evaluate_following(FilteredRecommender(model), split, k=3, tasks=["negated", "stated"])
     assert found.protocol == "global-time, test, whole catalogue, en"
     assert found.interval("violation@3", "negated").mean == 0
     np.testing.assert_array_equal(
@@ -343,64 +339,66 @@ def patterns_of(frames, dataset, language):
 
 def test_more_conditions_are_asked_by_name_alone_and_change_no_other(films):
     assert not set(EXTRA_TASKS) & set(TASKS)
-    usual = make_following_tasks(films, languages=["en", "zh"], n_requests=30).asked
+    usual = make_following_tasks(films, languages=["en", "zh"], n_requests=30).tasks
     assert list(usual) == list(TASKS)
     every = [*EXTRA_TASKS, *TASKS]
-    asked = make_following_tasks(films, conditions=every, languages=["en", "zh"], n_requests=30).asked
+    asked = make_following_tasks(films, tasks=every, languages=["en", "zh"], n_requests=30).tasks
     assert list(asked) == ["none", *EXTRA_TASKS, *(name for name in TASKS if name != "none")]
     for name, one in usual.items():
         assert asked[name].texts == one.texts
-        np.testing.assert_array_equal(asked[name].wanted.which, one.wanted.which)
+        np.testing.assert_array_equal(asked[name].wish.mask_of_request, one.wish.mask_of_request)
     with pytest.raises(InputError, match="did you mean title word.*accepted: none, .*, new words$"):
-        make_following_tasks(films, conditions=["title words"])
+        make_following_tasks(films, tasks=["title words"])
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_more_draws_depend_on_the_seed_alone(language, films):
-    def texts(condition, **options):
-        made = make_following_tasks(films, conditions=[condition], languages=[language], **options)
-        return dict(zip(made.rows.tolist(), made.asked[condition].texts, strict=True))
+    def texts(task, **options):
+        made = make_following_tasks(films, tasks=[task], languages=[language], **options)
+        return dict(zip(made.rows.tolist(), made.tasks[task].texts, strict=True))
 
-    for condition in set(EXTRA_TASKS) - ({"new words"} if language == "zh" else set()):
-        whole = texts(condition)
-        assert whole == texts(condition)
-        assert texts(condition, n_requests=30).items() <= whole.items()
-        assert whole != texts(condition, seed=1)
+    for task in set(EXTRA_TASKS) - ({"new words"} if language == "zh" else set()):
+        whole = texts(task)
+        assert whole == texts(task)
+        assert texts(task, n_requests=30).items() <= whole.items()
+        assert whole != texts(task, seed=1)
 
 
 def test_a_category_and_its_era_by_hand(tiny):
     # u wants c (Comedy and Drama, 1985); of v's target, d, no year is known; a, of 1991, is of another decade
     split = leave_last_out(tiny)
-    asked = make_following_tasks(split, conditions=["category and era"]).asked["category and era"]
+    asked = make_following_tasks(split, tasks=["category and era"]).tasks["category and era"]
     assert "1980s" in asked.texts[0]
     assert asked.texts[1] is None
-    assert list(asked.wanted.which) == [0, -1]
-    assert asked.wanted.masks.tolist() == [[item == "c" for item in "abcdef"]]
-    assert list(asked.parts) == ["genres", "year"]
+    assert list(asked.wish.mask_of_request) == [0, -1]
+    assert asked.wish.masks.tolist() == [[item == "c" for item in "abcdef"]]
+    assert list(asked.constraints) == ["genres", "year"]
     said = "Comedy" if "Comedy" in asked.texts[0] else "Drama"
-    genre, era = asked.parts["genres"], asked.parts["year"]
-    assert genre.masks[genre.which[0]].tolist() == [said in listed for listed in tiny.items["genres"]]
-    assert era.masks[era.which[0]].tolist() == [item == "c" for item in "abcdef"]
-    assert genre.which[1] == era.which[1] == -1
+    genre, era = asked.constraints["genres"], asked.constraints["year"]
+    assert genre.masks[genre.mask_of_request[0]].tolist() == [
+        said in listed for listed in tiny.items["genres"]
+    ]
+    assert era.masks[era.mask_of_request[0]].tolist() == [item == "c" for item in "abcdef"]
+    assert genre.mask_of_request[1] == era.mask_of_request[1] == -1
     # the model shows c where it reads of the 1980s, then f
     model = Scorer(lambda dataset, text: np.array([0.0, 0, 5 if text and "1980s" in text else 1, 2, 3, 4]))
-    found = follow(model.fit(split.train), split, k=2, conditions=["category and era"])
-    rows = found.by_constraint(condition="category and era")
+    found = evaluate_following(model.fit(split.train), split, k=2, tasks=["category and era"])
+    rows = found.by_constraint(task="category and era")
     assert list(rows.index) == ["genres", "year", "all of them"]
     assert list(rows["requests"]) == [1, 1, 1]
     assert [cell.split()[0] for cell in rows["satisfaction@2"]] == ["0.500"] * 3
     assert [cell.split()[0] for cell in rows["no instruction"]] == ["0.000"] * 3
-    with pytest.raises(InputError, match="was not asked under 'constraints'"):
+    with pytest.raises(InputError, match="was not asked in task 'constraints'"):
         found.by_constraint()
-    with pytest.raises(InputError, match="unknown condition of several constraints 'stated'"):
-        found.by_constraint(condition="stated")
+    with pytest.raises(InputError, match="unknown task of several constraints 'stated'"):
+        found.by_constraint(task="stated")
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_category_and_era_are_what_the_text_says(language, films, fitted):
-    options = {"conditions": ["stated", "category and era"], "languages": [language], "n_requests": 100}
+    options = {"tasks": ["stated", "category and era"], "languages": [language], "n_requests": 100}
     made = make_following_tasks(films, **options)
-    asked, items = made.asked["category and era"], films.train.items
+    asked, items = made.tasks["category and era"], films.train.items
     requests = films.requests("test")
     targets = films.train.item_columns([requests.targets[row][0] for row in made.rows])
     patterns, used = patterns_of(FRAMES["category_era"], films.train, language), set()
@@ -408,20 +406,20 @@ def test_category_and_era_are_what_the_text_says(language, films, fitted):
         if text is None:
             assert np.isnan(items["year"].astype(float).iloc[targets[number]])
             continue
-        mask = asked.wanted.masks[asked.wanted.which[number]]
+        mask = asked.wish.masks[asked.wish.mask_of_request[number]]
         assert mask[targets[number]]
         np.testing.assert_array_equal(mask, parse(text, films.train).mask(items), err_msg=text)
-        parts = [part.masks[part.which[number]] for part in asked.parts.values()]
+        parts = [part.masks[part.mask_of_request[number]] for part in asked.constraints.values()]
         np.testing.assert_array_equal(mask, parts[0] & parts[1])
         np.testing.assert_array_equal(
-            parts[0], made.asked["stated"].wanted.masks[made.asked["stated"].wanted.which[number]]
+            parts[0], made.tasks["stated"].wish.masks[made.tasks["stated"].wish.mask_of_request[number]]
         )
         decade = int(re.search(r"\d{4}", text)[0])
         years = items["year"].astype(float).to_numpy()
         np.testing.assert_array_equal(parts[1], (years >= decade) & (years < decade + 10))
         used.update(number for number, pattern in enumerate(patterns) if pattern.fullmatch(text))
     assert used == {0, 1, 2}
-    popular, filtered = (follow(model, films, **options) for model in fitted["movielens-100k"])
+    popular, filtered = (evaluate_following(model, films, **options) for model in fitted["movielens-100k"])
     assert popular.difference("satisfaction@10", "category and era") == (0, 0, 0)
     np.testing.assert_array_equal(
         filtered.values("satisfaction@10", "category and era"),
@@ -432,21 +430,21 @@ def test_category_and_era_are_what_the_text_says(language, films, fitted):
 
 def test_without_years_no_era_is_stated(shop):
     with pytest.raises(InputError, match="'category and era' can be stated of no request of shop in en"):
-        make_following_tasks(shop, conditions=["category and era"])
+        make_following_tasks(shop, tasks=["category and era"])
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", ["shop", "films"])
 def test_a_title_word_is_of_the_target_s_title(name, language, request):
     split = request.getfixturevalue(name)
-    made = make_following_tasks(split, conditions=["title word"], languages=[language], n_requests=100)
-    asked, requests = made.asked["title word"], split.requests("test")
+    made = make_following_tasks(split, tasks=["title word"], languages=[language], n_requests=100)
+    asked, requests = made.tasks["title word"], split.requests("test")
     titles = split.train.items["title"].str.lower().tolist()
     targets = split.train.item_columns([requests.targets[row][0] for row in made.rows])
     patterns = patterns_of(FRAMES["title_word"], split.train, language)
     used = set()
-    assert asked.wanted.stated.sum() > 80
-    for text, which, target in zip(asked.texts, asked.wanted.which, targets, strict=True):
+    assert asked.wish.stated.sum() > 80
+    for text, which, target in zip(asked.texts, asked.wish.mask_of_request, targets, strict=True):
         assert (text is None) == (which < 0)
         if text is None:
             continue
@@ -454,7 +452,7 @@ def test_a_title_word_is_of_the_target_s_title(name, language, request):
         word = next(found[1] for found in matched if found)
         used.update(number for number, found in enumerate(matched) if found)
         having = [re.search(rf"(?<![^\W\d_]){word}(?![^\W\d_])", title) is not None for title in titles]
-        np.testing.assert_array_equal(asked.wanted.masks[which], having, err_msg=text)
+        np.testing.assert_array_equal(asked.wish.masks[which], having, err_msg=text)
         assert having[target]
     assert used == {0, 1, 2}
 
@@ -462,15 +460,15 @@ def test_a_title_word_is_of_the_target_s_title(name, language, request):
 def test_a_title_without_a_word_of_its_own_is_not_asked_for(tiny):
     items = tiny.items.assign(title=["Alien", "Up", "Alien 3", "It", "M", "The"])
     split = leave_last_out(Dataset("short", tiny.users, items, tiny.interactions, "genres"))
-    asked = make_following_tasks(split, conditions=["title word"]).asked["title word"]
+    asked = make_following_tasks(split, tasks=["title word"]).tasks["title word"]
     assert "alien" in asked.texts[0]
     assert asked.texts[1] is None
-    assert list(asked.wanted.which) == [0, -1]
-    assert asked.wanted.masks.tolist() == [[True, False, True, False, False, False]]
+    assert list(asked.wish.mask_of_request) == [0, -1]
+    assert asked.wish.masks.tolist() == [[True, False, True, False, False, False]]
     items = items.assign(title=["A", "Up", "I", "It", "M", "The"])
     split = leave_last_out(Dataset("mute", tiny.users, items, tiny.interactions, "genres"))
     with pytest.raises(InputError, match="'title word' can be stated of no request of mute in en"):
-        make_following_tasks(split, conditions=["title word"])
+        make_following_tasks(split, tasks=["title word"])
 
 
 def test_frames_of_more_conditions_are_no_frames_for_training():
@@ -484,12 +482,12 @@ def test_frames_of_more_conditions_are_no_frames_for_training():
 
 @pytest.mark.parametrize(("part", "listed"), [("valid", "validation"), ("test", "test")])
 def test_new_words_are_said_of_the_category_that_is_stated(part, listed, films):
-    made = make_following_tasks(films, part, conditions=["stated", "new words"])
-    stated, asked = made.asked["stated"], made.asked["new words"]
+    made = make_following_tasks(films, part, tasks=["stated", "new words"])
+    stated, asked = made.tasks["stated"], made.tasks["new words"]
     names = sorted({name for names in films.train.items["genres"] for name in names} - {"unknown"})
     said = set()
     for plain, text, which, wish in zip(
-        stated.texts, asked.texts, asked.wanted.which, stated.wanted.which, strict=True
+        stated.texts, asked.texts, asked.wish.mask_of_request, stated.wish.mask_of_request, strict=True
     ):
         words = held_out_words().get(names[wish].lower(), {}).get(listed, [])
         assert (text is None) == (not words) == (which < 0)
@@ -497,22 +495,22 @@ def test_new_words_are_said_of_the_category_that_is_stated(part, listed, films):
             word = next(word for word in words if text == plain.replace(names[wish], word))
             said.add(word)
             assert which == wish
-    np.testing.assert_array_equal(asked.wanted.masks, stated.wanted.masks)
-    assert not asked.wanted.stated.all()  # of Film-Noir nothing is said
+    np.testing.assert_array_equal(asked.wish.masks, stated.wish.masks)
+    assert not asked.wish.stated.all()  # of Film-Noir nothing is said
     every = {word for lists in held_out_words().values() for word in lists[listed]}
     assert said <= every
     assert len(said) > 0.8 * len(every)
 
 
 def test_new_words_are_not_said_in_chinese_or_of_goods(films, shop):
-    both = make_following_tasks(films, conditions=["new words"], languages=["en", "zh"], n_requests=50)
-    texts = [text for text in both.asked["new words"].texts if text]
+    both = make_following_tasks(films, tasks=["new words"], languages=["en", "zh"], n_requests=50)
+    texts = [text for text in both.tasks["new words"].texts if text]
     assert 5 < len(texts) < 45
     assert all(text.isascii() for text in texts)
     with pytest.raises(InputError, match="'new words' can be stated of no request of movielens-100k in zh"):
-        make_following_tasks(films, conditions=["new words"], languages=["zh"])
+        make_following_tasks(films, tasks=["new words"], languages=["zh"])
     with pytest.raises(InputError, match="'new words' can be stated of no request of shop in en"):
-        make_following_tasks(shop, conditions=["new words"])
+        make_following_tasks(shop, tasks=["new words"])
 
 
 def test_new_words_are_new(films, shop):
@@ -549,7 +547,9 @@ def test_new_words_are_new(films, shop):
 
 def test_tables_never_show_a_figure_without_its_interval(shop, fitted):
     found = [
-        follow(model, shop, n_requests=30, conditions=["stated", "negated", "constraints"], label=label)
+        evaluate_following(
+            model, shop, n_requests=30, tasks=["stated", "negated", "constraints"], label=label
+        )
         for model, label in zip(fitted["shop"], ("popular", "filtered"), strict=True)
     ]
     tables = [
@@ -579,7 +579,7 @@ def test_tables_never_show_a_figure_without_its_interval(shop, fitted):
     [
         ({"k": 0}, "k is 0"),
         ({"k": True}, "k is True"),
-        ({"conditions": ["statd"]}, "did you mean stated"),
+        ({"tasks": ["statd"]}, "did you mean stated"),
         ({"languages": ["fr"]}, "unknown language 'fr'"),
         ({"languages": "en"}, "languages is 'en'"),
         ({"languages": []}, "languages is"),
@@ -587,12 +587,12 @@ def test_tables_never_show_a_figure_without_its_interval(shop, fitted):
         ({"seed": -1}, "seed is -1"),
         ({"seed": 0.5}, "seed is 0.5"),
         ({"part": "train"}, "part of a split"),
-        ({"conditions": ["shuffled"], "n_requests": 1}, "'shuffled' can be stated of no request"),
+        ({"tasks": ["shuffled"], "n_requests": 1}, "'shuffled' can be stated of no request"),
     ],
 )
 def test_wrong_questions_are_refused(options, message, shop, fitted):
     with pytest.raises(InputError, match=message) as caught:
-        follow(fitted["shop"][0], shop, **options)
+        evaluate_following(fitted["shop"][0], shop, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -606,41 +606,41 @@ def test_scores_that_are_none_name_model_user_and_item(fault, shop):
     model = Scorer(answer).fit(shop.train)
     item = shop.train.items["item_id"].iloc[3]
     with pytest.raises(InputError, match=rf"model broken gave user .* score {fault} for item .*{item}"):
-        follow(model, shop, conditions=["stated"], n_requests=3, label="broken")
+        evaluate_following(model, shop, tasks=["stated"], n_requests=3, label="broken")
 
 
 def test_another_catalogue_is_refused(shop):
     other = shop.train.items.iloc[::-1].reset_index(drop=True)
     turned = Dataset("turned", shop.train.users, other, shop.train.interactions, "categories")
     with pytest.raises(InputError, match="another catalogue"):
-        follow(models.create("most-popular").fit(turned), shop, n_requests=3)
+        evaluate_following(models.create("most-popular").fit(turned), shop, n_requests=3)
 
 
 def test_data_without_categories_are_refused(tiny):
     items = tiny.items.assign(genres=[()] * 6)
     split = leave_last_out(Dataset("bare", tiny.users, items, tiny.interactions, "genres"))
     with pytest.raises(InputError, match="no target with a category in 'genres'"):
-        follow(models.create("most-popular").fit(split.train), split)
+        evaluate_following(models.create("most-popular").fit(split.train), split)
 
 
 def test_what_cannot_be_stated_is_left_out_unless_asked_for(tiny):
     items = tiny.items.assign(genres=[("Zither",)] * 6)
     split = leave_last_out(Dataset("one", tiny.users, items, tiny.interactions, "genres"))
     model = models.create("most-popular").fit(split.train)
-    assert follow(model, split, k=2).conditions == [
+    assert evaluate_following(model, split, k=2).tasks == [
         *("none", "stated", "unseen wording", "vague wish", "shuffled", "contradicting", "constraints")
     ]
-    for condition in ("other words", "negated"):
-        with pytest.raises(InputError, match=f"'{condition}' can be stated of no request of one in en"):
-            follow(model, split, k=2, conditions=[condition])
-    with pytest.raises(InputError, match="was not asked under 'constraints'"):
-        follow(model, split, k=2, conditions=["stated"]).by_constraint()
+    for task in ("other words", "negated"):
+        with pytest.raises(InputError, match=f"'{task}' can be stated of no request of one in en"):
+            evaluate_following(model, split, k=2, tasks=[task])
+    with pytest.raises(InputError, match="was not asked in task 'constraints'"):
+        evaluate_following(model, split, k=2, tasks=["stated"]).by_constraint()
 
 
 def test_comparisons_of_different_questions_are_refused(shop, fitted):
     popular = fitted["shop"][0]
-    first = follow(popular, shop, n_requests=5, conditions=["stated"])
-    other = follow(popular, shop, n_requests=5, conditions=["stated"], seed=1, label="other")
+    first = evaluate_following(popular, shop, n_requests=5, tasks=["stated"])
+    other = evaluate_following(popular, shop, n_requests=5, tasks=["stated"], seed=1, label="other")
     for wrong, message in (
         ([], "empty list"),
         ([first, other], "not asked the same"),
@@ -650,5 +650,5 @@ def test_comparisons_of_different_questions_are_refused(shop, fitted):
             compare_following(wrong, "HR@10")
     with pytest.raises(InputError, match="unknown metric 'HR@5'"):
         compare_following([first], "HR@5")
-    with pytest.raises(InputError, match="unknown condition 'negated'"):
+    with pytest.raises(InputError, match="unknown task 'negated'"):
         first.difference("HR@10", "negated")
