@@ -26,11 +26,14 @@ from instructrec.instructions import (
     build_instructions,
 )
 from instructrec.instructions.quality.audit import (
-    EXAMPLES,
-    KINDS,
+    LEAKS,
+    MAX_EXAMPLES,
     audit,
+    future_proof,
+    without_future,
 )
-from instructrec.instructions.quality.facts import Evidence
+from instructrec.instructions.quality.facts import DatasetFacts
+from instructrec.instructions.verbalizer import Verbalizer
 
 
 def small() -> Dataset:
@@ -182,28 +185,25 @@ PLANTED = [
 
 @pytest.mark.parametrize("name", CLEAN)
 def test_what_leaks_nothing_passes(data: Dataset, name: str) -> None:
-    found = audit([CLEAN[name]], data)
-    assert found.passed, found.examples
-    assert found.n == 1
-    found.raise_if_leaking()
+    result = audit([CLEAN[name]], data)
+    assert result.passed, result.examples
+    assert result.n == 1
 
 
 @pytest.mark.parametrize(("kind", "one"), PLANTED, ids=[f"{kind}-{n}" for n, (kind, _) in enumerate(PLANTED)])
 def test_a_planted_leak_is_caught_as_what_it_is(data: Dataset, kind: str, one: Instruction) -> None:
-    found = audit([*CLEAN.values(), one], data)
-    assert {name for name, count in found.leaks.items() if count} == {kind}, found.examples
-    assert found.leaks[kind] == 1
-    assert not found.passed
-    (example,) = found.examples[kind]
+    result = audit([*CLEAN.values(), one], data)
+    assert {name for name, count in result.leaks.items() if count} == {kind}, result.examples
+    assert result.leaks[kind] == 1
+    assert not result.passed
+    (example,) = result.examples[kind]
     assert example.startswith(f"number {len(CLEAN) + 1} ({one.template}, user {one.user_id}): ")
-    with pytest.raises(InputError, match=rf"of {len(CLEAN) + 1} instructions some leak: {kind} \(1\)"):
-        found.raise_if_leaking()
 
 
 def test_every_kind_is_planted_and_none_of_the_clean_ones_goes_unchecked(data: Dataset) -> None:
-    assert {kind for kind, _ in PLANTED} == set(KINDS)
+    assert {kind for kind, _ in PLANTED} == set(LEAKS)
     table = audit(CLEAN.values(), data).table()
-    assert list(table.index) == list(KINDS)
+    assert list(table.index) == list(LEAKS)
     assert (table["checked"] > 0).all()
     assert (table["leaks"] == 0).all()
     assert (table["example"] == "").all()
@@ -213,21 +213,21 @@ def test_every_kind_is_planted_and_none_of_the_clean_ones_goes_unchecked(data: D
     st.integers(0, 50), st.sampled_from(["Fargo", "fargo", "FARGO", "冰血暴"]), st.sampled_from(" \n\"'(《-")
 )
 def test_a_title_is_found_wherever_it_stands(place: int, title: str, mark: str) -> None:
-    data = EVIDENCE
+    data = FACTS
     for one in (matching(), ranking()):
         text = one.text[:place] + mark + title + mark + one.text[place:]
         assert audit([replace(one, text=text)], data).leaks["title"] == 1
 
 
-EVIDENCE = Evidence(small())
+FACTS = DatasetFacts(small())
 
 
 @pytest.mark.parametrize(
     "said", ["Ｔｈｅ Ｔｈｅａｔｒｅ", "theatre, the", "the théâtre", "THE  THEATRE", "剧场"]
 )
 def test_a_title_is_found_however_it_is_said(said: str) -> None:
-    log = EVIDENCE.dataset.interactions.assign(timestamp=range(len(EVIDENCE.dataset.interactions)))
-    data = EVIDENCE.dataset.with_interactions(log)
+    log = FACTS.dataset.interactions.assign(timestamp=range(len(FACTS.dataset.interactions)))
+    data = FACTS.dataset.with_interactions(log)
     made = [one for one in build_instructions(data, 300, tasks=["T2"], source="history") if one.target == 8]
     assert made
     for one in made[:5]:
@@ -240,9 +240,9 @@ def test_a_stream_is_read_once_and_few_examples_are_kept(data: Dataset) -> None:
         for _ in range(50):
             yield matching(target=6)
 
-    found = audit(stream(), data)
-    assert found.n == found.leaks["moment"] == 50
-    assert len(found.examples["moment"]) == EXAMPLES
+    result = audit(stream(), data)
+    assert result.n == result.leaks["moment"] == 50
+    assert len(result.examples["moment"]) == MAX_EXAMPLES
     assert audit(iter(()), data).passed
 
 
@@ -269,17 +269,75 @@ def test_templates_of_ones_own_say_what_is_held_out(data: Dataset) -> None:
 def test_what_is_generated_leaks_nothing(source: str) -> None:
     both = [movielens_100k(), shop()]
     made = build_instructions(both, 2_000, source=source, preference_source=source, held_out=None, seed=3)
-    found = audit(made, both)
-    found.raise_if_leaking()
-    assert found.n == 2_000
-    kinds = set(KINDS) - {f"{part} source" for part in ("preference", "intention") if source == "oracle"}
-    assert {kind for kind, count in found.checked.items() if count > 100} == kinds
+    result = audit(made, both)
+    assert result.passed, result.examples
+    assert result.n == 2_000
+    kinds = set(LEAKS) - {f"{part} source" for part in ("preference", "intention") if source == "oracle"}
+    assert {kind for kind, count in result.checked.items() if count > 100} == kinds
 
 
 def test_a_generated_instruction_that_is_tampered_with_is_caught() -> None:
     goods = shop()
     titles = goods.items.set_index("item_id")["title_zh"]
-    evidence = Evidence(goods)
+    facts = DatasetFacts(goods)
     for one in build_instructions(goods, 300, languages=["zh"], tasks=["T2", "T3"], styles=["plain"]):
         tampered = replace(one, text=f"{one.text}\n（比如{titles[one.target]}）")
-        assert audit([tampered], evidence).leaks["title"] == 1, tampered.text
+        assert audit([tampered], facts).leaks["title"] == 1, tampered.text
+
+
+# -- the future ------------------------------------------------------------------------------------------------------
+
+
+def test_without_future_keeps_the_past_and_the_choice(data: Dataset) -> None:
+    kept = without_future(data, matching()).interactions
+    assert list(zip(kept["user_id"], kept["item_id"], strict=True)) == [
+        (1, 1),
+        (1, 3),
+        (2, 6),
+        (1, 7),
+        (1, 5),
+    ]
+    mixed = without_future(data, matching(), "scramble").interactions
+    assert len(mixed) == data.n_interactions
+    pd.testing.assert_frame_equal(mixed.head(5), kept.reset_index(drop=True))
+    assert (mixed["timestamp"].iloc[5:] >= 300).all()
+    assert not mixed.equals(without_future(data, matching(), "scramble", seed=1).interactions)
+    again = without_future(data, matching(target=9, cut=4, history=(1, 3, 7, 5))).interactions
+    assert len(again) == 8  # the second event with item 1 is no second item, and it lies before the choice
+    with pytest.raises(InputError, match="'delete' or 'scramble' is accepted"):
+        without_future(data, matching(), "burn")
+    with pytest.raises(InputError, match="cut 9 of user 1, who has 5 items"):
+        without_future(data, matching(cut=9))
+
+
+def verbalized(instruction: Instruction, known: Dataset) -> tuple[str, str]:
+    """What the rules say of an instruction's history: its titles, and the taste that they show at its moment."""
+    timeline = DatasetFacts(known).timeline(instruction.user_id)
+    assert timeline is not None
+    verbalizer = Verbalizer(known, instruction.language)
+    taste = verbalizer.taste(instruction.history, timeline.times[instruction.cut])
+    return verbalizer.history(instruction.history), taste
+
+
+def test_what_uses_the_future_is_not_future_proof(data: Dataset) -> None:
+    assert not future_proof(lambda known: known.n_interactions, data, matching())
+    assert not future_proof(lambda known: known.popularity[9], data, matching())
+    assert future_proof(lambda known: len(known.items), data, matching())
+    assert future_proof(lambda known: verbalized(matching(), known), data, matching())
+
+
+@pytest.mark.parametrize("load", [movielens_100k, shop])
+def test_tastes_and_histories_are_told_without_the_future(load: Any) -> None:
+    dataset = load()
+    told = 0
+    for one in build_instructions(dataset, 12, styles=["plain", "turned_round"], tasks=["T2", "T3"], seed=5):
+        if one.preference == Preference.P0:
+            continue
+        titles, taste = verbalized(one, dataset)
+        if one.preference == Preference.P2:
+            assert taste == one.preference_text
+        else:
+            assert titles in one.text
+        assert future_proof(lambda known, one=one: verbalized(one, known), dataset, one)  # type: ignore[misc]
+        told += 1
+    assert told >= 4

@@ -8,28 +8,24 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
 
 from instructrec.datasets import movielens_100k, shop
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions import Answer, Intention, Preference, Style, TaskForm, build_instructions
 from instructrec.instructions.quality.audit import audit
-from instructrec.instructions.quality.facts import Evidence
+from instructrec.instructions.quality.counting import distinct_n
+from instructrec.instructions.quality.facts import DatasetFacts
+from instructrec.instructions.quality.faults import estimate_tokens, faults
 from instructrec.instructions.quality.measures import (
     PAPER,
-    SHARES,
-    Figures,
+    PartFigures,
     beside_paper,
-    distinct,
-    faults,
-    figures,
-    paper,
-    parts,
-    quality,
-    tokens,
-    wilson,
+    paper_table,
+    part_figures,
+    quality_table,
 )
+from instructrec.instructions.quality.properties import PROPERTIES, parts_of
 from tests.instructions.test_audit import matching, queried, ranking, small, tasteful, turned, wishing
 from tools.build_book import ROOT
 
@@ -43,9 +39,9 @@ def data() -> Dataset:
 
 def shares(one: object, data: Dataset, **settings: float) -> set[str]:
     """The properties that the only part of an instruction has, but for the one that chance decides."""
-    found = [row for row in figures([one], data, **settings) if row.part != "instruction"]  # type: ignore
+    found = [row for row in part_figures([one], data, **settings) if row.part != "instruction"]  # type: ignore
     assert len(found) == 1
-    return {name for name, count in found[0].shares.items() if count} - {"chance"}
+    return {name for name, count in found[0].properties.items() if count} - {"chance"}
 
 
 @pytest.mark.parametrize(
@@ -93,13 +89,13 @@ def test_the_properties_of_an_intention(data: Dataset, wish: str, form: str, exp
     language = "zh" if wish == "爱情" else "en"
     one = wishing(wish, intention=intention, style=style, language=language)
     assert shares(one, data) == set(expected.split())
-    assert parts(one) == [("condition" if form == "condition" else "intention", "history", wish)]
+    assert parts_of(one) == [("condition" if form == "condition" else "intention", "history", wish)]
 
 
 def test_how_much_of_the_history_a_taste_must_hold_of(data: Dataset) -> None:
-    assert "reflects" in shares(tasteful("above all Crime"), data, share=1 / 3)
-    assert "reflects" not in shares(tasteful("above all Crime"), data, share=0.34)
-    assert "reflects" in shares(tasteful("above all Action", history=(3,)), data, share=1.0)
+    assert "reflects" in shares(tasteful("above all Crime"), data, history_share=1 / 3)
+    assert "reflects" not in shares(tasteful("above all Crime"), data, history_share=0.34)
+    assert "reflects" in shares(tasteful("above all Action", history=(3,)), data, history_share=1.0)
     assert "reflects" in shares(tasteful("above all Crime", history=()), data)
 
 
@@ -119,7 +115,7 @@ def test_counts_lengths_and_cells(data: Dataset) -> None:
         wishing("Crime"),
         matching(),
     ]
-    found = {(one.part, one.source): one for one in figures(iter(listed), data)}
+    found = {(one.part, one.source): one for one in part_figures(iter(listed), data)}
     assert list(found) == [
         ("instruction", "all"),
         ("preference", "history"),
@@ -132,7 +128,7 @@ def test_counts_lengths_and_cells(data: Dataset) -> None:
     assert taste.distinct["en", 1] == 5 / 8
     assert taste.distinct["en", 2] == 4 / 6
     assert whole.count == 6
-    assert whole.shares == {}
+    assert whole.properties == {}
     assert whole.cells["en"] == {
         (Preference.P2, Intention.I0, TaskForm.T2),
         (Preference.P0, Intention.I2, TaskForm.T2),
@@ -142,39 +138,32 @@ def test_counts_lengths_and_cells(data: Dataset) -> None:
 
 
 def test_distinct_n() -> None:
-    assert distinct(["a b a", "A c"], 1) == 3 / 5
-    assert distinct(["a b a", "A c"], 2) == 3 / 3
-    assert distinct(["喜剧 喜"], 1, "zh") == 2 / 3
-    assert math.isnan(distinct(["a"], 2))
+    assert distinct_n(["a b a", "A c"], 1) == 3 / 5
+    assert distinct_n(["a b a", "A c"], 2) == 3 / 3
+    assert distinct_n(["喜剧 喜"], 1, "zh") == 2 / 3
+    assert math.isnan(distinct_n(["a"], 2))
 
 
 def test_distinct_n_is_of_a_sample_of_a_fixed_size(data: Dataset) -> None:
     listed = [tasteful(f"above all Crime {number}") for number in range(400)]
-    few = [figures(listed, data, sample=50, seed=seed)[1] for seed in (0, 0, 1)]
+    few = [part_figures(listed, data, sample_size=50, seed=seed)[1] for seed in (0, 0, 1)]
     assert few[0] == few[1]
     assert few[0].distinct["en", 1] == (3 + 50) / 200
-    assert figures(listed, data, sample=400)[1].distinct["en", 1] == (3 + 400) / 1600
-    kept = [figures(listed, data, sample=1, seed=seed)[0].distinct["en", 1] for seed in range(3)]
+    assert part_figures(listed, data, sample_size=400)[1].distinct["en", 1] == (3 + 400) / 1600
+    kept = [part_figures(listed, data, sample_size=1, seed=seed)[0].distinct["en", 1] for seed in range(3)]
     assert all(share == 7 / 7 for share in kept)  # "My taste: above all Crime 7. What next?"
 
 
 def test_the_chance_level_is_that_of_random_items(data: Dataset) -> None:
     listed = [wishing("Drama")] * 3_000  # four of nine films are dramas
-    (whole, wish) = figures(listed, data)
+    (whole, wish) = part_figures(listed, data)
     assert wish.share("chance").low < 4 / 9 < wish.share("chance").high
     assert wish.share("related").mean == 1
     assert whole.count == wish.count
 
 
-def test_wilson_intervals() -> None:
-    for hits, n in ((0, 10), (93, 100), (100, 100), (1, 1)):
-        expected = binomtest(hits, n).proportion_ci(method="wilson")
-        assert wilson(hits, n) == pytest.approx((hits / n, expected.low, expected.high), abs=1e-6)
-    assert all(math.isnan(value) for value in wilson(0, 0))
-
-
 def test_the_table_and_the_paper_beside_it(data: Dataset) -> None:
-    table = quality([tasteful(), tasteful(preference_source="oracle"), wishing(), ranking()], data)
+    table = quality_table([tasteful(), tasteful(preference_source="oracle"), wishing(), ranking()], data)
     assert list(table.columns) == [
         "whole text",
         "preference, history",
@@ -185,7 +174,7 @@ def test_the_table_and_the_paper_beside_it(data: Dataset) -> None:
     assert table.loc["cells of 36, English", "whole text"] == "3"
     assert table.loc["characters, Chinese", "preference, history"] == "–"
     assert table.loc["related to the target", "preference, history"].startswith("1.000 [0.2")
-    theirs = paper()
+    theirs = paper_table()
     assert set(theirs.index) < set(table.index)
     assert theirs.attrs["citation"] == PAPER
     both = beside_paper(table)
@@ -195,9 +184,9 @@ def test_the_table_and_the_paper_beside_it(data: Dataset) -> None:
 
 
 def test_the_papers_figures_and_its_key() -> None:
-    theirs = paper()
+    theirs = paper_table()
     assert theirs.loc["count"].tolist() == ["151,638", "101,092", "252,730"]
-    judged = theirs.loc[[SHARES[key] for key in ("own", "knowledge", "reflects", "related")]]
+    judged = theirs.loc[[PROPERTIES[key] for key in ("own", "knowledge", "reflects", "related")]]
     assert [float(cell.split()[0]) for cell in judged["preference, paper"]] == [0.93, 0.87, 0.88, 0.48]
     assert [float(cell.split()[0]) for cell in judged["intention, paper"]] == [0.90, 0.22, 0.69, 0.69]
     bibliography = ROOT / "book" / "references.bib"
@@ -205,30 +194,30 @@ def test_the_papers_figures_and_its_key() -> None:
 
 
 def test_arguments_that_are_refused(data: Dataset) -> None:
-    with pytest.raises(InputError, match="share is 0; a number above 0"):
-        quality([], data, share=0)
-    with pytest.raises(InputError, match="sample is 0; a whole number"):
-        quality([], data, sample=0)
+    with pytest.raises(InputError, match="history_share is 0; a number above 0"):
+        quality_table([], data, history_share=0)
+    with pytest.raises(InputError, match="sample_size is 0; a whole number"):
+        quality_table([], data, sample_size=0)
     with pytest.raises(InputError, match="unknown data set of an instruction 'elsewhere'"):
-        quality([matching(dataset="elsewhere")], data)
+        quality_table([matching(dataset="elsewhere")], data)
 
 
 @pytest.mark.parametrize("source", ["oracle", "history"])
 def test_what_the_rules_say_of_their_source_is_what_is_measured(source: str) -> None:
     both = [movielens_100k(), shop()]
     made = build_instructions(both, 3_000, source=source, preference_source="history", held_out=None)
-    found: dict[str, Figures] = {one.part: one for one in figures(made, both)}
+    found: dict[str, PartFigures] = {one.part: one for one in part_figures(made, both)}
     assert {len(cells) for cells in found["instruction"].cells.values()} == {36}
     taste, wish = found["preference"], found["intention"]
-    assert taste.shares["own"] == taste.count  # history means history
-    assert taste.shares["knowledge"] == 0  # rules know nothing of the world
+    assert taste.properties["own"] == taste.count  # history means history
+    assert taste.properties["knowledge"] == 0  # rules know nothing of the world
     assert taste.share("related").low > taste.share("chance").high
-    assert wish.shares["related"] == wish.shares["reflects"]
+    assert wish.properties["related"] == wish.properties["reflects"]
     if source == "oracle":
-        assert wish.shares["related"] == wish.count
-        assert wish.shares["own"] < wish.count
+        assert wish.properties["related"] == wish.count
+        assert wish.properties["own"] < wish.count
     else:
-        assert wish.shares["own"] == wish.count
+        assert wish.properties["own"] == wish.count
         assert wish.share("chance").high < wish.share("related").mean < 0.9
 
 
@@ -299,15 +288,15 @@ def test_a_good_one_has_no_fault(data: Dataset, one: object) -> None:
 
 
 def test_the_estimate_of_tokens() -> None:
-    assert tokens("") == 0
-    assert tokens("four") == 1
-    assert tokens("fours") == 2
-    assert tokens("看《Heat》吧") == 4 + 1
+    assert estimate_tokens("") == 0
+    assert estimate_tokens("four") == 1
+    assert estimate_tokens("fours") == 2
+    assert estimate_tokens("看《Heat》吧") == 4 + 1
 
 
 def test_generated_instructions_have_the_faults_of_their_source() -> None:
     films = movielens_100k()
-    evidence = Evidence(films)
+    evidence = DatasetFacts(films)
     oracle = [faults(one, evidence) for one in build_instructions(films, 400, source="oracle")]
     history = [faults(one, evidence) for one in build_instructions(films, 400, source="history")]
     assert not [fault for found in oracle for fault in found if "wish contradicts" in fault]
