@@ -468,8 +468,9 @@ def history_matrix(
     rows = [np.unique(history if length is None else history[-length:]) for history in histories]
     starts = np.cumsum([0, *map(len, rows)])
     columns = np.concatenate([*rows, np.empty(0, dtype=np.int64)]).astype(np.int64)
-    ones = np.ones(len(columns), dtype=np.float32)
-    return sparse.csr_matrix((ones, columns, starts), shape=(len(rows), n_items))
+    return sparse.csr_matrix(
+        (np.ones(len(columns), dtype=np.float32), columns, starts), shape=(len(rows), n_items)
+    )
 
 
 def one_thread() -> AbstractContextManager[Any]:
@@ -496,10 +497,10 @@ def read_header(folder: Path) -> dict[str, Any]:
             f"{str(folder)!r} is not a saved model ({type(error).__name__} on model.json); "
             "give a folder written by `python -m instructrec train --out`"
         ) from error
-    wanted = {"format", "model", "settings", "dataset", "sha256"}
-    if not isinstance(header, dict) or not wanted <= header.keys():
+    required = {"format", "model", "settings", "dataset", "sha256"}
+    if not isinstance(header, dict) or not required <= header.keys():
         raise InputError(
-            f"{str(folder / 'model.json')!r} lacks one of {', '.join(sorted(wanted))}; train it again"
+            f"{str(folder / 'model.json')!r} lacks one of {', '.join(sorted(required))}; train it again"
         )
     if header["format"] != FORMAT:
         raise one_of("format of a saved model", header["format"], [FORMAT])

@@ -1,4 +1,4 @@
-"""The file that a training writes as it goes, so that one which was cut off goes on and ends as if nothing had been."""
+"""The checkpoint file of a training: an interrupted training resumes from it and ends with the same weights."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from instructrec.files import atomic_write
 
 
 class TrainingCheckpoint:
-    """Variables of the parts of a training, and notes beside them, in one file that is whole at any time.
+    """Variables of the parts of a training, and notes, in one file that is written atomically.
 
     Attributes:
-        note: What was noted, such as how far each part is; empty at the start.
+        note: The notes, such as the number of finished epochs of each part; empty at the start.
     """
 
     def __init__(self, path: Path | None, digest: str) -> None:
-        """Read the file if it is there.
+        """Read the file if it exists.
 
         Args:
-            path: The file; None keeps nothing.
-            digest: Of all that decides the training.
+            path: The file; None disables checkpoints.
+            digest: Checksum of everything that determines the training.
 
         Raises:
-            InputError: A damaged file, or one of another training.
+            InputError: The file is damaged, or belongs to another training.
         """
         self.path, self.digest = path, digest
         self.note: dict[str, Any] = {}
@@ -57,7 +57,7 @@ class TrainingCheckpoint:
         self.note = note
 
     def restore(self, part: str, variables: Sequence[Any]) -> bool:
-        """Give variables the values that were kept of a part, and return whether there were any."""
+        """Assign the saved values of a part to its variables, and return whether there are any."""
         if part not in self._parts:
             return False
         for variable, value in zip(variables, self._parts[part], strict=True):
@@ -65,27 +65,27 @@ class TrainingCheckpoint:
         return True
 
     def save(self, part: str, variables: Sequence[Any], **note: Any) -> None:
-        """Write the values of a part's variables, and notes, beside what was kept of other parts.
+        """Write the values of a part's variables and the notes; the other parts stay as they are.
 
         Args:
-            part: Its name.
-            variables: Of Keras.
-            **note: What can be written as JSON; it takes the place of notes of the same name.
+            part: Name of the part.
+            variables: Keras variables.
+            **note: Notes that JSON can hold; they replace earlier notes of the same name.
         """
         if self.path is None:
             return
-        self._parts[part] = [np.asarray(one) for one in variables]
+        self._parts[part] = [np.asarray(variable) for variable in variables]
         self.note = {**self.note, **note}
         arrays = {
             f"{name}/{number:05d}": array
-            for name, listed in self._parts.items()
-            for number, array in enumerate(listed)
+            for name, part_arrays in self._parts.items()
+            for number, array in enumerate(part_arrays)
         }
-        said = np.array(json.dumps({**self.note, "digest": self.digest}))
+        header = np.array(json.dumps({**self.note, "digest": self.digest}))
         with atomic_write(self.path, "wb") as handle:
-            np.savez(handle, note=said, **arrays)  # type: ignore[arg-type]
+            np.savez(handle, note=header, **arrays)  # type: ignore[arg-type]
 
     def remove(self) -> None:
-        """Delete the file of a training that has come to its end."""
+        """Delete the file after the end of the training."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)

@@ -205,8 +205,11 @@ def test_bpr_folds_in_at_the_minimum_of_its_criterion(length, clubs):
     model = models.create("bpr", **SETTINGS["bpr"], length=length).fit(clubs)
     items, biases = model.item_factors.astype(float), model.item_biases.astype(float)
     history = [1, 4, 13, 8]
-    free = ~np.isin(model.wrong_items, history)
-    wrong, share = model.wrong_items[free], model.wrong_weights[free] / model.wrong_weights[free].sum()
+    free = ~np.isin(model.negative_items, history)
+    wrong, share = (
+        model.negative_items[free],
+        model.negative_weights[free] / model.negative_weights[free].sum(),
+    )
 
     def criterion(x):
         scores = items @ x + biases
@@ -249,7 +252,7 @@ def test_bpr_folds_a_known_user_in_near_where_training_left_him(clubs):
 def test_bpr_ranks_a_newcomer_by_the_biases(fitted):
     model = fitted["bpr"]
     np.testing.assert_array_equal(model.score([[]])[0], model.item_biases)
-    everything = model.score([model.wrong_items.tolist()])[0]  # no wrong item is left to win against
+    everything = model.score([model.negative_items.tolist()])[0]  # no wrong item is left to win against
     np.testing.assert_array_equal(everything, model.item_biases)
 
 

@@ -63,9 +63,9 @@ def test_packing_keeps_every_pair_of_neighbours_once():
 
 def test_a_run_starts_at_place_0_in_every_row():
     rows = pack(sequences(2, 5, 33, 50, 7), 10, np.random.default_rng(1))
-    for users, places in zip(rows.users, rows.places, strict=True):
+    for users, positions in zip(rows.users, rows.positions, strict=True):
         for user in set(users) - {0}:
-            assert places[users == user].tolist() == list(range((users == user).sum()))
+            assert positions[users == user].tolist() == list(range((users == user).sum()))
 
 
 def test_another_epoch_cuts_elsewhere_and_the_same_seed_alike():
@@ -128,10 +128,10 @@ def test_a_newcomer_gets_the_best_sellers(fitted, tmp_path):
 
 def test_the_future_is_hidden_in_training(fitted):
     items = np.arange(1, 11, dtype=np.int32)[None]
-    places, users = np.arange(10, dtype=np.int32)[None], np.ones((1, 10), dtype=np.int32)
+    positions, users = np.arange(10, dtype=np.int32)[None], np.ones((1, 10), dtype=np.int32)
     changed = items.copy()
     changed[0, 6:] = 12
-    first, second = (np.asarray(fitted.encoder([x, places, users])) for x in (items, changed))
+    first, second = (np.asarray(fitted.encoder([x, positions, users])) for x in (items, changed))
     assert first[0, :6] == pytest.approx(second[0, :6], abs=1e-6)
     assert np.abs(first[0, 6:] - second[0, 6:]).max() > 1e-3
 
@@ -139,10 +139,10 @@ def test_the_future_is_hidden_in_training(fitted):
 def test_another_user_in_the_row_is_not_read(fitted):
     items = np.arange(1, 11, dtype=np.int32)[None]
     users = np.array([[1] * 4 + [2] * 6], dtype=np.int32)
-    places = np.array([[0, 1, 2, 3, 0, 1, 2, 3, 4, 5]], dtype=np.int32)
+    positions = np.array([[0, 1, 2, 3, 0, 1, 2, 3, 4, 5]], dtype=np.int32)
     changed = items.copy()
     changed[0, :4] = 12
-    first, second = (np.asarray(fitted.encoder([x, places, users])) for x in (items, changed))
+    first, second = (np.asarray(fitted.encoder([x, positions, users])) for x in (items, changed))
     assert first[0, 4:] == pytest.approx(second[0, 4:], abs=1e-6)
 
 
@@ -167,7 +167,7 @@ def test_saved_and_loaded_it_scores_alike(fitted, tmp_path):
     loaded = models.load(fitted.save(tmp_path / "model"))
     assert loaded.score([[3, 4, 5], []]) == pytest.approx(fitted.score([[3, 4, 5], []]), abs=1e-6)
     assert loaded.n_parameters == fitted.n_parameters
-    # 13 items and 10 places of 16; a block: 4 projections and 2 layers of 16 x 16 + 16, 2 norms; a last norm
+    # 13 items and 10 positions of 16; a block: 4 projections and 2 layers of 16 x 16 + 16, 2 norms; a last norm
     assert fitted.n_parameters == 13 * 16 + 10 * 16 + 2 * (6 * (16 * 16 + 16) + 2 * 32) + 32
 
 

@@ -1,7 +1,5 @@
 """The three-tower model: what it can follow, what the article's form cannot, and that NumPy scores as Keras does."""
 
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -200,28 +198,3 @@ def test_bad_settings(settings, says):
 def test_bad_fit_options(cinema, options, says):
     with pytest.raises(InputError, match=says):
         ThreeTower(**SMALL).fit(cinema, **options)
-
-
-def test_a_saved_model_answers_without_tensorflow(cinema, tmp_path):
-    path = ThreeTower(**SMALL, epochs=1).fit(cinema).save(tmp_path / "model")
-    code = (
-        "import sys; from instructrec import models\n"
-        f"print(len(models.load({str(path)!r}).recommend([100], 'War please')))\n"
-        "print({'tensorflow', 'keras'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:2] == ["10", "set()"]
-    assert done.stderr == ""
-
-
-def test_training_writes_nothing_to_stderr(tmp_path):
-    code = (
-        "import pandas as pd\n"
-        "from instructrec.datasets.dataset import Dataset\nfrom instructrec import models\n"
-        "items = pd.DataFrame({'item_id': [1, 2, 3], 'title': ['a', 'b', 'c'], 'categories': [('x',), ('y',), ()]})\n"
-        "events = pd.DataFrame({'user_id': [1, 1, 1], 'item_id': [1, 2, 3], 'rating': 1.0, 'timestamp': [1, 2, 3]})\n"
-        "data = Dataset('d', pd.DataFrame({'user_id': [1]}), items, events)\n"
-        "models.create('three-tower', epochs=1, n_negatives=1, length=2).fit(data)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout + done.stderr == ""

@@ -1,4 +1,4 @@
-"""A linear model in closed form: what one matrix inverse makes of who met what."""
+"""EASE: a linear item-to-item model in closed form."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class EASEConfig(ModelConfig):
 
 
 class EASE(Recommender):
-    """Score an item by a weighted sum over the user's history, with the weights that best give each row of X back.
+    """Score an item by a weighted sum over the history, with the weights that best reconstruct each row of X.
 
-    With X the 0/1 user-item matrix, the weights B minimise
+    With X the binary user-item matrix, the weights B minimise
 
-        |X - X B|² + reg |B|²     subject to     B_jj = 0     (an item must not explain itself),
+        |X - X B|² + reg |B|²     subject to     B_jj = 0     (an item must not predict itself),
 
     whose solution needs no iteration:
 
@@ -52,16 +52,16 @@ class EASE(Recommender):
         from scipy import linalg
 
         matrix = user_item_matrix(dataset).astype(np.float64)
-        # An item that nobody met stands alone in XᵀX: its weights are 0, and leaving it out saves the cube of it.
-        met = np.flatnonzero(np.diff(matrix.tocsc().indptr))
-        gram = (matrix[:, met].T @ matrix[:, met]).toarray()
+        # An item without interactions is isolated in XᵀX and its weights are 0: excluding it saves time.
+        used = np.flatnonzero(np.diff(matrix.tocsc().indptr))
+        gram = (matrix[:, used].T @ matrix[:, used]).toarray()
         gram[np.diag_indices_from(gram)] += self.config.reg
         with one_thread():
             inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
         weights = inverse / -np.diag(inverse)
         np.fill_diagonal(weights, 0.0)
         self.weights = np.zeros((dataset.n_items, dataset.n_items), dtype=np.float32)
-        self.weights[np.ix_(met, met)] = weights
+        self.weights[np.ix_(used, used)] = weights
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         read = history_matrix(histories, self.dataset.n_items, self.config.length)

@@ -1,4 +1,4 @@
-"""People who liked this also liked that: nearest neighbours among items."""
+"""Item-based nearest neighbours."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class ItemKNNConfig(ModelConfig):
 
 
 class ItemKNN(Recommender):
-    """Score an item by its likeness to the user's history.
+    """Score an item by its similarity to the items of the history.
 
     With X the 0/1 user-item matrix and x_i its columns,
 
-        s(i, j) = x_i · x_j / (|x_i| |x_j| + shrink)        (cosine, drawn towards 0 where few users are shared)
+        s(i, j) = x_i · x_j / (|x_i| |x_j| + shrink)        (cosine, shrunk towards 0 for few shared users)
         z(u, i) = sum of s(i, j) over the items j of u's history that are among the k nearest neighbours of i,
 
-    where `length` may limit the history to its last items: what somebody met long ago says less about the next step.
+    where `length` may limit the history to its last items, since old events predict the next one less well.
 
     Source: Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation algorithms", WWW
     2001; shrinkage after Bell and Koren, KDD Cup 2007. Derived in chapter `baselines`.
@@ -52,21 +52,21 @@ class ItemKNN(Recommender):
         matrix = user_item_matrix(dataset)
         together = (matrix.T @ matrix).tocsr()
         norms = np.sqrt(together.diagonal())
-        kept: list[np.ndarray] = []
+        neighbours: list[np.ndarray] = []
         values: list[np.ndarray] = []
         for item in range(dataset.n_items):
             part = slice(together.indptr[item], together.indptr[item + 1])
-            others, shared = together.indices[part], together.data[part]
-            others, shared = others[others != item], shared[others != item]
-            cosine = shared / (norms[item] * norms[others] + self.config.shrink)
-            order = np.lexsort((others, -cosine))[: self.config.k]
-            kept.append(others[order])
+            candidates, shared = together.indices[part], together.data[part]
+            candidates, shared = candidates[candidates != item], shared[candidates != item]
+            cosine = shared / (norms[item] * norms[candidates] + self.config.shrink)
+            order = np.lexsort((candidates, -cosine))[: self.config.k]
+            neighbours.append(candidates[order])
             values.append(cosine[order])
         nearest = sparse.csr_matrix(
-            (np.concatenate(values), np.concatenate(kept), np.cumsum([0, *map(len, kept)])),
+            (np.concatenate(values), np.concatenate(neighbours), np.cumsum([0, *map(len, neighbours)])),
             shape=(dataset.n_items, dataset.n_items),
         )
-        # Turned round, row j lists the items that have j among their neighbours: what a history item adds to.
+        # In the transpose, row j lists the items that have j among their neighbours: the scores that j adds to.
         by_history = nearest.T.tocsr()
         self.starts = by_history.indptr.astype(np.int64)
         self.neighbours = by_history.indices.astype(np.int32)

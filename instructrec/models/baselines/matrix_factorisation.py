@@ -1,8 +1,8 @@
 """Matrix factorisation by the library `implicit`: weighted least squares (ALS) and pairwise ranking (BPR).
 
-The library fits the factors; scoring is NumPy. A request carries a history and no user number, so that its user factors
-are found from the history with the items' factors fixed ("folded in"): known users and newcomers are treated alike, and
-a saved model scores where the library is not installed.
+The library fits the factors; scoring is NumPy. A request holds a history and no user id, so its user factors are
+computed from the history with fixed item factors ("folding in"): known and new users are treated alike, and a saved
+model scores without the library.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from instructrec.validation import (
     Seed,
 )
 
-# BPR's fold-in: wrong items drawn to stand for all, and Newton's method
-N_WRONG = 300
+# Folding in with BPR: sampled negatives, and Newton's method
+N_NEGATIVES = 300
 NEWTON_STEPS = 30
 NEWTON_TOLERANCE = 1e-10
 ARMIJO = 1e-4
@@ -58,13 +58,13 @@ class ALSConfig(ModelConfig):
 
 
 class ALS(Recommender):
-    """Score an item by the product of a user's and an item's factors, fitted by weighted least squares.
+    """Score an item by the dot product of user and item factors, fitted by weighted least squares.
 
-    With p_ui = 1 where u met i and 0 elsewhere, and the confidence c_ui = 1 + alpha p_ui, training lowers
+    With p_ui = 1 for an interaction and 0 otherwise, and the confidence c_ui = 1 + alpha p_ui, training minimises
 
         sum over all u, i of c_ui (p_ui - x_u · y_i)²  +  reg (sum |x_u|² + sum |y_i|²),
 
-    in turn for all users and all items, each a least squares problem, which the library solves by three steps of
+    alternating over all users and all items; each is a least squares problem that the library solves by three steps of
     conjugate gradients. With the item factors Y fixed, the user factors of a request with history H solve
 
         (YᵀY + alpha Y_HᵀY_H + reg I) x = (1 + alpha) sum of y_i over H,     z(u, i) = x · y_i.
@@ -91,7 +91,7 @@ class ALS(Recommender):
             iterations=self.config.epochs,
             random_state=self.config.seed,
         )
-        self.item_factors = fitted.item_factors  # zeros for an item that nobody met
+        self.item_factors = fitted.item_factors  # zeros for an item without interactions
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         factors = self.item_factors.astype(np.float64)
@@ -100,8 +100,8 @@ class ALS(Recommender):
         users = np.zeros((len(histories), factors.shape[1]))
         with one_thread():
             for user, history in zip(users, histories, strict=True):
-                met = factors[_read(history, length)]
-                user[:] = np.linalg.solve(base + alpha * met.T @ met, (1 + alpha) * met.sum(axis=0))
+                seen = factors[_read(history, length)]
+                user[:] = np.linalg.solve(base + alpha * seen.T @ seen, (1 + alpha) * seen.sum(axis=0))
         return users @ factors.T
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -133,20 +133,20 @@ class BPRConfig(ModelConfig):
 
 
 class BPR(Recommender):
-    """Score an item by a bias and the product of a user's and an item's factors, fitted so that what was met wins.
+    """Score an item by a bias and the dot product of user and item factors, fitted by pairwise ranking.
 
-    With s_ui = x_u · y_i + b_i, i an item that u met and j one that u did not, training lowers
+    With s_ui = x_u · y_i + b_i, i an item of user u (positive) and j any other item (negative), training minimises
 
         mean over (u, i, j) of -ln σ(s_ui - s_uj)  +  reg / 2 (|x_u|² + |y_i|² + |y_j|² + b_i² + b_j²)
 
-    by stochastic gradient descent. The library draws (u, i) among the events and j as often as it was met, so that the
-    right item has to win against popular ones. With the items fixed, the user factors of a request with history H
-    are the one minimum of
+    by stochastic gradient descent. The library samples (u, i) from the events and j by popularity, so that positives
+    compete with popular items. With fixed item factors, the user factors of a request with history H are the unique
+    minimum of
 
         mean over i in H and j of -ln σ(x · (y_i - y_j) + b_i - b_j)  +  reg / 2 |x|²,
 
-    found by Newton's method. The mean over j runs over 300 wrong items, drawn once after training as training draws
-    them and the same for all requests, without those of the history. A request without history is ranked by the biases.
+    found by Newton's method. The mean over j runs over 300 negatives, sampled once after training by popularity and
+    shared by all requests, without the items of the history. A request without history is ranked by the biases.
 
     Source: Rendle, Freudenthaler, Gantner and Schmidt-Thieme, "BPR: Bayesian personalized ranking from implicit
     feedback", UAI 2009, arXiv:1205.2618. Derived in chapter `baselines`.
@@ -157,8 +157,8 @@ class BPR(Recommender):
     config: BPRConfig
     item_factors: np.ndarray
     item_biases: np.ndarray
-    wrong_items: np.ndarray
-    wrong_weights: np.ndarray
+    negative_items: np.ndarray
+    negative_weights: np.ndarray
 
     def _fit(self, dataset: Dataset) -> None:
         matrix = user_item_matrix(dataset)
@@ -177,8 +177,8 @@ class BPR(Recommender):
             fitted.item_factors[:, :-1].copy(),
             fitted.item_factors[:, -1].copy(),
         )
-        drawn = np.random.default_rng(self.config.seed).choice(matrix.indices, N_WRONG)
-        self.wrong_items, self.wrong_weights = np.unique(drawn, return_counts=True)
+        sample = np.random.default_rng(self.config.seed).choice(matrix.indices, N_NEGATIVES)
+        self.negative_items, self.negative_weights = np.unique(sample, return_counts=True)
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         factors, biases = self.item_factors.astype(np.float64), self.item_biases.astype(np.float64)
@@ -186,13 +186,13 @@ class BPR(Recommender):
         users = np.zeros((len(histories), factors.shape[1]))
         with one_thread():
             for user, history in zip(users, histories, strict=True):
-                right = _read(history, length)
-                free = ~np.isin(self.wrong_items, history)
-                if len(right) and free.any():
-                    wrong = self.wrong_items[free]
+                positives = _read(history, length)
+                unseen = ~np.isin(self.negative_items, history)
+                if len(positives) and unseen.any():
+                    negatives, weights = self.negative_items[unseen], self.negative_weights[unseen]
                     user[:] = _pairwise_minimum(
-                        factors[right], factors[wrong], biases[right], biases[wrong],
-                        self.wrong_weights[free] / self.wrong_weights[free].sum(), self.config.reg,
+                        factors[positives], factors[negatives], biases[positives], biases[negatives],
+                        weights / weights.sum(), self.config.reg,
                     )  # fmt: skip
         return users @ factors.T + biases
 
@@ -200,13 +200,13 @@ class BPR(Recommender):
         return {
             "item_factors": self.item_factors,
             "item_biases": self.item_biases,
-            "wrong_items": self.wrong_items,
-            "wrong_weights": self.wrong_weights,
+            "negative_items": self.negative_items,
+            "negative_weights": self.negative_weights,
         }
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
         self.item_factors, self.item_biases = arrays["item_factors"], arrays["item_biases"]
-        self.wrong_items, self.wrong_weights = arrays["wrong_items"], arrays["wrong_weights"]
+        self.negative_items, self.negative_weights = arrays["negative_items"], arrays["negative_weights"]
 
 
 def _read(history: np.ndarray, length: int | None) -> np.ndarray:
@@ -215,10 +215,10 @@ def _read(history: np.ndarray, length: int | None) -> np.ndarray:
 
 
 def _fit_by_implicit(module: str, kind: str, matrix: Any, model: Recommender, **settings: Any) -> Any:
-    """Return `implicit`'s model of a user-item matrix; one thread, so that the same seed gives the same bits.
+    """Fit a model of `implicit` to a user-item matrix, in one thread, so that the same seed gives the same bits.
 
     Raises:
-        InputError: The library is not installed, or the fit ran off to numbers that are not finite.
+        InputError: The library is not installed, or the fit diverged.
     """
     try:
         with warnings.catch_warnings():
@@ -248,43 +248,46 @@ def _fit_by_implicit(module: str, kind: str, matrix: Any, model: Recommender, **
 
 
 def _pairwise_minimum(
-    right: np.ndarray,
-    wrong: np.ndarray,
-    right_biases: np.ndarray,
-    wrong_biases: np.ndarray,
+    positives: np.ndarray,
+    negatives: np.ndarray,
+    positive_biases: np.ndarray,
+    negative_biases: np.ndarray,
     weights: np.ndarray,
     reg: float,
 ) -> np.ndarray:
-    """Return the user factors that minimise BPR's criterion with fixed items, by Newton's method.
+    """Return the user factors that minimise BPR's loss with fixed items, by Newton's method.
 
     Args:
-        right: Factors of the items that should win, shape (n, f), float64.
-        wrong: Factors of the items that should lose, shape (m, f).
-        right_biases: Shape (n,).
-        wrong_biases: Shape (m,).
-        weights: Of the wrong items, shape (m,), sum 1.
-        reg: Weight of the squared size, above 0, which makes the minimum the only one.
+        positives: Factors of the positive items, shape (n, f), float64.
+        negatives: Factors of the negative items, shape (m, f).
+        positive_biases: Shape (n,).
+        negative_biases: Shape (m,).
+        weights: Weights of the negatives, shape (m,), with sum 1.
+        reg: Weight of the squared norm, above 0, which makes the minimum unique.
 
     Returns:
         Array of shape (f,).
     """
-    share = weights / len(right)
+    pair_weights = weights / len(positives)
 
-    def at(x: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the criterion and, for each pair, the probability that the wrong item wins."""
-        lead = (right @ x + right_biases)[:, None] - (wrong @ x + wrong_biases)
-        odds = np.exp(np.minimum(-lead, 500.0))
-        return float((np.log1p(odds) @ share).sum() + reg / 2 * x @ x), odds / (1 + odds)
+    def loss_at(x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and, for each pair, the probability that the negative is ranked above the positive."""
+        margin = (positives @ x + positive_biases)[:, None] - (negatives @ x + negative_biases)
+        odds = np.exp(np.minimum(-margin, 500.0))
+        return float((np.log1p(odds) @ pair_weights).sum() + reg / 2 * x @ x), odds / (1 + odds)
 
-    x = np.zeros(right.shape[1])
-    value, lost = at(x)
+    x = np.zeros(positives.shape[1])
+    loss, error = loss_at(x)
     for _ in range(NEWTON_STEPS):
-        pull = lost * share
-        gradient = reg * x + pull.sum(axis=0) @ wrong - pull.sum(axis=1) @ right
-        bend = pull * (1 - lost)
-        cross = right.T @ bend @ wrong
+        slope = error * pair_weights
+        gradient = reg * x + slope.sum(axis=0) @ negatives - slope.sum(axis=1) @ positives
+        curvature = slope * (1 - error)
+        cross = positives.T @ curvature @ negatives
         hessian = (
-            (right.T * bend.sum(axis=1)) @ right + (wrong.T * bend.sum(axis=0)) @ wrong - cross - cross.T
+            (positives.T * curvature.sum(axis=1)) @ positives
+            + (negatives.T * curvature.sum(axis=0)) @ negatives
+            - cross
+            - cross.T
         )
         hessian[np.diag_indices_from(hessian)] += reg
         step = np.linalg.solve(hessian, gradient)
@@ -293,11 +296,11 @@ def _pairwise_minimum(
             break
         size = 1.0
         while size > 1e-6:
-            new_value, new_lost = at(x - size * step)
-            if new_value <= value - ARMIJO * size * decrement:
+            new_loss, new_error = loss_at(x - size * step)
+            if new_loss <= loss - ARMIJO * size * decrement:
                 break
             size /= 2
         else:
             break
-        x, value, lost = x - size * step, new_value, new_lost
+        x, loss, error = x - size * step, new_loss, new_error
     return x

@@ -1,4 +1,4 @@
-"""The best-seller list: what every personal recommendation has to beat."""
+"""Items by popularity: the baseline that every personalised model has to beat."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from instructrec.models.base import Recommender
 
 
 class MostPopular(Recommender):
-    """Score an item by how many users met it, z(u, i) = |{v : (v, i) in the interactions}|.
+    """Score an item by its number of users, z(u, i) = |{v : (v, i) in the interactions}|.
 
-    The list is the same for every user; only what the user has seen is left out. Derived in chapter `evaluation`.
+    The list is the same for every user, without the items of the history. Derived in chapter `evaluation`.
     """
 
     name = "most-popular"

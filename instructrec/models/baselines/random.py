@@ -1,4 +1,4 @@
-"""A guess: the floor under every figure in the book."""
+"""Random scores: the lower bound of every figure in the book."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class RandomConfig(ModelConfig):
 
 
 class Random(Recommender):
-    """Score every item by chance, z(u, i) ~ U(0, 1), the same for the same history and seed.
+    """Score every item at random, z(u, i) ~ U(0, 1); the same history and seed give the same scores.
 
-    Over a catalogue of n items without the history, HR@k is k / n on average. Derived in chapter `evaluation`.
+    With n candidates, HR@k is k / n on average. Derived in chapter `evaluation`.
     """
 
     name = "random"

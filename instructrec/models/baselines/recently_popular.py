@@ -1,4 +1,4 @@
-"""The best-seller list of the last days: the strongest list that knows nobody."""
+"""Items by recent popularity: the strongest non-personalised baseline."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class RecentlyPopularConfig(ModelConfig):
 
 
 class RecentlyPopular(MostPopular):
-    """Score an item by how many users met it in the last days of training.
+    """Score an item by its number of users in the last days of training.
 
-    With t_end the time of the last event that was learnt from,
+    With t_end the time of the last training event,
 
         z(u, i) = |{v : (v, i, t) in the interactions, t > t_end - 86400 days}|.
 
-    The list is the same for every user. Where taste moves with time it says more than `MostPopular`, which counts
-    old favourites as much as new ones; a learnt model that loses to it has learnt little more than the fashion.
+    The list is the same for every user. Where tastes change with time it predicts better than `MostPopular`, which
+    counts old events as much as new ones; a model that loses to it has learnt little beyond current popularity.
 
     Source: Ji, Sun, Zhang and Li, "A re-visit of the popularity baseline in recommender systems", SIGIR 2020,
     arXiv:2005.13829. Derived in chapter `baselines`.

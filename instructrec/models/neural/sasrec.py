@@ -1,4 +1,4 @@
-"""Self-attention over the history, with a softmax over the whole catalogue: the baseline that papers must beat.
+"""SASRec: causal self-attention over the history with a softmax over the whole catalogue.
 
 Keras trains it and scores with it. Derived in chapter `baselines`.
 """
@@ -19,7 +19,9 @@ from instructrec.validation import ModelConfig, NonNegativeFloat, PositiveFloat,
 if TYPE_CHECKING:
     import keras
 
-SHRINK = 10.0
+SHRINKAGE = 10.0
+"""Added to squared norms in the initialisation, as in item kNN."""
+WARMUP_SHARE = 1 / 20
 
 
 class SASRecConfig(ModelConfig):
@@ -65,30 +67,29 @@ class SASRecConfig(ModelConfig):
 
 
 class SASRec(NextItemModel):
-    """Score an item by its likeness to what causal self-attention makes of the history.
+    """Score an item by its dot product with the output of causal self-attention over the history.
 
-    With e_i an item's embedding and p_t a place's, h_t = e_{i_t} + p_t goes through blocks of causal multi-head
-    attention and a feed-forward layer, each behind a layer norm and added to its input. The score of item j after the
-    t-th event is
+    With e_i the embedding of item i and p_t that of position t, h_t = e_{i_t} + p_t passes through blocks of causal
+    multi-head attention and a feed-forward layer, each with layer normalisation in front and a residual connection. The
+    score of item j after the t-th event is
 
         z_j = LayerNorm(h_t) · e_j,
 
-    and training lowers -log softmax(z)_{i_{t+1}} over the whole catalogue at every place of every history, so that one
-    pass gives one signal an event instead of one a user. Items that the user has met are left out of that softmax, as
-    they are left out of the ranking (`exclude_seen`). Histories are packed: laid end to end in a new order each
-    epoch and cut into rows of `length`; attention stays inside a user.
+    and training minimises -log softmax(z)_{i_{t+1}} over the whole catalogue at every position of every history, which
+    gives one training signal per event instead of one per user. A user's earlier items are excluded from that softmax,
+    as they are excluded from the ranking (`exclude_seen`). Histories are packed: concatenated in a new order each epoch
+    and cut into rows of `length`; attention does not cross users.
 
-    With a hundred thousand events, next items alone teach too little of which items go together. So e starts, by
-    default, from who met what: with X the 0/1 user-item matrix and X' its columns over sqrt(|x_i|^2 + 10), e = V S
-    of the truncated singular value decomposition X' = U S V^T, so that e_i · e_j begins as the cosine of item kNN;
-    scaled to a mean square length of 1.
+    With a hundred thousand events, next-item targets alone teach too little about which items occur together. By
+    default e is therefore initialised from the interactions: with X the binary user-item matrix and X' its columns
+    divided by sqrt(|x_i|^2 + 10), e = V S of the truncated singular value decomposition X' = U S V^T, so that e_i · e_j
+    starts as the cosine of item kNN, scaled to a mean squared norm of 1.
 
-    No place of training asks for a user's first item, so a request without history is ranked by how many users met
-    each item.
+    No training position predicts a user's first item, so a request without history is ranked by item popularity.
 
-    Source: Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018, arXiv:1808.09781, which trains by
-    binary cross-entropy; with softmax over all items after Klenitskiy and Vasilev, "Turning dross into gold loss",
-    RecSys 2023, arXiv:2309.07602. Derived in chapter `baselines`.
+    Source: Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018, arXiv:1808.09781, which uses binary
+    cross-entropy; the softmax over all items follows Klenitskiy and Vasilev, "Turning dross into gold loss", RecSys
+    2023, arXiv:2309.07602. Derived in chapter `baselines`.
     """
 
     name = "sasrec"
@@ -115,8 +116,10 @@ class SASRec(NextItemModel):
             raise InputError(
                 f"data set {dataset.name!r} holds no user with two events; {self.name} learns from the next one"
             )
-        met = dataset.interactions[["user_id", "item_id"]].drop_duplicates()["item_id"]
-        self.counts = np.bincount(dataset.item_columns(met), minlength=dataset.n_items).astype(np.float32)
+        item_ids = dataset.interactions[["user_id", "item_id"]].drop_duplicates()["item_id"]
+        self.counts = np.bincount(dataset.item_columns(item_ids), minlength=dataset.n_items).astype(
+            np.float32
+        )
         keras = seeded_keras(config.seed)
         self._encoder = build_encoder(dataset.n_items, config)
         if config.start == "svd":
@@ -124,7 +127,7 @@ class SASRec(NextItemModel):
                 cosine_factors(sequences, dataset.n_items + 1, config.embedding_size)
             )
         rows = packed_rows(keras.utils.PyDataset)(sequences, dataset.n_items, config)
-        self._train(build_trainer(self._encoder), rows, warm_share=1 / 20)
+        self._train(build_trainer(self._encoder), rows, warmup_share=WARMUP_SHARE)
 
     def _keep_weights(self) -> None:
         self.weights = self._encoder.get_weights()  # type: ignore[union-attr]
@@ -133,7 +136,7 @@ class SASRec(NextItemModel):
 
     @property
     def encoder(self) -> keras.Model:
-        """The Keras model: inputs `items`, `places`, `users`, (batch, length) each; output (batch, length, width)."""
+        """The Keras model: inputs `items`, `positions`, `users`, each (batch, length); output (batch, length, size)."""
         self._check_fitted()
         if self._encoder is None:
             from instructrec.backend import quiet_keras
@@ -145,7 +148,7 @@ class SASRec(NextItemModel):
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers were learnt."""
+        """Number of trained parameters."""
         self._check_fitted()
         return sum(weight.size for weight in self.weights)
 
@@ -159,12 +162,12 @@ class SASRec(NextItemModel):
             items[row, : len(read)] = read + 1
             last[row] = max(0, len(read) - 1)
         encoder = self.encoder
-        places = np.broadcast_to(np.arange(longest, dtype=np.int32), items.shape)
+        positions = np.broadcast_to(np.arange(longest, dtype=np.int32), items.shape)
         hidden = np.concatenate(
             [
-                np.asarray(encoder([items[part], places[part], np.ones_like(items[part])], training=False))[
-                    np.arange(len(items[part])), last[part]
-                ]
+                np.asarray(
+                    encoder([items[part], positions[part], np.ones_like(items[part])], training=False)
+                )[np.arange(len(items[part])), last[part]]
                 for part in (slice(start, start + 128) for start in range(0, len(items), 128))
             ]
             or [np.zeros((0, self.config.embedding_size), dtype=np.float32)]
@@ -184,23 +187,23 @@ class SASRec(NextItemModel):
 
 
 def build_encoder(n_items: int, config: SASRecConfig) -> keras.Model:
-    """Return the untrained blocks.
+    """Return the untrained encoder.
 
     Args:
         n_items: Size of the catalogue.
         config: Settings of `SASRec`.
 
     Returns:
-        A model from `items` (batch, length; catalogue column plus 1, 0 is padding), `places` (batch, length; 0 is the
-        first of a user's run) and `users` (batch, length; a place attends to earlier ones of the same number) to
-        (batch, length, embedding_size).
+        A model from `items` (batch, length; catalogue column plus 1, 0 is padding), `positions` (batch, length; 0 is
+        the start of a user's run) and `users` (batch, length; attention stays within one user number) to (batch,
+        length, embedding_size).
     """
     import keras
     from keras import layers, ops
 
     width, dropout = config.embedding_size, config.dropout
     items = keras.Input((None,), dtype="int32", name="items")
-    places = keras.Input((None,), dtype="int32", name="places")
+    positions = keras.Input((None,), dtype="int32", name="positions")
     users = keras.Input((None,), dtype="int32", name="users")
     start = keras.initializers.TruncatedNormal(stddev=width**-0.5)
     small = keras.initializers.TruncatedNormal(stddev=0.02)
@@ -208,7 +211,7 @@ def build_encoder(n_items: int, config: SASRecConfig) -> keras.Model:
         n_items + 1, width, embeddings_initializer=start, name="item_embedding"
     )
     x = table(items) + layers.Embedding(config.length, width, embeddings_initializer=small, name="place")(
-        places
+        positions
     )
     x = layers.Dropout(dropout)(x)
     same_user = ops.equal(users[:, :, None], users[:, None, :])
@@ -226,27 +229,27 @@ def build_encoder(n_items: int, config: SASRecConfig) -> keras.Model:
         y = layers.Dense(width, name=f"forward_out_{number}")(layers.Dropout(dropout)(y))
         x = x + layers.Dropout(dropout)(y)
     x = layers.LayerNormalization(epsilon=1e-6, name="final_norm")(x)
-    return keras.Model([items, places, users], x, name="sasrec")
+    return keras.Model([items, positions, users], x, name="sasrec")
 
 
 def cosine_factors(sequences: list[np.ndarray], n_items: int, size: int) -> np.ndarray:
-    """Return vectors whose dot products come near the cosines between items, float32, shape (n_items, size).
+    """Return item vectors whose dot products approximate the cosines between items, shape (n_items, size), float32.
 
-    Those of a truncated singular value decomposition, see `SASRec`; columns of zeros where the matrix has a lower rank.
+    They come from a truncated singular value decomposition, see `SASRec`; columns beyond the rank are zero.
 
     Args:
-        sequences: A user's items each, numbers below `n_items`.
-        n_items: How many items there are.
-        size: Length of a vector.
+        sequences: Items of each user, numbers below `n_items`.
+        n_items: Number of items.
+        size: Size of a vector.
     """
     from scipy import sparse
     from sklearn.utils.extmath import randomized_svd
 
-    rows = np.repeat(np.arange(len(sequences)), [len(one) for one in sequences])
+    rows = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
     columns = np.concatenate(sequences)
     matrix = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(sequences), n_items))
-    matrix.data[:] = 1  # an item met twice counts once
-    lengths = np.sqrt(matrix.getnnz(axis=0) + SHRINK)
+    matrix.data[:] = 1  # repeated events count once
+    lengths = np.sqrt(matrix.getnnz(axis=0) + SHRINKAGE)
     rank = min(size, *matrix.shape)
     _, values, vectors = randomized_svd(matrix @ sparse.diags(1 / lengths), rank, random_state=0)
     factors = np.zeros((n_items, size), dtype=np.float32)
@@ -255,30 +258,30 @@ def cosine_factors(sequences: list[np.ndarray], n_items: int, size: int) -> np.n
 
 
 def build_trainer(encoder: keras.Model) -> keras.Model:
-    """Return the encoder with a softmax on top that reads only the places which have a next item.
+    """Return the encoder with an output layer that reads only the positions with a next item.
 
     Args:
-        encoder: What `build_encoder` returned.
+        encoder: The network of `build_encoder`.
 
     Returns:
-        A model with two more inputs, `targets_at` (n_targets,), numbers of places in the flattened (batch, length), and
-        `left_out` (n_targets, n_items + 1), True where an item does not compete; the output is
-        (n_targets, n_items + 1), logits of padding and of every item.
+        A model with two more inputs: `target_positions` (n_targets,), indices into the flattened (batch, length), and
+        `excluded` (n_targets, n_items + 1), True where an item does not compete. The output are logits of padding and
+        all items, shape (n_targets, n_items + 1).
     """
     import keras
     from keras import ops
 
     table = encoder.get_layer("item_embedding")
-    targets_at = keras.Input((), dtype="int32", name="targets_at")
-    left_out = keras.Input((table.input_dim,), dtype="bool", name="left_out")
+    target_positions = keras.Input((), dtype="int32", name="target_positions")
+    excluded = keras.Input((table.input_dim,), dtype="bool", name="excluded")
     hidden = ops.reshape(encoder.output, (-1, encoder.output.shape[-1]))
-    logits = table(ops.take(hidden, targets_at, axis=0), reverse=True)
-    logits = ops.where(left_out, -1e9, logits)
-    return keras.Model([*encoder.inputs, targets_at, left_out], logits, name="sasrec_trainer")
+    logits = table(ops.take(hidden, target_positions, axis=0), reverse=True)
+    logits = ops.where(excluded, -1e9, logits)
+    return keras.Model([*encoder.inputs, target_positions, excluded], logits, name="sasrec_trainer")
 
 
 def packed_rows(base: Any) -> Any:
-    """Return a Keras `PyDataset` of packed rows, made anew each epoch."""
+    """Return a Keras `PyDataset` class of packed rows, repacked each epoch."""
 
     class PackedRows(base):
         def __init__(self, sequences: list[np.ndarray], n_items: int, config: SASRecConfig) -> None:
@@ -297,15 +300,19 @@ def packed_rows(base: Any) -> Any:
         def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
             size = self.config.batch_size
             part = Rows(*(array[index * size : (index + 1) * size] for array in self.rows))
-            targets_at = np.flatnonzero(part.targets)
-            targets = part.targets.ravel()[targets_at]
-            left_out = np.zeros((len(targets), self.n_items + 1), dtype=bool)
+            target_positions = np.flatnonzero(part.targets)
+            targets = part.targets.ravel()[target_positions]
+            excluded = np.zeros((len(targets), self.n_items + 1), dtype=bool)
             if self.config.exclude_seen:
-                left_out = seen_before(self.sequences, part, self.n_items)
-                left_out[np.arange(len(targets)), targets] = False
-            left_out[:, 0] = True
-            inputs = {"items": part.items, "places": part.places, "users": part.users}
-            return {**inputs, "targets_at": targets_at.astype(np.int32), "left_out": left_out}, targets
+                excluded = seen_before(self.sequences, part, self.n_items)
+                excluded[np.arange(len(targets)), targets] = False
+            excluded[:, 0] = True
+            inputs = {"items": part.items, "positions": part.positions, "users": part.users}
+            return {
+                **inputs,
+                "target_positions": target_positions.astype(np.int32),
+                "excluded": excluded,
+            }, targets
 
         def on_epoch_end(self) -> None:
             self.epoch += 1
@@ -315,30 +322,30 @@ def packed_rows(base: Any) -> Any:
 
 
 class Rows(NamedTuple):
-    """Packed histories, int32 arrays of shape (n_rows, length); 0 where the last row is not full.
+    """Packed histories, int32 arrays of shape (n_rows, length); 0 is padding at the end of the last row.
 
     Attributes:
-        items: What is read.
-        places: Its place in the user's run within the row, from 0.
-        users: Number of the run's user, from 1.
-        events: Number of the event in the user's history, from 0.
-        targets: The item that comes next.
+        items: The input items.
+        positions: Position within the user's run in the row, from 0.
+        users: Number of the user, from 1.
+        events: Index of the event in the user's history, from 0.
+        targets: The next item.
     """
 
     items: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
     users: np.ndarray
     events: np.ndarray
     targets: np.ndarray
 
 
 def pack(sequences: list[np.ndarray], length: int, rng: np.random.Generator) -> Rows:
-    """Lay histories end to end in a random order and cut them into rows.
+    """Concatenate histories in a random order and cut them into rows.
 
     Args:
-        sequences: A user's items each, oldest first, at least two, none of them 0.
-        length: Of a row.
-        rng: Source of the order.
+        sequences: Items of each user, oldest first, at least two, none of them 0.
+        length: Length of a row.
+        rng: Random generator of the order.
     """
     order = rng.permutation(len(sequences))
     lengths = np.array([len(sequences[user]) - 1 for user in order])
@@ -356,11 +363,11 @@ def pack(sequences: list[np.ndarray], length: int, rng: np.random.Generator) -> 
 
 
 def seen_before(sequences: list[np.ndarray], rows: Rows, n_items: int) -> np.ndarray:
-    """Return which items the user of each target had met before it, shape (n_targets, n_items + 1), bool.
+    """Return which items precede each target in its user's history, shape (n_targets, n_items + 1), bool.
 
     Args:
-        sequences: What `pack` packed.
-        rows: Some of the rows that it returned.
+        sequences: The histories that were packed.
+        rows: Some rows of `pack`.
         n_items: Size of the catalogue.
     """
     seen = np.zeros((np.count_nonzero(rows.targets), n_items + 1), dtype=bool)

@@ -1,7 +1,6 @@
 """The article's LSTM model, repaired: a tower for the history, one for the item, one for the instruction.
 
-Keras trains it; scoring is NumPy on the same weights, so that a saved model answers without starting TensorFlow.
-Derived in chapter `keras-implementation`.
+Keras trains it and computes the towers; NumPy combines them. Derived in chapter `keras-implementation`.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 
 
 def tokenise(text: str) -> list[str]:
-    """Return the tokens of a text: words in lower case, Chinese by character; marks and spaces are dropped."""
+    """Return the tokens of a text: lower-case words and single Chinese characters, without punctuation and spaces."""
     return _TOKEN.findall(text.lower())
 
 
@@ -81,19 +80,19 @@ class ThreeTowerConfig(ModelConfig):
 
 
 class ThreeTower(Recommender):
-    """Score an item by what an LSTM makes of the history and another of the instruction's words.
+    """Score an item with an LSTM over the history and another LSTM over the instruction's words.
 
-    With u the last state of the LSTM over the history, x that of the LSTM over the instruction (0 where there is none),
-    v_i a dense layer over the item's embedding and categories, and b_i the item's own term,
+    With u the final state of the LSTM over the history, x that of the LSTM over the instruction (0 if there is none),
+    v_i a dense layer over the item's embedding and categories, and b_i the item's bias,
 
         dot:       z = (u + x) · v_i + b_i
         mlp:       z = w · relu(W [u, v_i, x, u * v_i, x * v_i] + c) + b_i
         additive:  z = w_u · u + w_v · v_i + w_x · x + b_i
 
-    and the probability of "chosen" is the logistic function of z, trained by binary cross-entropy on the chosen item
-    and on `n_negatives` others drawn evenly. `additive` is the article's concatenation before a dense layer of one
-    unit. It ranks items alike for every user and every instruction: u and x move all items by the same amount, so that
-    z_i - z_j = w_v · (v_i - v_j) + b_i - b_j whoever asks for whatever. Derived in chapter `keras-implementation`.
+    and the probability that item i is chosen is the logistic function of z. Training minimises the binary cross-entropy
+    on the target and `n_negatives` uniformly sampled negatives. `additive` is the article's concatenation before a
+    dense layer of one unit. Its ranking is the same for every user and every instruction: u and x shift all items by
+    the same amount, so that z_i - z_j = w_v · (v_i - v_j) + b_i - b_j. Derived in chapter `keras-implementation`.
     """
 
     name = "three-tower"
@@ -120,19 +119,19 @@ class ThreeTower(Recommender):
         validation: float = 0.0,
         verbose: int = 0,
     ) -> Self:
-        """Train on a data set and return the model itself; `history` then holds Keras's figures by epoch.
+        """Train on a data set and return the model itself; `history` then holds Keras's metrics per epoch.
 
         Args:
             dataset: Users, items and at least one interaction.
-            instructions: What a training example asks for: "genre" names a category of the item that was chosen, in
-                `instruction_share` of the examples; "shuffled" gives these texts to other examples; "constant" gives
-                all examples one text; "none" gives no text. Or one text or None for each row of `dataset.ordered`.
+            instructions: Instructions of the training examples: "genre" names a category of the target in
+                `instruction_share` of the examples; "shuffled" assigns these texts to other examples; "constant" gives
+                every example the same text; "none" gives no text. Or one text or None per row of `dataset.ordered`.
             epochs: Passes over the examples; the model's setting by default.
-            validation: Share of the examples kept aside for Keras's `val_loss`, in [0, 1).
-            verbose: Keras's 0 (nothing), 1 (a bar) or 2 (a line an epoch).
+            validation: Share of the examples held out for Keras's `val_loss`, in [0, 1).
+            verbose: Keras's 0 (silent), 1 (progress bar) or 2 (one line per epoch).
 
         Raises:
-            InputError: No interaction, a catalogue of one item, or texts that do not match the interactions.
+            InputError: No interactions, a catalogue of one item, or texts that do not match the interactions.
         """
         check_value("validation", validation, Share)
         self._fit_options = (
@@ -162,12 +161,16 @@ class ThreeTower(Recommender):
             jit_compile=False,
         )
         order = rng.permutation(len(examples[1]))
-        kept = round(len(order) * validation)
+        n_valid = round(len(order) * validation)
         batches = _batches(keras.utils.PyDataset)
-        train = batches([part[order[kept:]] for part in examples], dataset.n_items, self.config, fresh=True)
-        valid = batches([part[order[:kept]] for part in examples], dataset.n_items, self.config, fresh=False)
+        train = batches(
+            [part[order[n_valid:]] for part in examples], dataset.n_items, self.config, resample=True
+        )
+        valid = batches(
+            [part[order[:n_valid]] for part in examples], dataset.n_items, self.config, resample=False
+        )
         record = network.fit(
-            train, validation_data=valid if kept else None, epochs=epochs, verbose=verbose, shuffle=False
+            train, validation_data=valid if n_valid else None, epochs=epochs, verbose=verbose, shuffle=False
         )
         self.history = figures_by_epoch(record)
         self._network = network
@@ -176,7 +179,7 @@ class ThreeTower(Recommender):
     def _examples(
         self, dataset: Dataset, texts: list[str | None]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return history ids (n, length), target ids (n,) and instruction ids (n, n_tokens), an event a row."""
+        """Return history ids (n, length), target ids (n,) and instruction ids (n, n_tokens), one row per event."""
         users = dataset.ordered["user_id"].astype("category").cat.codes.to_numpy()
         items = dataset.item_columns(dataset.ordered["item_id"]).astype(np.int32) + 1
         distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}
@@ -205,7 +208,7 @@ class ThreeTower(Recommender):
     def inputs(
         self, histories: Sequence[np.ndarray], candidates: np.ndarray, instructions: Sequence[str | None]
     ) -> dict[str, np.ndarray]:
-        """Return what `network` takes.
+        """Return the inputs of `network`.
 
         Args:
             histories: n arrays of catalogue columns, oldest first.
@@ -222,7 +225,7 @@ class ThreeTower(Recommender):
             "instruction": self._instruction_ids(instructions),
         }
 
-    # -- scoring: NumPy ----------------------------------------------------------------------------------------
+    # -- scoring -----------------------------------------------------------------------------------------------
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
         u = self._tower("history", last_items(histories, self.config.length))
@@ -233,26 +236,29 @@ class ThreeTower(Recommender):
         w = self.weights
         features = np.concatenate([w["item_embedding/0"][1:], w["item_categories/0"][1:]], axis=1)
         v = features @ w["item_tower/0"] + w["item_tower/1"]
-        own = w["item_bias/0"][1:, 0]
+        item_bias = w["item_bias/0"][1:, 0]
         size = self.config.hidden_size
         if self.config.interaction == "dot":
-            return (u + x) @ v.T + own
+            return (u + x) @ v.T + item_bias
         if self.config.interaction == "additive":
             w_u, w_v, w_x = np.split(w["output/0"][:, 0], 3)
-            return (u @ w_u + x @ w_x + w["output/1"])[:, None] + (v @ w_v + own)
+            return (u @ w_u + x @ w_x + w["output/1"])[:, None] + (v @ w_v + item_bias)
         w_u, w_v, w_x, w_uv, w_xv = np.split(w["hidden/0"], [size, 2 * size, 3 * size, 4 * size])
         shift = u @ w_u + x @ w_x + w["hidden/1"]
         scores = np.empty((len(histories), len(v)), dtype=np.float32)
         for row in range(len(histories)):
-            # (u * v) W_uv = v (diag(u) W_uv): one product a request instead of one a pair.
+            # (u * v) W_uv = v (diag(u) W_uv): one matrix product per request instead of one per pair.
             joint = v @ (w_v + u[row, :, None] * w_uv + x[row, :, None] * w_xv) + shift[row]
             scores[row] = np.maximum(joint, 0) @ w["output/0"][:, 0]
-        return scores + w["output/1"] + own
+        return scores + w["output/1"] + item_bias
 
     def _tower(self, name: str, ids: np.ndarray) -> np.ndarray:
-        embedded = self.weights[f"{name}_embedding/0"]
-        kernels = [self.weights[f"{name}_tower/{number}"] for number in range(3)]
-        return lstm(embedded[ids], ids != PADDING, *kernels)
+        """Return the final state of a tower's LSTM, shape (n, hidden_size), float32."""
+        import keras
+
+        inputs = {tensor.name: tensor for tensor in self.network.inputs}
+        tower = keras.Model(inputs[name], self.network.get_layer(f"{name}_tower").output)
+        return np.asarray(keras.ops.convert_to_numpy(tower(ids, training=False)))
 
     def _instruction_ids(self, texts: Sequence[str | None]) -> np.ndarray:
         numbers = {token: number for number, token in enumerate(self.vocabulary, start=2)}
@@ -277,8 +283,8 @@ def build_network(categories: np.ndarray, n_tokens: int, config: ThreeTowerConfi
     """Return the untrained Keras model.
 
     Args:
-        categories: Shape (n_items, n_categories), rows of an item's categories that sum to 1 (or to 0).
-        n_tokens: Size of the vocabulary with padding and unknown.
+        categories: Shape (n_items, n_categories); an item's row sums to 1, or to 0 without categories.
+        n_tokens: Size of the vocabulary, padding and unknown included.
         config: Settings of `ThreeTower`.
 
     Returns:
@@ -293,19 +299,23 @@ def build_network(categories: np.ndarray, n_tokens: int, config: ThreeTowerConfi
     candidates = keras.Input((None,), dtype="int32", name="candidates")
     instruction = keras.Input((config.instruction_length,), dtype="int32", name="instruction")
 
-    def read(ids: Any, n_ids: int, name: str) -> Any:
+    def encode(ids: Any, n_ids: int, name: str) -> Any:
         embedded = layers.Embedding(n_ids, width, mask_zero=True, name=f"{name}_embedding")(ids)
         embedded = layers.Dropout(config.dropout, name=f"{name}_dropout")(embedded)
         return layers.LSTM(size, unroll=True, use_cudnn=False, name=f"{name}_tower")(embedded)
 
-    u = layers.Reshape((1, size), name="user")(read(history, n_items + 1, "history"))
-    x = layers.Reshape((1, size), name="wish")(read(instruction, n_tokens, "instruction"))
+    u = layers.Reshape((1, size), name="user")(encode(history, n_items + 1, "history"))
+    x = layers.Reshape((1, size), name="wish")(encode(instruction, n_tokens, "instruction"))
     padded = np.concatenate([np.zeros((1, categories.shape[1]), dtype=np.float32), categories])
-    fixed = layers.Embedding(*padded.shape, weights=[padded], trainable=False, name="item_categories")
-    learnt = layers.Embedding(n_items + 1, width, name="item_embedding")(candidates)
-    learnt = layers.Dropout(config.dropout, name="item_dropout")(learnt)
-    v = layers.Dense(size, name="item_tower")(layers.Concatenate(name="item")([learnt, fixed(candidates)]))
-    own = layers.Embedding(n_items + 1, 1, embeddings_initializer="zeros", name="item_bias")(candidates)
+    category_table = layers.Embedding(
+        *padded.shape, weights=[padded], trainable=False, name="item_categories"
+    )
+    embedded = layers.Embedding(n_items + 1, width, name="item_embedding")(candidates)
+    embedded = layers.Dropout(config.dropout, name="item_dropout")(embedded)
+    v = layers.Dense(size, name="item_tower")(
+        layers.Concatenate(name="item")([embedded, category_table(candidates)])
+    )
+    bias = layers.Embedding(n_items + 1, 1, embeddings_initializer="zeros", name="item_bias")(candidates)
 
     if config.interaction == "dot":
         joint = ops.sum((u + x) * v, axis=-1)
@@ -320,52 +330,23 @@ def build_network(categories: np.ndarray, n_tokens: int, config: ThreeTowerConfi
             parts = layers.Concatenate(name="joint")(parts)
         joint = ops.squeeze(layers.Dense(1, name="output")(parts), axis=-1)
     return keras.Model(
-        [history, candidates, instruction], joint + ops.squeeze(own, axis=-1), name="three_tower"
+        [history, candidates, instruction], joint + ops.squeeze(bias, axis=-1), name="three_tower"
     )
-
-
-def lstm(
-    inputs: np.ndarray, mask: np.ndarray, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray
-) -> np.ndarray:
-    """Return the last state of Keras's LSTM layer; a masked step leaves the state as it is.
-
-    At each step, with the gates' columns in the order input, forget, candidate, output:
-    c = sigmoid(f) * c + sigmoid(i) * tanh(g), h = sigmoid(o) * tanh(c) (Hochreiter and Schmidhuber, 1997).
-
-    Args:
-        inputs: Shape (n, steps, width).
-        mask: Shape (n, steps), False where a step is padding.
-        kernel: Shape (width, 4 * size).
-        recurrent_kernel: Shape (size, 4 * size).
-        bias: Shape (4 * size,).
-
-    Returns:
-        Array of shape (n, size).
-    """
-    h = np.zeros((len(inputs), len(recurrent_kernel)), dtype=np.float32)
-    c = np.zeros_like(h)
-    for step in np.flatnonzero(mask.any(axis=0)):
-        i, f, g, o = np.split(inputs[:, step] @ kernel + h @ recurrent_kernel + bias, 4, axis=1)
-        new_c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
-        real = mask[:, step, None]
-        h = np.where(real, _sigmoid(o) * np.tanh(new_c), h)
-        c = np.where(real, new_c, c)
-    return h
 
 
 def sample_negatives(
     targets: np.ndarray, n_items: int, n_negatives: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return item ids drawn evenly from all items but the target, shape (n, n_negatives), int32.
+    """Return negatives sampled uniformly from all items except the target, shape (n, n_negatives), int32.
 
     Args:
         targets: Item ids in 1..n_items, shape (n,).
         n_items: Size of the catalogue, at least 2.
-        n_negatives: How many for each target.
-        rng: Source of the draw.
+        n_negatives: Number of negatives per target.
+        rng: Random generator.
     """
-    drawn = rng.integers(1, n_items, size=(len(targets), n_negatives), dtype=np.int32)
-    return drawn + (drawn >= targets[:, None])
+    negatives = rng.integers(1, n_items, size=(len(targets), n_negatives), dtype=np.int32)
+    return negatives + (negatives >= targets[:, None])  # skips the target
 
 
 def training_instructions(
@@ -390,14 +371,14 @@ def training_instructions(
     if kind == "constant":
         return [CONSTANT_INSTRUCTION] * dataset.n_interactions
     categories = dict(zip(dataset.items["item_id"], dataset.items[dataset.category_field], strict=True))
-    said = wordings(dataset)
+    texts_of_category = wordings(dataset)
     texts: list[str | None] = []
     draws = rng.random((dataset.n_interactions, 3))
-    for item, (given, which, wording) in zip(dataset.ordered["item_id"], draws, strict=True):
-        known = categories[item]
-        if given < share and len(known):
-            choices = said[known[int(which * len(known))]]
-            texts.append(choices[int(wording * len(choices))])
+    for item, (stated, category_draw, wording_draw) in zip(dataset.ordered["item_id"], draws, strict=True):
+        names = categories[item]
+        if stated < share and len(names):
+            choices = texts_of_category[names[int(category_draw * len(names))]]
+            texts.append(choices[int(wording_draw * len(choices))])
         else:
             texts.append(None)
     if kind == "shuffled":
@@ -406,7 +387,7 @@ def training_instructions(
 
 
 def wordings(dataset: Dataset) -> dict[str, list[str]]:
-    """Return, for each category of a data set, every text that "genre" can give, in English and Chinese."""
+    """Return all texts that "genre" can give for each category of a data set, in English and Chinese."""
     from instructrec.instructions.category_words import category_names as translated
     from instructrec.instructions.category_words import domain_words
 
@@ -423,7 +404,7 @@ def wordings(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def vocabulary_of(texts: Iterable[str | None]) -> list[str]:
-    """Return the distinct tokens of some texts, sorted."""
+    """Return the distinct tokens of the texts, sorted."""
     return sorted({token for text in set(texts) for token in tokenise(text or "")})
 
 
@@ -433,29 +414,25 @@ def category_names(dataset: Dataset) -> list[str]:
 
 
 def category_matrix(dataset: Dataset) -> np.ndarray:
-    """Return each item's categories as equal shares of 1, shape (n_items, n_categories), at least one column of 0."""
-    number = {name: column for column, name in enumerate(category_names(dataset))}
-    matrix = np.zeros((dataset.n_items, max(1, len(number))), dtype=np.float32)
+    """Return each item's categories as equal shares of 1, shape (n_items, max(1, n_categories)), float32."""
+    column_of = {name: column for column, name in enumerate(category_names(dataset))}
+    matrix = np.zeros((dataset.n_items, max(1, len(column_of))), dtype=np.float32)
     for row, names in zip(matrix, dataset.items[dataset.category_field], strict=True):
         for name in names:
-            row[number[name]] = 1 / len(names)
+            row[column_of[name]] = 1 / len(names)
     return matrix
 
 
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(0.5 * z))
-
-
 def _batches(base: Any) -> Any:
-    """Return a Keras `PyDataset` of examples whose negatives are drawn anew each epoch."""
+    """Return a Keras `PyDataset` class of examples whose negatives are sampled anew each epoch."""
 
     class Batches(base):
         def __init__(
-            self, parts: list[np.ndarray], n_items: int, config: ThreeTowerConfig, fresh: bool
+            self, parts: list[np.ndarray], n_items: int, config: ThreeTowerConfig, resample: bool
         ) -> None:
             super().__init__()
             self.histories, self.targets, self.texts = parts
-            self.n_items, self.config, self.fresh = n_items, config, fresh
+            self.n_items, self.config, self.resample = n_items, config, resample
             self.order = np.arange(len(self.targets))
             self.epoch = 0
 
@@ -467,10 +444,10 @@ def _batches(base: Any) -> Any:
             rows = self.order[index * size : (index + 1) * size]
             rng = np.random.default_rng([self.config.seed, self.epoch, index])
             targets = self.targets[rows]
-            others = sample_negatives(targets, self.n_items, self.config.n_negatives, rng)
+            negatives = sample_negatives(targets, self.n_items, self.config.n_negatives, rng)
             inputs = {
                 "history": self.histories[rows],
-                "candidates": np.concatenate([targets[:, None], others], axis=1),
+                "candidates": np.concatenate([targets[:, None], negatives], axis=1),
                 "instruction": self.texts[rows],
             }
             labels = np.zeros(inputs["candidates"].shape, dtype=np.float32)
@@ -478,7 +455,7 @@ def _batches(base: Any) -> Any:
             return inputs, labels
 
         def on_epoch_end(self) -> None:
-            if self.fresh:
+            if self.resample:
                 self.epoch += 1
                 self.order = np.random.default_rng([self.config.seed, self.epoch]).permutation(
                     len(self.targets)

@@ -1,4 +1,4 @@
-"""What the models that Keras trains share: a seeded start, a fit by epochs, weights under the names of their layers."""
+"""Shared parts of the Keras models: seeding, training by epochs, weights by layer name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def seeded_keras(seed: int) -> ModuleType:
-    """Return Keras with its own, NumPy's and Python's seeds set, and with TensorFlow held to repeatable kernels.
+    """Return Keras after seeding it, NumPy and Python, with TensorFlow's deterministic kernels enabled.
 
     Args:
         seed: From 0 to 2**32 - 1.
@@ -34,12 +34,12 @@ def seeded_keras(seed: int) -> ModuleType:
 
 
 def figures_by_epoch(record: keras.callbacks.History) -> dict[str, list[float]]:
-    """Return what Keras noted of a fit, a list by epoch for each figure, as plain numbers."""
+    """Return the metrics of a Keras training, a list over epochs for each, as Python floats."""
     return {name: [float(value) for value in values] for name, values in record.history.items()}
 
 
 def named_weights(*networks: keras.Model) -> dict[str, np.ndarray]:
-    """Return the weights of all layers as `LAYER/0`, `LAYER/1` and on; a layer that two networks share comes once."""
+    """Return the weights of all layers, named `LAYER/0`, `LAYER/1`, …; a layer shared by two networks occurs once."""
     return {
         f"{layer.name}/{number}": weight
         for network in networks
@@ -49,14 +49,14 @@ def named_weights(*networks: keras.Model) -> dict[str, np.ndarray]:
 
 
 def set_named_weights(weights: dict[str, np.ndarray], *networks: keras.Model) -> None:
-    """Give layers the weights that `named_weights` returned."""
+    """Set the weights that `named_weights` returned."""
     for network in networks:
         for layer in network.layers:
             layer.set_weights([weights[f"{layer.name}/{number}"] for number in range(len(layer.weights))])
 
 
 class NextItemModel(Recommender):
-    """Base of the models that Keras trains to name the next item, by a softmax over the catalogue.
+    """Base of the models that Keras trains to predict the next item by a softmax over the catalogue.
 
     A subclass implements `_fit`, in which it calls `_train`, and `_keep_weights`.
     """
@@ -73,15 +73,15 @@ class NextItemModel(Recommender):
         on_epoch: Callable[[int, Self], None] | None = None,
         verbose: int = 0,
     ) -> Self:
-        """Train on a data set and return the model itself; `history` then holds Keras's figures by epoch.
+        """Train on a data set and return the model itself; `history` then holds Keras's metrics per epoch.
 
         Args:
             dataset: Users, items and interactions.
-            on_epoch: Called after each epoch with its number, from 1, and the model, which can score by then.
-            verbose: Keras's 0 (nothing), 1 (a bar) or 2 (a line an epoch).
+            on_epoch: Called after each epoch with its number, from 1, and the model, which can score at that point.
+            verbose: Keras's 0 (silent), 1 (progress bar) or 2 (one line per epoch).
 
         Raises:
-            InputError: There is nothing to learn from.
+            InputError: The data set has no interactions.
         """
         self._on_epoch, self._verbose = on_epoch, verbose
         try:
@@ -90,28 +90,33 @@ class NextItemModel(Recommender):
             self._on_epoch = None
 
     def _keep_weights(self) -> None:
-        """Put the network's weights where `_score` and `_arrays` read them."""
+        """Copy the network's weights to where `_score` and `_arrays` read them."""
         raise NotImplementedError
 
-    def _train(self, trainer: keras.Model, batches: Any, warm_share: float = 0.0) -> None:
-        """Fit a network by AdamW on the cross-entropy of its logits, and keep its weights and figures.
+    def _train(self, trainer: keras.Model, batches: Any, warmup_share: float = 0.0) -> None:
+        """Train a network by AdamW on the cross-entropy of its logits, and store its weights and metrics.
 
-        The learning rate rises to the setting over the first `warm_share` of the steps, then falls as a cosine to 0.
+        The learning rate rises linearly over the first `warmup_share` of the steps, then decays as a cosine to 0.
 
         Args:
-            trainer: From a batch's inputs to logits (batch, n_classes).
-            batches: A Keras `PyDataset` that gives inputs and classes.
-            warm_share: In [0, 1).
+            trainer: Network from a batch's inputs to logits, shape (batch, n_classes).
+            batches: A Keras `PyDataset` of inputs and classes.
+            warmup_share: Share of the steps, in [0, 1).
         """
         import keras
 
         config = self.config
         steps = len(batches) * config.epochs
-        warm = max(1, int(steps * warm_share)) if warm_share else 0
+        warmup_steps = max(1, int(steps * warmup_share)) if warmup_share else 0
         decay = keras.optimizers.schedules.CosineDecay
         rate = (
-            decay(0.0, max(1, steps - warm), warmup_target=config.learning_rate, warmup_steps=warm)
-            if warm
+            decay(
+                0.0,
+                max(1, steps - warmup_steps),
+                warmup_target=config.learning_rate,
+                warmup_steps=warmup_steps,
+            )
+            if warmup_steps
             else decay(config.learning_rate, steps)
         )
         trainer.compile(
@@ -120,7 +125,7 @@ class NextItemModel(Recommender):
             jit_compile=False,
         )
 
-        def after(epoch: int, logs: object = None) -> None:
+        def on_epoch_end(epoch: int, logs: object = None) -> None:
             if self._on_epoch is not None:
                 self._keep_weights()
                 self._on_epoch(epoch + 1, self)
@@ -130,18 +135,18 @@ class NextItemModel(Recommender):
             epochs=config.epochs,
             verbose=self._verbose,
             shuffle=False,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=after)],
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)],
         )
         self.history = figures_by_epoch(record)
         self._keep_weights()
 
 
 def last_items(histories: Sequence[np.ndarray], length: int) -> np.ndarray:
-    """Return the ids of the last items of each history, padding in front.
+    """Return the ids of the last items of each history, left-padded.
 
     Args:
         histories: n arrays of catalogue columns, oldest first.
-        length: How many are read.
+        length: Number of items.
 
     Returns:
         Array of shape (n, length), int32: catalogue columns plus 1; 0 is padding.

@@ -1,6 +1,6 @@
-"""A tower for the user, a tower for the item, a dot product between: how large catalogues are searched.
+"""Two towers, one for the user and one for the item, joined by a dot product.
 
-Keras trains it; NumPy scores with what Keras learnt. Derived in chapter `baselines`.
+Keras trains them; NumPy scores with the trained weights. Derived in chapter `baselines`.
 """
 
 from __future__ import annotations
@@ -59,21 +59,21 @@ class TwoTowerConfig(ModelConfig):
 
 
 class TwoTower(NextItemModel):
-    """Score an item by the dot product of the item's vector and the user's, each made without sight of the other.
+    """Score an item by the dot product of an item vector and a user vector, each computed without the other.
 
-    With e_i an item's embedding and its categories side by side, the towers are
+    With e_i an item's embedding concatenated with its categories, the towers are
 
         item:  v_i = A e_i + a
         user:  u = W_2 relu(W_1 m + c_1) + c_2,  m the mean of e over the last `length` items of the history,
 
-    and the score is z_i = cos(u, v_i) / `temperature` + b_i, b_i the item's own term. With no temperature it is
-    u · v_i + b_i. With the pooling "weighted", m is a weighted mean, and the weight of an item t events back is learnt,
-    one number for each t. Training lowers -log softmax(z)_i of the event's item i, an example an event, over the whole
-    catalogue or over that part of it which `rivals` names.
+    and the score is z_i = cos(u, v_i) / `temperature` + b_i, b_i the item's bias. Without a temperature it is
+    u · v_i + b_i. With the pooling "weighted", m is a weighted mean, with one learnt weight for each number of events
+    back. Training minimises -log softmax(z)_i of the event's item i, one example per event, over the whole catalogue or
+    the part of it that `rivals` names.
 
-    The item tower runs once a batch for all items, so that the softmax is exact. A catalogue too large for that calls
-    for items drawn as rivals, and then for z_i - log(expected draws of i), or the popular ones, drawn more often, are
-    held back (Yi et al.).
+    The item tower runs once per batch for all items, so the softmax is exact. A larger catalogue needs sampled
+    negatives, and then the correction z_i - log(expected samples of i), or popular items, which are sampled more often,
+    are penalised (Yi et al.).
 
     Sources: Covington, Adams and Sargin, "Deep neural networks for YouTube recommendations", RecSys 2016, for the mean
     of a history under a softmax over items; Yi et al., "Sampling-bias-corrected neural modeling for large corpus item
@@ -105,7 +105,7 @@ class TwoTower(NextItemModel):
 
     @property
     def towers(self) -> tuple[keras.Model, keras.Model]:
-        """The two Keras models, as `build_towers` makes them, with what was learnt."""
+        """The two trained Keras models of `build_towers`."""
         self._check_fitted()
         if self._towers is None:
             from instructrec.backend import quiet_keras
@@ -117,7 +117,7 @@ class TwoTower(NextItemModel):
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers were learnt."""
+        """Number of trained parameters."""
         self._check_fitted()
         return sum(weight.size for name, weight in self.weights.items() if name != "item_categories/0")
 
@@ -132,7 +132,7 @@ class TwoTower(NextItemModel):
         return scores + self.weights["item_bias/0"][1:, 0]
 
     def user_vectors(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Return u for each history.
+        """Return the user vector u of each history.
 
         Args:
             histories: n arrays of catalogue columns, oldest first.
@@ -152,7 +152,7 @@ class TwoTower(NextItemModel):
         return hidden @ w["user_vector/0"] + w["user_vector/1"]
 
     def item_vectors(self) -> np.ndarray:
-        """Return v of each item in catalogue order, shape (n_items, embedding_size), float32."""
+        """Return the item vectors v in catalogue order, shape (n_items, embedding_size), float32."""
         self._check_fitted()
         w = self.weights
         features = np.concatenate([w["item_embedding/0"], w["item_categories/0"]], axis=1)[1:]
@@ -168,10 +168,10 @@ class TwoTower(NextItemModel):
 
 
 def build_towers(categories: np.ndarray, config: TwoTowerConfig) -> tuple[keras.Model, keras.Model]:
-    """Return the untrained towers, which share the items' embeddings and categories.
+    """Return the untrained towers, which share the item embeddings and categories.
 
     Args:
-        categories: Shape (n_items, n_categories), rows of an item's categories that sum to 1 (or to 0).
+        categories: Shape (n_items, n_categories); an item's row sums to 1, or to 0 without categories.
         config: Settings of `TwoTower`.
 
     Returns:
@@ -185,18 +185,22 @@ def build_towers(categories: np.ndarray, config: TwoTowerConfig) -> tuple[keras.
     small = keras.initializers.RandomNormal(stddev=width**-0.5)
     table = layers.Embedding(n_items + 1, width, embeddings_initializer=small, name="item_embedding")
     padded = np.concatenate([np.zeros((1, categories.shape[1]), dtype=np.float32), categories])
-    fixed = layers.Embedding(*padded.shape, weights=[padded], trainable=False, name="item_categories")
+    category_table = layers.Embedding(
+        *padded.shape, weights=[padded], trainable=False, name="item_categories"
+    )
 
     def features(ids: Any, name: str) -> Any:
-        return layers.Concatenate(name=name)([table(ids), fixed(ids)])
+        return layers.Concatenate(name=name)([table(ids), category_table(ids)])
 
     history = keras.Input((length,), dtype="int32", name="history")
     weight = ops.cast(ops.not_equal(history, PADDING), "float32")
     weight = layers.Dropout(config.dropout, name="item_dropout")(weight)
     if config.pooling == "weighted":
-        places = ops.cumsum(ops.ones_like(history), axis=1) - 1
-        learnt = layers.Embedding(length, 1, embeddings_initializer="zeros", name="place_weight")(places)
-        weight = weight * ops.exp(learnt[:, :, 0])
+        positions = ops.cumsum(ops.ones_like(history), axis=1) - 1
+        log_weight = layers.Embedding(length, 1, embeddings_initializer="zeros", name="place_weight")(
+            positions
+        )
+        weight = weight * ops.exp(log_weight[:, :, 0])
     weight = weight / ops.maximum(ops.sum(weight, axis=1, keepdims=True), 1e-9)
     mean = ops.sum(features(history, "read") * weight[:, :, None], axis=1)
     x = layers.Dense(config.hidden_size, activation="relu", name="user_hidden")(mean)
@@ -205,14 +209,14 @@ def build_towers(categories: np.ndarray, config: TwoTowerConfig) -> tuple[keras.
 
     items = keras.Input((), dtype="int32", name="items")
     vector = layers.Dense(width, name="item_vector")(features(items, "item"))
-    own = layers.Embedding(n_items + 1, 1, embeddings_initializer="zeros", name="item_bias")(items)
-    return user, keras.Model(items, [vector, own], name="item_tower")
+    bias = layers.Embedding(n_items + 1, 1, embeddings_initializer="zeros", name="item_bias")(items)
+    return user, keras.Model(items, [vector, bias], name="item_tower")
 
 
 def build_trainer(
     user: keras.Model, item: keras.Model, n_items: int, temperature: float | None
 ) -> keras.Model:
-    """Return the towers joined by the dot product.
+    """Return the trainer: both towers joined by the dot product.
 
     Args:
         user: The user tower.
@@ -221,29 +225,29 @@ def build_trainer(
         temperature: As in `TwoTower`.
 
     Returns:
-        A model from `history` (batch, length), `items` (n_items,) and `rivals` (batch, n_items; False leaves an item
-        out of the softmax) to logits (batch, n_items).
+        A model from `history` (batch, length), `items` (n_items,) and `rivals` (batch, n_items; False excludes an item
+        from the softmax) to logits (batch, n_items).
     """
     import keras
     from keras import ops
 
     rivals = keras.Input((n_items,), dtype="bool", name="rivals")
-    u, (v, own) = user.output, item.output
+    u, (v, bias) = user.output, item.output
     if temperature is not None:
         u, v = (ops.normalize(x, axis=-1, epsilon=1e-9) for x in (u, v))
         u = u / temperature
-    logits = ops.matmul(u, ops.transpose(v)) + ops.transpose(own)
+    logits = ops.matmul(u, ops.transpose(v)) + ops.transpose(bias)
     logits = ops.where(rivals, logits, -1e9)
     return keras.Model([user.input, item.input, rivals], logits, name="two_tower")
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Return each row divided by its length; a row of zeros stays one."""
+    """Return each row divided by its norm; a row of zeros stays zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-9))
 
 
 def event_batches(base: Any) -> Any:
-    """Return a Keras `PyDataset` of events in a new order each epoch, each with what its user had met before."""
+    """Return a Keras `PyDataset` class of events in a new order each epoch, each with its user's history."""
 
     class EventBatches(base):
         def __init__(self, dataset: Dataset, config: TwoTowerConfig) -> None:
@@ -278,19 +282,21 @@ def event_batches(base: Any) -> Any:
         def windows(self, events: np.ndarray) -> np.ndarray:
             """Return the ids of the last items before each event, shape (n, length), padding in front."""
             before = events[:, None] - np.arange(self.config.length, 0, -1)
-            known = before >= self.first[events, None]
-            return np.where(known, self.columns[np.where(known, before, 0)] + 1, PADDING).astype(np.int32)
+            in_history = before >= self.first[events, None]
+            return np.where(in_history, self.columns[np.where(in_history, before, 0)] + 1, PADDING).astype(
+                np.int32
+            )
 
         def rivals(self, events: np.ndarray) -> np.ndarray:
-            """Return which items compete with each event's own, itself among them, shape (n, n_items)."""
+            """Return which items compete with each event's item, itself included, shape (n, n_items)."""
             allowed = np.ones((len(events), self.n_items), dtype=bool)
             if self.config.rivals != "all":
                 first = self.first[events]
                 lengths = (events if self.config.rivals == "unseen" else self.end[events]) - first
                 rows = np.repeat(np.arange(len(events)), lengths)
                 starts = np.cumsum(lengths) - lengths
-                met = np.arange(len(rows)) - np.repeat(starts - first, lengths)
-                allowed[rows, self.columns[met]] = False
+                seen = np.arange(len(rows)) - np.repeat(starts - first, lengths)
+                allowed[rows, self.columns[seen]] = False
                 allowed[np.arange(len(events)), self.columns[events]] = True
             return allowed
 
