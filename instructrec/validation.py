@@ -48,6 +48,12 @@ HistoryLength = Annotated[PositiveInt | None, Accepts("a whole number of at leas
 """How many of a history's last items are read; None reads all."""
 
 
+@cache
+def whole_number(minimum: int) -> Any:
+    """Return the type of whole numbers of at least `minimum`, for `check_value`."""
+    return Annotated[int, _NUMPY, Field(ge=minimum), Accepts(f"a whole number of at least {minimum}")]
+
+
 class ModelConfig(BaseModel):
     """Settings of a model: each has a type, a default and an admissible range, and none can be changed later.
 

@@ -1,12 +1,10 @@
-"""Four scenarios, each with what makes it different, on data whose truth is known: shop, feed, school, screen.
+"""Four scenarios, each with the aspect that sets it apart, on data whose true preferences are known.
 
-Each is worked in chapter `scenarios`.
+`shop` (price and repeat purchases), `feed` (age of posts, feedback loops), `school` (prerequisites, goals) and `screen`
+(occasions, the long tail; its data are real). Each is worked out in chapter `scenarios`.
 """
 
-from instructrec.scenarios import feed as social
-from instructrec.scenarios import school as education
-from instructrec.scenarios import screen as media
-from instructrec.scenarios import shop as ecommerce
+from instructrec.scenarios import feed, school, screen, shop
 from instructrec.scenarios.figures import curves_with_intervals
 
-__all__ = ["curves_with_intervals", "ecommerce", "education", "media", "social"]
+__all__ = ["curves_with_intervals", "feed", "school", "screen", "shop"]

@@ -1,4 +1,4 @@
-"""The figure that the scenarios share: a measure against a setting, with its interval.
+"""The figure that the scenarios share: a metric against a setting, with its interval.
 
 Used in chapter `scenarios`.
 """
@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from instructrec.errors import InputError
-from instructrec.evaluation import Interval
 from instructrec.plotting import COLOURS, GREY
+from instructrec.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_CURVE_COLOURS = [COLOURS[number] for number in (0, 2, 3, 4)]
+_MARKERS = "osD^"
 
 
 def curves_with_intervals(
@@ -29,28 +32,30 @@ def curves_with_intervals(
 
     Args:
         settings: Values of the setting, ascending.
-        curves: An interval a setting, by the curve's name.
+        curves: For each curve's name, one interval for each setting.
         xlabel: Name of the setting, with its unit.
-        ylabel: Name of the measure, with its unit.
-        reference: A name and a setting to mark with a dashed line.
-        level: A name and a value of the measure to mark with a dashed line.
-        log: Draw the settings on a logarithmic axis, each marked.
+        ylabel: Name of the metric, with its unit.
+        reference: A name and a setting, marked with a vertical dashed line.
+        level: A name and a value of the metric, marked with a horizontal dashed line.
+        log: Draw the settings on a logarithmic axis, with a tick at each.
 
     Raises:
-        InputError: A curve of another length than the settings.
+        InputError: The length of a curve differs from the number of settings.
     """
+    for name, intervals in curves.items():
+        if len(intervals) != len(settings):
+            raise InputError(
+                f"curve {name!r} has {len(intervals)} points for {len(settings)} settings; give one each"
+            )
     import matplotlib.pyplot as plt
 
-    for name, found in curves.items():
-        if len(found) != len(settings):
-            raise InputError(
-                f"curve {name!r} has {len(found)} points for {len(settings)} settings; give one each"
-            )
     ax = plt.subplots(layout="constrained")[1]
-    for number, (name, found) in enumerate(curves.items()):
-        colour = COLOURS[(0, 2, 3, 4)[number % 4]]
-        ax.fill_between(settings, [f.low for f in found], [f.high for f in found], color=colour, alpha=0.2)
-        ax.plot(settings, [f.mean for f in found], color=colour, marker="osD^"[number % 4], label=name)
+    for number, (name, intervals) in enumerate(curves.items()):
+        colour = _CURVE_COLOURS[number % len(_CURVE_COLOURS)]
+        low, high = [interval.low for interval in intervals], [interval.high for interval in intervals]
+        ax.fill_between(settings, low, high, color=colour, alpha=0.2)
+        means = [interval.mean for interval in intervals]
+        ax.plot(settings, means, color=colour, marker=_MARKERS[number % len(_MARKERS)], label=name)
     if reference is not None:
         ax.axvline(reference[1], color=COLOURS[1], linestyle="--", label=reference[0])
     if level is not None:

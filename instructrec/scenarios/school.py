@@ -1,10 +1,10 @@
-"""Simulated online education: courses that build on each other, learners who pass or fail, goals and the way to them.
+"""Simulated online education: courses with prerequisites, learners who pass or fail, goals and paths to them.
 
-A learner who has not passed m of the courses that a course builds on, directly or not, passes it with probability
+A learner who has not passed m of the direct and indirect prerequisites of a course passes the course with probability
 
-    P(pass) = READY * GAP ** m,
+    P(pass) = PASS_PROBABILITY * MISSING_FACTOR ** m,
 
-so that the expected learning gain of a recommended course, in courses passed, is P(pass), and 0 for one passed before.
+so the expected learning gain of a recommended course, in courses passed, is P(pass); of a course passed before it is 0.
 Derived in chapter `scenarios`.
 """
 
@@ -14,15 +14,20 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from pydantic import Field
+from scipy.sparse.csgraph import shortest_path
 
 from instructrec.datasets.dataset import DataCard, Dataset
-from instructrec.errors import InputError, one_of
-from instructrec.evaluation.following import top_lists
+from instructrec.errors import one_of
 from instructrec.models.base import Recommender
+from instructrec.models.baselines.recently_popular import SECONDS_PER_DAY
+from instructrec.ranking import top_k
+from instructrec.validation import Accepts, check_value, whole_number
 from instructrec.wordings.lexicon import normal
 
 SUBJECTS = (
@@ -35,9 +40,10 @@ SUBJECTS = (
     ("Design", "设计"),
     ("Writing", "写作"),
 )
-LEVELS = 5
-# Besides the level below in the same subject: (subject, level) needs (subject, level).
-ACROSS = {
+"""Subjects of the courses, in English and Chinese."""
+N_LEVELS = 5
+"""Number of courses of each subject; each needs the course one level below."""
+CROSS_SUBJECT_PREREQUISITES = {
     ("Statistics", 1): [("Mathematics", 1)],
     ("Statistics", 3): [("Mathematics", 2)],
     ("Data analysis", 1): [("Programming", 1)],
@@ -49,26 +55,37 @@ ACROSS = {
     ("Web development", 3): [("Design", 1)],
     ("Design", 4): [("Writing", 1)],
 }
-READY, GAP = 0.9, 0.35
-READINESS = 2.5
-START = 1_683_763_200  # 2023-05-11 00:00 UTC
-DAY = 86_400
-_DIGITS = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5}
-_FROM_ZERO = re.compile(
+"""Prerequisites in other subjects, as (subject, level), of the course (subject, level)."""
+PASS_PROBABILITY = 0.9
+"""Probability that a learner with all prerequisites passes a course."""
+MISSING_FACTOR = 0.35
+"""Factor of that probability for each prerequisite that the learner has not passed."""
+INTEREST_WEIGHT, TAKEABLE_BONUS, LEVEL_COST = 2, 2.5, 0.3
+"""Weights of the utility by which simulated learners choose a course, see `simulate_school`."""
+START = 1_683_763_200
+"""First second of the simulated period: 2023-05-11 00:00 UTC, in seconds since 1970-01-01."""
+SECONDS_PER_MONTH = 30 * SECONDS_PER_DAY
+_CHINESE_DIGITS = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5}
+_BEGINNER = re.compile(
     r"\bfrom (?:zero|scratch)\b|\b(?:complete |total |absolute )?beginner\b|零基础|从零|没学过|小白"
 )
 _LEVEL = re.compile(r"(?<!\d)([1-5])(?!\d)|([一二三四五])\s*级")
-Policy = Callable[[Sequence[Sequence[Hashable]], Sequence[Hashable]], np.ndarray]
+_MeanAttempts = Annotated[float, Field(ge=1, le=1_000), Accepts("a number from 1 to 1000")]
+
+Passed = Sequence[Sequence[Hashable]]
+"""Item ids of the courses that each learner has passed, shape (n_learners, any number)."""
+Policy = Callable[[Passed, Sequence[Hashable]], np.ndarray]
+"""Function from the courses passed and each learner's goal to scores, shape (n_learners, n_courses)."""
 
 
 @dataclass(frozen=True)
 class School:
-    """The courses' order and the learners' interests.
+    """Courses with their prerequisites, and learners with their interests.
 
     Attributes:
-        prerequisites: Items that each course needs directly, by item id.
+        prerequisites: Item ids of the direct prerequisites of each course, by item id.
         interests: Share of each subject in a learner's interest; rows are user ids and sum to 1.
-        dataset: The courses, learners and what the learners tried.
+        dataset: The courses, the learners and their attempts.
     """
 
     prerequisites: dict[Hashable, tuple[Hashable, ...]]
@@ -76,75 +93,80 @@ class School:
     dataset: Dataset
 
     @cached_property
-    def needs(self) -> np.ndarray:
-        """What each course builds on, directly or not, shape (n_courses, n_courses), bool; row needs column."""
-        n = self.dataset.n_items
-        matrix = np.zeros((n, n), dtype=bool)
-        for item, needed in self.prerequisites.items():
-            row = self.dataset.item_columns([item])[0]
-            matrix[row, self.dataset.item_columns(needed)] = True
-        for middle in range(n):
-            matrix |= matrix[:, [middle]] & matrix[[middle], :]
-        return matrix
+    def prerequisite_closure(self) -> np.ndarray:
+        """Direct and indirect prerequisites, shape (n_courses, n_courses), bool; the row needs the column."""
+        direct = np.zeros((self.dataset.n_items, self.dataset.n_items))
+        for item, items in self.prerequisites.items():
+            direct[self.dataset.item_columns([item])[0], self.dataset.item_columns(items)] = 1
+        distance = shortest_path(direct, unweighted=True)
+        return (distance > 0) & np.isfinite(distance)
 
-    def passed(self) -> dict[Hashable, list[Hashable]]:
-        """Return the courses that each learner has passed, in time order, an empty list for none."""
+    def passed_courses(self) -> dict[Hashable, list[Hashable]]:
+        """Return the courses that each learner has passed, in time order; an empty list if none."""
         log = self.dataset.interactions
-        done = self.dataset.with_interactions(log[log["behavior"] == "passed"]).histories()
-        return {user: done.get(user, []) for user in self.dataset.users["user_id"].tolist()}
+        histories = self.dataset.with_interactions(log[log["behavior"] == "passed"]).histories()
+        return {user: histories.get(user, []) for user in self.dataset.users["user_id"].tolist()}
 
-    def missing(self, known: Sequence[Sequence[Hashable]]) -> np.ndarray:
-        """Count the courses that each learner lacks for each course, shape (n_learners, n_courses), int64.
-
-        Args:
-            known: Courses that each learner has passed.
-        """
-        return (~self._known(known)).astype(np.int64) @ self.needs.T.astype(np.int64)
-
-    def takeable(self, known: Sequence[Sequence[Hashable]]) -> np.ndarray:
-        """Tell which courses a learner can take now: all prerequisites passed, the course not yet; bool.
+    def missing_prerequisites(self, passed: Passed) -> np.ndarray:
+        """Count the prerequisites of each course that each learner lacks.
 
         Args:
-            known: Courses that each learner has passed.
-        """
-        return (self.missing(known) == 0) & ~self._known(known)
+            passed: Courses that each learner has passed.
 
-    def gain(self, known: Sequence[Sequence[Hashable]]) -> np.ndarray:
-        """Return the true learning gain of each course for each learner, in expected courses passed, in [0, 1].
+        Returns:
+            Array of shape (n_learners, n_courses), int64, at least 0.
+        """
+        return (~self._passed_mask(passed)).astype(np.int64) @ self.prerequisite_closure.T.astype(np.int64)
+
+    def takeable(self, passed: Passed) -> np.ndarray:
+        """Return which courses a learner can take now: not passed yet, with all prerequisites passed.
 
         Args:
-            known: Courses that each learner has passed.
-        """
-        return READY * GAP ** self.missing(known) * ~self._known(known)
+            passed: Courses that each learner has passed.
 
-    def interest(self) -> np.ndarray:
+        Returns:
+            Array of shape (n_learners, n_courses), bool.
+        """
+        return (self.missing_prerequisites(passed) == 0) & ~self._passed_mask(passed)
+
+    def learning_gain(self, passed: Passed) -> np.ndarray:
+        """Return the true learning gain of each course for each learner, in expected courses passed.
+
+        Args:
+            passed: Courses that each learner has passed.
+
+        Returns:
+            Array of shape (n_learners, n_courses), in [0, 1].
+        """
+        probability = PASS_PROBABILITY * MISSING_FACTOR ** self.missing_prerequisites(passed)
+        return probability * ~self._passed_mask(passed)
+
+    def course_interest(self) -> np.ndarray:
         """Return the true interest of each learner in each course's subject, shape (n_learners, n_courses)."""
-        columns = self.interests.columns.get_indexer(pd.Index([s[0] for s in self.dataset.items["subjects"]]))
-        return self.interests.to_numpy()[:, columns]
+        subjects = pd.Index([subjects[0] for subjects in self.dataset.items["subjects"]])
+        return self.interests.to_numpy()[:, self.interests.columns.get_indexer(subjects)]
 
-    def measure(
-        self, y_pred: ArrayLike, known: Sequence[Sequence[Hashable]], k: int = 3
-    ) -> dict[str, np.ndarray]:
-        """Return what the first k courses of each learner's list are worth, by truth; an empty place is worth nothing.
+    def list_quality(self, y_pred: ArrayLike, passed: Passed, k: int = 3) -> dict[str, np.ndarray]:
+        """Return the true quality of the first k courses of each learner's list; an empty position counts as 0.
 
         Args:
             y_pred: Scores, shape (n_learners, n_courses); minus infinity is never shown.
-            known: Courses that each learner has passed.
+            passed: Courses that each learner has passed.
             k: Length of the list.
 
         Returns:
-            Means over the k places, shape (n_learners,): `can be taken`; `true gain`, in expected courses passed;
-            `true interest`, the share of the learner's interest that the course's subject has.
+            Means over the k positions, shape (n_learners,): `can be taken`, the share of takeable courses; `true gain`,
+            in expected courses passed; `true interest`, the share of the course's subject in the learner's interest.
         """
-        lists = top_lists(y_pred, k)
+        lists = top_k(y_pred, k)
         values = {
-            "can be taken": self.takeable(known),
-            "true gain": self.gain(known),
-            "true interest": self.interest(),
+            "can be taken": self.takeable(passed),
+            "true gain": self.learning_gain(passed),
+            "true interest": self.course_interest(),
         }
         return {
-            name: (np.take_along_axis(one, np.maximum(lists, 0), axis=1) * (lists >= 0)).sum(axis=1) / k
-            for name, one in values.items()
+            name: (np.take_along_axis(value, np.maximum(lists, 0), axis=1) * (lists >= 0)).sum(axis=1) / k
+            for name, value in values.items()
         }
 
     def goals(self, level: int = 3) -> list[Hashable]:
@@ -156,73 +178,67 @@ class School:
         Raises:
             InputError: No such level.
         """
-        if level not in range(1, LEVELS + 1):
-            raise one_of("level of a course", level, range(1, LEVELS + 1))
+        if level not in range(1, N_LEVELS + 1):
+            raise one_of("level of a course", level, range(1, N_LEVELS + 1))
         ids = dict(zip(self.dataset.items["title"], self.dataset.items["item_id"].tolist(), strict=True))
         return [ids[f"{subject} {level}"] for subject in self.interests.idxmax(axis=1)]
 
-    def path(self, goal: Hashable, known: Sequence[Hashable] = ()) -> list[Hashable]:
-        """Return the courses that lead to a goal, the goal last, each after all that it needs, without known ones.
+    def learning_path(self, goal: Hashable, passed: Sequence[Hashable] = ()) -> list[Hashable]:
+        """Return the courses still to take up to a goal, each after its prerequisites; the goal comes last.
 
         Args:
             goal: Item id of the course to reach.
-            known: Courses passed.
+            passed: Item ids of the courses passed, which the path leaves out.
 
         Raises:
             InputError: No such course.
         """
         target = self.dataset.item_columns([goal])[0]
-        wanted = self.needs[target].copy()
-        wanted[target] = True
-        wanted[self.dataset.item_columns(known)] = False
-        # A course needs strictly more than each of those it builds on, so that counting sorts topologically.
-        order = sorted(np.flatnonzero(wanted).tolist(), key=lambda column: (self.needs[column].sum(), column))
-        return self.dataset.items["item_id"].iloc[order].tolist()
+        on_path = self.prerequisite_closure[target].copy()
+        on_path[target] = True
+        on_path[self.dataset.item_columns(passed)] = False
+        # A course has more prerequisites in all than each of them has, so this order is a topological one.
+        n_prerequisites = self.prerequisite_closure.sum(axis=1)
+        columns = sorted(
+            np.flatnonzero(on_path).tolist(), key=lambda column: (n_prerequisites[column], column)
+        )
+        return self.dataset.items["item_id"].iloc[columns].tolist()
 
-    def path_scores(self, known: Sequence[Sequence[Hashable]], goals: Sequence[Hashable]) -> np.ndarray:
-        """Score the next courses on each learner's way, the most basic first; minus infinity off the way.
+    def learning_path_scores(self, passed: Passed, goals: Sequence[Hashable]) -> np.ndarray:
+        """Score the courses on each learner's path that can be taken now, the most basic course highest.
 
         Args:
-            known: Courses that each learner has passed.
-            goals: The course that each learner wants to reach.
+            passed: Courses that each learner has passed.
+            goals: Item id of the course that each learner wants to reach.
 
         Returns:
-            Array of shape (n_learners, n_courses), float.
+            Array of shape (n_learners, n_courses), float; minus infinity at all other courses.
         """
         targets = self.dataset.item_columns(goals)
-        on_way = self.needs[targets]
-        on_way[np.arange(len(targets)), targets] = True
-        return np.where(on_way & self.takeable(known), -self.needs.sum(axis=1).astype(float), -np.inf)
+        on_path = self.prerequisite_closure[targets]
+        on_path[np.arange(len(targets)), targets] = True
+        n_prerequisites = self.prerequisite_closure.sum(axis=1).astype(float)
+        return np.where(on_path & self.takeable(passed), -n_prerequisites, -np.inf)
 
-    def _known(self, known: Sequence[Sequence[Hashable]]) -> np.ndarray:
-        matrix = np.zeros((len(known), self.dataset.n_items), dtype=bool)
-        rows = np.repeat(np.arange(len(known)), [len(items) for items in known])
-        matrix[rows, self.dataset.item_columns([item for items in known for item in items])] = True
-        return matrix
+    def _passed_mask(self, passed: Passed) -> np.ndarray:
+        mask = np.zeros((len(passed), self.dataset.n_items), dtype=bool)
+        rows = np.repeat(np.arange(len(passed)), [len(items) for items in passed])
+        mask[rows, self.dataset.item_columns([item for items in passed for item in items])] = True
+        return mask
 
 
-@dataclass(frozen=True)
-class Goal:
-    """What a learner asks for.
-
-    Attributes:
-        item_id: The course to reach.
-        from_zero: The learner says that nothing is known yet.
-    """
-
-    item_id: Hashable
-    from_zero: bool
+# -- simulation of a school ------------------------------------------------------------------------------------
 
 
 def simulate_school(n_learners: int = 400, attempts_per_learner: float = 8.0, seed: int = 0) -> School:
-    """Simulate a school of eight subjects with five levels, and learners who choose by interest and reach too far.
+    """Simulate a school of eight subjects with five levels, and learners who often choose courses too hard for them.
 
-    Each attempt is at a course not passed yet, chosen by softmax of 2 log(K interest + 0.1) + 2.5 [takeable] -
+    Each attempt is at a course not passed yet, chosen by a softmax of 2 log(K interest + 0.1) + 2.5 [takeable] -
     0.3 level: learners prefer what they can take, but not always.
 
     Args:
         n_learners: Number of learners, at least 2.
-        attempts_per_learner: Mean number of attempts; the numbers are Poisson and at least 1.
+        attempts_per_learner: Mean number of attempts, from 1 to 1000; the numbers are Poisson and at least 1.
         seed: Seed of every draw.
 
     Returns:
@@ -232,146 +248,167 @@ def simulate_school(n_learners: int = 400, attempts_per_learner: float = 8.0, se
     Raises:
         InputError: A setting out of range.
     """
-    if isinstance(n_learners, bool) or not isinstance(n_learners, int | np.integer) or n_learners < 2:
-        raise InputError(f"n_learners is {n_learners!r}; a whole number of at least 2 is accepted")
-    if not 1 <= attempts_per_learner <= 1_000:
-        raise InputError(
-            f"attempts_per_learner is {attempts_per_learner!r}; a number from 1 to 1000 is accepted"
-        )
+    check_value("n_learners", n_learners, whole_number(2))
+    check_value("attempts_per_learner", attempts_per_learner, _MeanAttempts)
     rng = np.random.default_rng(seed)
     items, prerequisites = _courses()
     users = pd.DataFrame({"user_id": np.arange(1, n_learners + 1)})
-    names = [subject for subject, _ in SUBJECTS]
+    subjects = [subject for subject, _ in SUBJECTS]
     interests = pd.DataFrame(
-        rng.dirichlet(np.full(len(names), 0.6), n_learners), index=pd.Index(users["user_id"]), columns=names
+        rng.dirichlet(np.full(len(subjects), 0.6), n_learners),
+        index=pd.Index(users["user_id"]),
+        columns=subjects,
     )
-    empty = pd.DataFrame({"user_id": [], "item_id": [], "rating": [], "timestamp": [], "behavior": []})
+    no_events = pd.DataFrame({"user_id": [], "item_id": [], "rating": [], "timestamp": [], "behavior": []})
     card = DataCard(
         title="Simulated school",
-        summary=f"{n_learners} learners and {len(items)} courses of {len(names)} subjects at {LEVELS} levels.",
+        summary=f"{n_learners} learners and {len(items)} courses of {len(subjects)} subjects at {N_LEVELS} levels.",
         source=f"instructrec.scenarios.school.simulate_school(seed={seed})",
         licence="Made by this project, Apache-2.0 like its code",
         caveats=("A failed attempt teaches nothing; learners never forget.",),
     )
-    frame = Dataset("school", users, items, empty, "subjects", card)
-    school = School(prerequisites, interests, frame)
-    events = _attempts(school, attempts_per_learner, rng)
-    return School(prerequisites, interests, frame.with_interactions(events))
-
-
-def read_goal(text: str, dataset: Dataset) -> Goal:
-    """Read which course a learner wants to reach, in English or Chinese.
-
-    Args:
-        text: Such as "I want to reach Machine learning 3" or "零基础，想学到机器学习3级"; without a level the highest
-            is meant.
-        dataset: The courses of `simulate_school`.
-
-    Raises:
-        InputError: No subject is named.
-    """
-    plain = normal(text)
-    found = [
-        (plain.find(normal(word)), english) for english, chinese in SUBJECTS for word in (english, chinese)
-    ]
-    found = sorted(pair for pair in found if pair[0] >= 0)
-    if not found:
-        raise one_of("subject in the goal", text, [f"{english} {chinese}" for english, chinese in SUBJECTS])
-    subject = found[-1][1]
-    level = _LEVEL.search(plain, found[-1][0])
-    number = LEVELS if level is None else int(level[1] or _DIGITS[level[2]])
-    item = dataset.items.loc[dataset.items["title"] == f"{subject} {number}", "item_id"].iloc[0]
-    return Goal(item, _FROM_ZERO.search(plain) is not None)
-
-
-def by_model(model: Recommender, school: School | None = None) -> Policy:
-    """Return the policy of taking what a recommender puts first, whatever the goal.
-
-    Args:
-        model: A fitted recommender of the school's courses.
-        school: Where given, courses whose prerequisites are not passed are left out.
-    """
-
-    def policy(known: Sequence[Sequence[Hashable]], goals: Sequence[Hashable]) -> np.ndarray:
-        scores = model.score(known)
-        return scores if school is None else np.where(school.takeable(known), scores, -np.inf)
-
-    return policy
-
-
-def follow(
-    school: School, policy: Policy, goals: Sequence[Hashable], steps: int = 20, seed: int = 0
-) -> np.ndarray:
-    """Let newcomers take a policy's first course, step by step, until they have passed their goal.
-
-    A course passed is not taken again; a course failed may be.
-
-    Args:
-        school: Courses and their order.
-        policy: Given the courses passed and the goals of all learners, returns scores, shape (n_learners, n_courses).
-        goals: The course that each learner wants to reach.
-        steps: Attempts of each learner.
-        seed: Seed of passing and failing: the same seed gives each learner the same luck under every policy.
-
-    Returns:
-        Array of shape (n_learners,), float: the attempt with which the goal was passed, infinity where it was not.
-    """
-    rng = np.random.default_rng(seed)
-    columns = school.dataset.item_columns(goals)
-    ids = school.dataset.items["item_id"].tolist()
-    known: list[list[Hashable]] = [[] for _ in goals]
-    reached = np.full(len(goals), np.inf)
-    for step in range(1, steps + 1):
-        luck = rng.random(len(goals))
-        gain = school.gain(known)
-        scores = np.where(gain == 0, -np.inf, policy(known, goals))
-        for learner in np.flatnonzero(np.isinf(reached) & ~np.isneginf(scores.max(axis=1))):
-            course = int(np.argmax(scores[learner]))
-            if luck[learner] < gain[learner, course]:
-                known[learner].append(ids[course])
-                if course == columns[learner]:
-                    reached[learner] = step
-    return reached
+    dataset = Dataset("school", users, items, no_events, "subjects", card)
+    events = _attempts(School(prerequisites, interests, dataset), attempts_per_learner, rng)
+    return School(prerequisites, interests, dataset.with_interactions(events))
 
 
 def _courses() -> tuple[pd.DataFrame, dict[Hashable, tuple[Hashable, ...]]]:
-    rows = [(english, chinese, level) for english, chinese in SUBJECTS for level in range(1, LEVELS + 1)]
-    numbers = {(english, level): 100 + n for n, (english, _, level) in enumerate(rows)}
+    """Return the item table and the direct prerequisites by item id."""
+    courses = [(english, chinese, level) for english, chinese in SUBJECTS for level in range(1, N_LEVELS + 1)]
+    ids = {(english, level): 100 + n for n, (english, _, level) in enumerate(courses)}
     items = pd.DataFrame(
         {
-            "item_id": list(numbers.values()),
-            "title": [f"{english} {level}" for english, _, level in rows],
-            "title_zh": [f"{chinese}{level}级" for _, chinese, level in rows],
-            "subjects": [(english,) for english, _, _ in rows],
-            "subjects_zh": [(chinese,) for _, chinese, _ in rows],
-            "level": [level for _, _, level in rows],
+            "item_id": list(ids.values()),
+            "title": [f"{english} {level}" for english, _, level in courses],
+            "title_zh": [f"{chinese}{level}级" for _, chinese, level in courses],
+            "subjects": [(english,) for english, _, _ in courses],
+            "subjects_zh": [(chinese,) for _, chinese, _ in courses],
+            "level": [level for _, _, level in courses],
         }
     )
     prerequisites: dict[Hashable, tuple[Hashable, ...]] = {}
-    for (subject, level), number in numbers.items():
-        below = [(subject, level - 1)] if level > 1 else []
-        prerequisites[number] = tuple(numbers[one] for one in below + ACROSS.get((subject, level), []))
+    for (subject, level), item in ids.items():
+        same_subject = [(subject, level - 1)] if level > 1 else []
+        across = CROSS_SUBJECT_PREREQUISITES.get((subject, level), [])
+        prerequisites[item] = tuple(ids[course] for course in same_subject + across)
     return items, prerequisites
 
 
 def _attempts(school: School, mean: float, rng: np.random.Generator) -> pd.DataFrame:
+    """Draw each learner's attempts, one a month, and whether the learner passes."""
     users, ids = school.dataset.users["user_id"].tolist(), school.dataset.items["item_id"].tolist()
     appeal = (
-        2 * np.log(len(SUBJECTS) * school.interest() + 0.1) - 0.3 * school.dataset.items["level"].to_numpy()
+        INTEREST_WEIGHT * np.log(len(SUBJECTS) * school.course_interest() + 0.1)
+        - LEVEL_COST * school.dataset.items["level"].to_numpy()
     )
-    counts = np.maximum(rng.poisson(mean, len(users)), 1)
-    known: list[list[Hashable]] = [[] for _ in users]
+    n_attempts = np.maximum(rng.poisson(mean, len(users)), 1)
+    passed: list[list[Hashable]] = [[] for _ in users]
     rows: list[tuple] = []
-    for step in range(int(counts.max())):
-        gain, takeable = school.gain(known), school.takeable(known)
-        utility = np.where(gain > 0, appeal + READINESS * takeable + rng.gumbel(size=gain.shape), -np.inf)
-        luck = rng.random(len(users))
-        for learner in np.flatnonzero((counts > step) & (gain > 0).any(axis=1)):
+    for step in range(int(n_attempts.max())):
+        gain, takeable = school.learning_gain(passed), school.takeable(passed)
+        utility = np.where(
+            gain > 0, appeal + TAKEABLE_BONUS * takeable + rng.gumbel(size=gain.shape), -np.inf
+        )
+        draws = rng.random(len(users))
+        for learner in np.flatnonzero((n_attempts > step) & (gain > 0).any(axis=1)):
             course = int(np.argmax(utility[learner]))
-            success = luck[learner] < gain[learner, course]
+            success = draws[learner] < gain[learner, course]
             if success:
-                known[learner].append(ids[course])
-            time = START + step * 30 * DAY + int(rng.integers(0, 30 * DAY))
+                passed[learner].append(ids[course])
+            time = START + step * SECONDS_PER_MONTH + int(rng.integers(0, SECONDS_PER_MONTH))
             rows.append((users[learner], ids[course], np.nan, time, "passed" if success else "failed"))
     events = pd.DataFrame(rows, columns=["user_id", "item_id", "rating", "timestamp", "behavior"])
     return events.sort_values("timestamp", kind="stable", ignore_index=True)
+
+
+# -- goals and policies ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The goal that a learner states.
+
+    Attributes:
+        item_id: The course to reach.
+        from_zero: Whether the learner states to be a beginner.
+    """
+
+    item_id: Hashable
+    from_zero: bool
+
+
+def parse_goal(text: str, dataset: Dataset) -> Goal:
+    """Parse the course that a learner wants to reach, in English or Chinese.
+
+    Args:
+        text: Such as "I want to reach Machine learning 3" or "零基础，想学到机器学习3级". Of several subjects the last
+            one counts; a text without a level means the highest level.
+        dataset: The courses of `simulate_school`.
+
+    Raises:
+        InputError: The text names no subject.
+    """
+    normal_text = normal(text)
+    mentions = sorted(
+        (position, english)
+        for english, chinese in SUBJECTS
+        for word in (english, chinese)
+        if (position := normal_text.find(normal(word))) >= 0
+    )
+    if not mentions:
+        raise one_of("subject in the goal", text, [f"{english} {chinese}" for english, chinese in SUBJECTS])
+    position, subject = mentions[-1]
+    match = _LEVEL.search(normal_text, position)
+    level = N_LEVELS if match is None else int(match[1] or _CHINESE_DIGITS[match[2]])
+    item = dataset.items.loc[dataset.items["title"] == f"{subject} {level}", "item_id"].iloc[0]
+    return Goal(item, _BEGINNER.search(normal_text) is not None)
+
+
+def model_policy(model: Recommender, school: School | None = None) -> Policy:
+    """Return the policy that scores courses by a recommender, whatever the goal.
+
+    Args:
+        model: A fitted recommender of the school's courses.
+        school: If given, courses that the learner cannot take now are excluded.
+    """
+
+    def policy(passed: Passed, goals: Sequence[Hashable]) -> np.ndarray:
+        scores = model.score(passed)
+        return scores if school is None else np.where(school.takeable(passed), scores, -np.inf)
+
+    return policy
+
+
+def attempts_until_goal(
+    school: School, policy: Policy, goals: Sequence[Hashable], max_attempts: int = 20, seed: int = 0
+) -> np.ndarray:
+    """Simulate learners without any course who always take a policy's best course, until they have passed their goal.
+
+    A course passed is not taken again; a course failed may be.
+
+    Args:
+        school: Courses and their prerequisites.
+        policy: Scores courses for the courses passed and the goals of all learners.
+        goals: Item id of the course that each learner wants to reach.
+        max_attempts: Number of attempts of each learner.
+        seed: Seed of passing and failing; under every policy a learner gets the same random numbers.
+
+    Returns:
+        Array of shape (n_learners,), float: the number of the attempt that passed the goal, infinity if none did.
+    """
+    rng = np.random.default_rng(seed)
+    targets = school.dataset.item_columns(goals)
+    ids = school.dataset.items["item_id"].tolist()
+    passed: list[list[Hashable]] = [[] for _ in goals]
+    attempts = np.full(len(goals), np.inf)
+    for attempt in range(1, max_attempts + 1):
+        draws = rng.random(len(goals))
+        gain = school.learning_gain(passed)
+        scores = np.where(gain == 0, -np.inf, policy(passed, goals))
+        for learner in np.flatnonzero(np.isinf(attempts) & ~np.isneginf(scores.max(axis=1))):
+            course = int(np.argmax(scores[learner]))
+            if draws[learner] < gain[learner, course]:
+                passed[learner].append(ids[course])
+                if course == targets[learner]:
+                    attempts[learner] = attempt
+    return attempts

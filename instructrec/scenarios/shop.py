@@ -1,4 +1,4 @@
-"""A shop: where to filter, and whether to show again what was bought.
+"""A shop: at which stage to filter, and whether to recommend earlier purchases again.
 
 Derived in chapter `scenarios`; the shop itself is `instructrec.datasets.shop`.
 """
@@ -11,22 +11,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from instructrec.evaluation.following import top_lists
+from instructrec.datasets.dataset import Dataset
 from instructrec.models.base import Recommender
+from instructrec.models.baselines.recently_popular import SECONDS_PER_DAY
+from instructrec.ranking import top_k
 from instructrec.split import Split
+from instructrec.validation import PositiveInt, check_value
 
-DAY = 86_400
 
-
-def without_seen(model: Recommender, histories: list[list]) -> np.ndarray:
-    """Score the catalogue for each history and leave out what the history holds.
+def score_unseen(model: Recommender, histories: Sequence[Sequence[Hashable]]) -> np.ndarray:
+    """Score the catalogue for each history, with the items of the history excluded.
 
     Args:
         model: A fitted recommender.
         histories: n_requests lists of item ids.
 
     Returns:
-        Array of shape (n_requests, n_items), float; minus infinity at items of the history.
+        Array of shape (n_requests, n_items), float; minus infinity at the items of the history.
     """
     scores = model.score(histories).astype(float)
     for row, history in zip(scores, histories, strict=True):
@@ -34,92 +35,96 @@ def without_seen(model: Recommender, histories: list[list]) -> np.ndarray:
     return scores
 
 
-def filter_within(scores: ArrayLike, satisfied: ArrayLike, depth: int | None = None) -> np.ndarray:
-    """Keep the items that meet an instruction and stand among the best `depth` of a request.
+def filter_ranking(scores: ArrayLike, satisfied: ArrayLike, depth: int | None = None) -> np.ndarray:
+    """Exclude the items that violate an instruction or rank below the first `depth` of a request.
 
-    A shop that fetches a fixed number of candidates and filters them afterwards has a small `depth`; filtering before
-    ranking is `depth=None`.
+    A shop that retrieves a fixed number of candidates and filters them afterwards has a small `depth`; a shop that
+    filters before it ranks has `depth=None`.
 
     Args:
         scores: Shape (n_requests, n_items); minus infinity is never shown.
-        satisfied: Which items meet the instruction, shape (n_items,), bool.
-        depth: How many items of the unfiltered ranking are looked at, at least 1; all by default.
+        satisfied: Mask of the items that satisfy the instruction, shape (n_items,), bool.
+        depth: Number of candidates retrieved from the unfiltered ranking, at least 1; None for all.
 
     Returns:
-        The scores, minus infinity at all other items.
+        The scores, with minus infinity at the excluded items; same shape, float.
 
     Raises:
-        InputError: As in `instructrec.evaluation.following.top_lists`.
+        InputError: `depth` is below 1.
     """
     scores = np.asarray(scores, dtype=float)
-    kept = np.broadcast_to(np.asarray(satisfied, dtype=bool), scores.shape)
+    mask = np.broadcast_to(np.asarray(satisfied, dtype=bool), scores.shape)
     if depth is not None:
-        within = np.zeros(scores.shape, dtype=bool)
-        np.put_along_axis(within, np.argsort(-scores, axis=1, kind="stable")[:, :depth], True, axis=1)
-        top_lists(scores[:1], depth)  # refuses a depth that is no list length
-        kept = kept & within
-    return np.where(kept, scores, -np.inf)
+        check_value("depth", depth, PositiveInt)
+        is_retrieved = np.zeros(scores.shape, dtype=bool)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
+        np.put_along_axis(is_retrieved, best, True, axis=1)
+        mask = mask & is_retrieved
+    return np.where(mask, scores, -np.inf)
 
 
 def filtered_lists(
     scores: Mapping[str, np.ndarray], satisfied: ArrayLike, depths: Sequence[int] = (10, 100)
 ) -> dict[str, np.ndarray]:
-    """Return the lists that a shop could show for one instruction, by where it filters and by whom it ranks.
+    """Return the scores of the lists that a shop could show for one instruction.
 
     Args:
-        scores: Scores of shape (n_requests, n_items) by the ranking's name; the first one is also shown unfiltered and
-            filtered within each of `depths`.
-        satisfied: Which items meet the instruction, shape (n_items,), bool.
-        depths: How many items are looked at, see `filter_within`.
+        scores: Scores of shape (n_requests, n_items) by the name of the ranking. Every ranking is filtered completely;
+            the first ranking is also returned unfiltered and filtered within each of `depths`.
+        satisfied: Mask of the items that satisfy the instruction, shape (n_items,), bool.
+        depths: Numbers of candidates to retrieve before the filter, see `filter_ranking`.
 
     Returns:
-        Scores by the list's name.
+        Scores by the name of the list.
     """
-    first, ranking = next(iter(scores.items()))
-    lists = {f"{first}, no filter": ranking}
+    name, ranking = next(iter(scores.items()))
+    lists = {f"{name}, no filter": ranking}
     lists |= {
-        f"{first}, its top {depth} filtered": filter_within(ranking, satisfied, depth) for depth in depths
+        f"{name}, its top {depth} filtered": filter_ranking(ranking, satisfied, depth) for depth in depths
     }
-    return lists | {f"{name}, all filtered": filter_within(one, satisfied) for name, one in scores.items()}
+    return lists | {
+        f"{name}, all filtered": filter_ranking(ranking, satisfied) for name, ranking in scores.items()
+    }
 
 
-def repeat_hits(
-    model: Recommender, split: Split, k: int = 10, shelf: int = 3, window: tuple[float, float] = (20.0, 60.0)
+def repeat_purchase_hits(
+    model: Recommender,
+    split: Split,
+    k: int = 10,
+    shelf_size: int = 3,
+    window: tuple[float, float] = (20.0, 60.0),
 ) -> pd.DataFrame:
-    """Measure each event of the test part, repeats included, with seen items hidden, shown, or on a shelf of their own.
+    """Evaluate each test event, repeats included, with seen items hidden, shown, or on a separate shelf.
 
-    `instructrec.evaluation.evaluate` leaves out what the user has met, as papers do; in a shop people buy again.
+    `instructrec.evaluation.evaluate` excludes the items of a user's history, as papers do; in a shop people buy the
+    same item again.
 
     Args:
         model: A recommender fitted on `split.train`.
-        split: A split whose test part is later than the rest, such as `split_global_time`; events have `behavior`.
+        split: A split by time, such as `split_global_time`; its events have a `behavior`.
         k: Length of the list.
-        shelf: Places of the shelf of things to buy again: the latest purchases whose age lies in `window`.
-        window: Ages of a purchase, in days, at which it may be due again.
+        shelf_size: Number of positions on the shelf "buy again", which shows the latest purchases whose age lies in
+            `window`.
+        window: Ages of a purchase at which a repeat may be due, (low, high) in days.
 
     Returns:
-        One row a test event of a user with a history: `user_id`, `item_id`, `kind` ("bought again" where the user has
-        met the item before that moment, else "new"), and 1 or 0 for whether the item was among the first k with the
-        history's items left out (`hidden`) or left in (`shown`), and on the shelf (`shelf`), all at that moment.
+        One row for each test event of a user with a history: `user_id`, `item_id`, `kind` ("bought again" if the item
+        is in the user's history at that moment, else "new"); and 1.0 or 0.0 for whether the item is among the first k
+        with the history excluded (`hidden`), among the first k with the history included (`shown`), and on the shelf
+        (`shelf`), all at that moment.
     """
     log = model.dataset.with_interactions(
         pd.concat([split.train.interactions, split.valid, split.test], ignore_index=True)
     )
-    past: dict[Hashable, list[Hashable]] = {}
-    histories = []
-    for user, item in zip(log.ordered["user_id"], log.ordered["item_id"], strict=True):
-        own = past.setdefault(user, [])
-        histories.append(own.copy())
-        own.append(item)
-    late = log.ordered["timestamp"].to_numpy() >= split.test["timestamp"].min()
-    asked = np.array([bool(history) for history in histories]) & late
-    events = log.ordered[asked].reset_index(drop=True)
-    histories = [histories[row] for row in np.flatnonzero(asked)]
-    columns = model.dataset.item_columns(events["item_id"])
-    hits = {}
-    for name, scores in (("hidden", without_seen(model, histories)), ("shown", model.score(histories))):
-        hits[name] = (top_lists(scores, k) == columns[:, None]).any(axis=1).astype(float)
-    hits["shelf"] = _on_shelf(log.interactions, events, shelf, window)
+    histories = _histories_before(log)
+    is_test = log.ordered["timestamp"].to_numpy() >= split.test["timestamp"].min()
+    rows = np.flatnonzero(np.array([bool(history) for history in histories]) & is_test)
+    events = log.ordered.iloc[rows].reset_index(drop=True)
+    histories = [histories[row] for row in rows]
+    targets = model.dataset.item_columns(events["item_id"])[:, None]
+    scores = {"hidden": score_unseen(model, histories), "shown": model.score(histories)}
+    hits = {name: (top_k(values, k) == targets).any(axis=1).astype(float) for name, values in scores.items()}
+    hits["shelf"] = _shelf_hits(log.interactions, events, shelf_size, window)
     kinds = [
         "bought again" if item in history else "new"
         for item, history in zip(events["item_id"], histories, strict=True)
@@ -127,16 +132,28 @@ def repeat_hits(
     return events[["user_id", "item_id"]].assign(kind=kinds, **hits)
 
 
-def _on_shelf(
-    log: pd.DataFrame, events: pd.DataFrame, places: int, window: tuple[float, float]
+def _histories_before(log: Dataset) -> list[list[Hashable]]:
+    """Return, for each event in time order, the items of its user's earlier events."""
+    items_by_user: dict[Hashable, list[Hashable]] = {}
+    histories = []
+    for user, item in zip(log.ordered["user_id"], log.ordered["item_id"], strict=True):
+        items = items_by_user.setdefault(user, [])
+        histories.append(items.copy())
+        items.append(item)
+    return histories
+
+
+def _shelf_hits(
+    log: pd.DataFrame, events: pd.DataFrame, shelf_size: int, window: tuple[float, float]
 ) -> np.ndarray:
-    bought = log[log["behavior"] == "purchase"].sort_values("timestamp", kind="stable")
-    own = dict(iter(bought.groupby("user_id")))
-    found = np.zeros(len(events))
+    """Return 1.0 for each event whose item is on the user's shelf at that moment, else 0.0."""
+    purchases = log[log["behavior"] == "purchase"].sort_values("timestamp", kind="stable")
+    purchases_by_user = dict(iter(purchases.groupby("user_id")))
+    hits = np.zeros(len(events))
     rows = zip(events["user_id"], events["item_id"], events["timestamp"], strict=True)
     for row, (user, item, time) in enumerate(rows):
-        if user in own:
-            days = (time - own[user]["timestamp"]) / DAY
-            due = own[user].loc[(days >= window[0]) & (days <= window[1]), "item_id"]
-            found[row] = item in due.drop_duplicates(keep="last").tolist()[-places:]
-    return found
+        if user in purchases_by_user:
+            bought = purchases_by_user[user]
+            due = bought.loc[((time - bought["timestamp"]) / SECONDS_PER_DAY).between(*window), "item_id"]
+            hits[row] = item in due.drop_duplicates(keep="last").tolist()[-shelf_size:]
+    return hits
