@@ -27,7 +27,7 @@ from instructrec import datasets
 from instructrec.errors import InputError
 from instructrec.evaluation.candidates import Candidates, hard_negatives, random_negatives
 from instructrec.evaluation.following_tasks import make_following_tasks
-from instructrec.evaluation.paper import of_each, paper_figures, paper_metrics
+from instructrec.evaluation.paper import expected_metrics, paper_figures, paper_metrics
 from instructrec.files import atomic_write
 from instructrec.instructions.verbalizer import Verbalizer
 from instructrec.models import Recommender, create
@@ -110,7 +110,7 @@ def figures(scores: np.ndarray, allowed: np.ndarray, targets: np.ndarray) -> dic
     own = scores[np.arange(len(targets)), targets][:, None]
     above = (allowed & (scores > own)).sum(axis=1)
     level = (allowed & (scores == own)).sum(axis=1)
-    values = of_each(above, level, int(allowed.sum(axis=1).max()))
+    values = expected_metrics(above, level, int(allowed.sum(axis=1).max()))
     return {metric: float(one.mean()) for metric, one in values.items()}
 
 

@@ -45,7 +45,7 @@ from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.evaluation.candidates import Candidates, hard_negatives, random_negatives
 from instructrec.evaluation.following_tasks import make_following_tasks
-from instructrec.evaluation.paper import of_each
+from instructrec.evaluation.paper import expected_metrics
 from instructrec.files import atomic_write, digest
 from instructrec.instructions.verbalizer import Verbalizer
 from instructrec.models import SHIPPED, Recommender, create, load
@@ -396,7 +396,7 @@ def language_recommender(name: str, split: Split) -> SmolLM2:
 def per_user(own: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
     """Return the paper's metrics of each request, ties shared: targets' scores (n, 1), those of negatives (n, 9)."""
     above, level = (others > own).sum(axis=1), (others == own).sum(axis=1) + 1
-    return of_each(above, level, others.shape[1] + 1)
+    return expected_metrics(above, level, others.shape[1] + 1)
 
 
 def interval(values: np.ndarray) -> list[float]:

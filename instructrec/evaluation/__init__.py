@@ -49,7 +49,12 @@ from instructrec.evaluation.metrics import (
     recall_at_k,
 )
 from instructrec.evaluation.paper import chance, paper_figures, paper_metrics, paper_tasks
-from instructrec.evaluation.pointwise import Answers, calibrate, evaluate_yes_no, yes_or_no
+from instructrec.evaluation.pointwise import (
+    ProbabilityEvaluation,
+    calibrate,
+    evaluate_probabilities,
+    evaluate_yes_no,
+)
 from instructrec.evaluation.protocol import (
     Evaluation,
     evaluate,
@@ -71,13 +76,13 @@ from instructrec.statistics.significance import holm, randomisation_test
 
 __all__ = [
     "METRICS",
-    "Answers",
     "Candidates",
     "Evaluation",
     "FollowingEvaluation",
     "Interval",
     "ModelSpec",
     "Pair",
+    "ProbabilityEvaluation",
     "RankingMetric",
     "Report",
     "Results",
@@ -103,6 +108,7 @@ __all__ = [
     "evaluate_following",
     "evaluate_lists",
     "evaluate_many",
+    "evaluate_probabilities",
     "evaluate_scores",
     "evaluate_yes_no",
     "full_catalogue",
@@ -140,5 +146,4 @@ __all__ = [
     "target_ranks",
     "top_columns",
     "users_of_items",
-    "yes_or_no",
 ]

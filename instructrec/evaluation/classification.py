@@ -1,28 +1,29 @@
-"""Measures of yes/no answers: those the article names, and those that judge the scores and probabilities behind them.
+"""Metrics of yes/no answers, and of the scores and probabilities behind them.
 
-Accuracy, precision, recall and F1 look at the answers; ROC AUC at the order of the scores; log loss, the Brier
-score and calibration at the probabilities. Derived in chapter `evaluation`, which shows why accuracy alone says nothing
-where one answer is common.
+Accuracy, precision, recall and F1 describe the answers; ROC AUC the order of the scores; log loss, the Brier score and
+calibration the probabilities. Derived in chapter `evaluation`, which shows why accuracy alone is uninformative if one
+answer is much more common than the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from instructrec.errors import InputError, one_of
+from instructrec.statistics import wilson_interval
+from instructrec.validation import PositiveInt, check_value
 
 
 def confusion(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, int]:
     """Count the four outcomes of yes/no answers.
 
     Args:
-        y_true: What happened, shape (n,), values 0 or 1 (or booleans).
-        y_pred: What was answered, shape (n,), values 0 or 1.
+        y_true: True answers, shape (n,), values 0 or 1 (or booleans).
+        y_pred: Predicted answers, shape (n,), values 0 or 1.
 
     Returns:
         The counts `tp`, `fp`, `fn`, `tn`.
@@ -42,13 +43,13 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, int]:
 
 
 def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Return the share of right answers, (TP + TN) / (TP + FP + FN + TN), in [0, 1]. Arguments as in `confusion`."""
+    """Return the share of correct answers, (TP + TN) / (TP + FP + FN + TN), in [0, 1]. Arguments as in `confusion`."""
     count = confusion(y_true, y_pred)
     return (count["tp"] + count["tn"]) / sum(count.values())
 
 
 def precision(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Return TP / (TP + FP): how many of the yeses were right; 0 where nothing was answered with yes.
+    """Return TP / (TP + FP), the share of predicted yeses that are true, in [0, 1]; 0 if none is predicted.
 
     Arguments as in `confusion`.
     """
@@ -57,7 +58,7 @@ def precision(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def recall(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Return TP / (TP + FN): how many of the true yeses were found; 0 where there are none.
+    """Return TP / (TP + FN), the share of true yeses that are predicted, in [0, 1]; 0 if there is none.
 
     Arguments as in `confusion`.
     """
@@ -84,21 +85,22 @@ YES_NO_METRICS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
 
 
 def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
-    """Return the area under the ROC curve: how often a random yes is scored above a random no.
+    """Return the area under the ROC curve: the probability that a random yes scores above a random no.
 
     AUC = (#{(p, n): s_p > s_n} + 1/2 #{(p, n): s_p = s_n}) / (n_yes n_no) over all pairs of a yes p and a no n: the
-    statistic of Mann and Whitney (1947), read as an area by Hanley and McNeil (1982). Chance is 1/2, whatever the
-    share of yeses, which is why accuracy's trap does not catch it.
+    statistic of Mann and Whitney (1947), interpreted as an area by Hanley and McNeil (1982). By this definition a tied
+    pair counts as one half; the rule for ties in rankings is stated in `instructrec.evaluation.target_ranks`. Chance is
+    1/2 whatever the share of yeses, so a common answer cannot make the AUC look good.
 
     Args:
-        y_true: What happened, shape (n,), values 0 or 1, at least one of each.
-        y_score: How much the answer leans to yes, shape (n,): probabilities or any scores that compare.
+        y_true: True answers, shape (n,), values 0 or 1, at least one of each.
+        y_score: Scores, shape (n,), higher for yes: probabilities or any comparable scores.
 
     Returns:
         The area, in [0, 1].
 
     Raises:
-        InputError: Unequal lengths, one answer only, or a score that is NaN or infinite.
+        InputError: Unequal lengths, only yeses or only noes, or a score that is NaN or infinite.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -106,11 +108,11 @@ def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
 
 
 def roc_curve(y_true: ArrayLike, y_score: ArrayLike) -> pd.DataFrame:
-    """Return the points of the ROC curve, one for each threshold that tells answers apart (Fawcett, 2006).
+    """Return the points of the ROC curve, one for each distinct score as a threshold (Fawcett, 2006).
 
-    A row says: where every score of at least `threshold` is answered with yes, the `true_positive_rate` TP / (TP + FN)
-    of the yeses are found, and the `false_positive_rate` FP / (FP + TN) of the noes are taken for yeses. The first
-    row answers no to everything (threshold infinity), the last one yes. Arguments and errors as in `roc_auc`.
+    Each row predicts yes for every score of at least `threshold`: the `true_positive_rate` TP / (TP + FN) is the share
+    of yeses predicted as yes, the `false_positive_rate` FP / (FP + TN) the share of noes predicted as yes. The first
+    row predicts no for everything (threshold infinity), the last one yes. Arguments and errors as in `roc_auc`.
 
     Returns:
         Table of `threshold` (falling), `false_positive_rate` and `true_positive_rate` (both rising, from 0 to 1).
@@ -128,22 +130,22 @@ def roc_curve(y_true: ArrayLike, y_score: ArrayLike) -> pd.DataFrame:
 def log_loss(y_true: ArrayLike, y_prob: ArrayLike) -> float:
     """Return the mean negative log-likelihood of the answers, in nats (Good, 1952): the binary cross-entropy.
 
-    -mean(y ln p + (1 - y) ln(1 - p)). A certainty that was wrong would cost infinity; p is kept 2^-52 (2.2e-16) away
-    from 0 and 1, as scikit-learn does, so that it costs 36 nats.
+    -mean(y ln p + (1 - y) ln(1 - p)). A wrong certainty would cost infinity; p is clipped to 2^-52 (2.2e-16) away from
+    0 and 1, as in scikit-learn, so it costs 36 nats.
 
     Args:
-        y_true: What happened, shape (n,), values 0 or 1.
+        y_true: True answers, shape (n,), values 0 or 1.
         y_prob: Probability of yes, shape (n,), in [0, 1].
 
     Raises:
         InputError: Unequal lengths, no answer at all, or a probability outside [0, 1].
     """
     true, prob = _probable(y_true, y_prob)
-    return float(np.mean(loss_of_each(true, prob)))
+    return float(np.mean(log_losses(true, prob)))
 
 
-def loss_of_each(true: np.ndarray, prob: np.ndarray) -> np.ndarray:
-    """Return each answer's own term of `log_loss`, shape (n,); `true` as booleans."""
+def log_losses(true: np.ndarray, prob: np.ndarray) -> np.ndarray:
+    """Return each answer's term of `log_loss`, shape (n,); `true` as booleans."""
     smallest = np.finfo(float).eps
     safe = np.clip(prob, smallest, 1 - smallest)
     return -np.where(true, np.log(safe), np.log1p(-safe))
@@ -161,49 +163,49 @@ def brier_score(y_true: ArrayLike, y_prob: ArrayLike) -> float:
 def calibration(
     y_true: ArrayLike, y_prob: ArrayLike, n_bins: int = 10, strategy: str = "uniform"
 ) -> pd.DataFrame:
-    """Compare what was predicted with what happened, bin by bin: the table behind a reliability diagram.
+    """Compare predicted probabilities with observed shares, bin by bin: the table behind a reliability diagram.
 
-    Probabilities are calibrated when, of the answers given p, a share p turns out yes (Murphy and Winkler, 1977; for
-    networks Guo et al., 2017). Bin b holds the probabilities in (above, up_to]; the first one holds its lower
-    bound as well.
+    Probabilities are calibrated if a share p of the answers with probability p is yes (Murphy and Winkler, 1977; for
+    networks Guo et al., 2017). Bin b holds the probabilities in (above, up_to]; the first bin includes its lower
+    bound.
 
     Args:
-        y_true: What happened, shape (n,), values 0 or 1.
+        y_true: True answers, shape (n,), values 0 or 1.
         y_prob: Probability of yes, shape (n,), in [0, 1].
         n_bins: Number of bins, at least 1.
         strategy: "uniform" for bins of equal width, "quantile" for bins of about equal size, which rare yeses need.
 
     Returns:
-        A row a bin: its bounds `above` and `up_to`, `mean_predicted`, `share_of_yes`, the 95% interval of that share
+        One row per bin: its bounds `above` and `up_to`, `mean_predicted`, `share_of_yes`, the 95% interval of that share
         `low` and `high` (Wilson, 1927, as if the answers were independent), and the number of answers `n`. An empty
-        bin of equal width has n = 0 and NaN for the rest; where many probabilities are equal, quantiles coincide and
-        fewer than n_bins come back.
+        bin of equal width has n = 0 and NaN elsewhere; if many probabilities are equal, quantiles coincide and there
+        are fewer than n_bins rows.
 
     Raises:
         InputError: As in `log_loss`, n_bins below 1, or another strategy.
     """
     true, prob = _probable(y_true, y_prob)
-    if isinstance(n_bins, bool) or not isinstance(n_bins, int | np.integer) or n_bins < 1:
-        raise InputError(f"n_bins is {n_bins!r}; a whole number of at least 1 is accepted")
+    check_value("n_bins", n_bins, PositiveInt)
     if strategy not in ("uniform", "quantile"):
         raise one_of("strategy", strategy, ["uniform", "quantile"])
     edges = np.linspace(0, 1, n_bins + 1)
     if strategy == "quantile":
         edges = np.percentile(prob, 100 * edges)
-    place = np.searchsorted(edges[1:-1], prob)
-    n = np.bincount(place, minlength=len(edges) - 1)
+    bin_of_answer = np.searchsorted(edges[1:-1], prob)
+    n = np.bincount(bin_of_answer, minlength=len(edges) - 1)
+    n_yes = np.bincount(bin_of_answer, true, minlength=len(n))
     with np.errstate(invalid="ignore"):
-        predicted = np.bincount(place, prob, minlength=len(n)) / n
-        share = np.bincount(place, true, minlength=len(n)) / n
-    low, high = _wilson(share, n)
+        predicted = np.bincount(bin_of_answer, prob, minlength=len(n)) / n
+        share = n_yes / n
+    intervals = [wilson_interval(int(yes), int(count)) for yes, count in zip(n_yes, n, strict=True)]
     table = pd.DataFrame(
         {
             "above": edges[:-1],
             "up_to": edges[1:],
             "mean_predicted": predicted,
             "share_of_yes": share,
-            "low": low,
-            "high": high,
+            "low": [interval.low for interval in intervals],
+            "high": [interval.high for interval in intervals],
             "n": n,
         }
     )
@@ -215,10 +217,10 @@ def calibration(
 def expected_calibration_error(
     y_true: ArrayLike, y_prob: ArrayLike, n_bins: int = 10, strategy: str = "uniform"
 ) -> float:
-    """Return how far predicted and observed shares lie apart, ECE = sum_b (n_b / n) |share_b - predicted_b|.
+    """Return the expected calibration error, ECE = sum_b (n_b / n) |share_b - predicted_b|, in [0, 1].
 
     Naeini, Cooper and Hauskrecht (2015); Guo et al. (2017). It depends on the bins and rises with their number, so
-    compare figures of equal bins only; 0 does not mean useful, since the overall share given to all is calibrated.
+    compare values of the same bins only. 0 does not mean useful: predicting the overall share for all is calibrated.
     Arguments and errors as in `calibration`.
     """
     table = calibration(y_true, y_prob, n_bins, strategy)
@@ -226,22 +228,13 @@ def expected_calibration_error(
     return float((gap * table["n"]).sum() / table["n"].sum())
 
 
-def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return Wilson's 95% interval of shares observed in n trials each; NaN where n is 0."""
-    z = NormalDist().inv_cdf(0.975)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
-
-
 def checked_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return `y_true` as booleans and `y_score` as float64, each of shape (n,); errors as in `roc_auc`."""
     true, score = _paired(y_true, "y_score", y_score)
     if not np.isfinite(score).all():
-        wrong = score[~np.isfinite(score)][0]
+        not_finite = score[~np.isfinite(score)][0]
         raise InputError(
-            f"y_score holds {wrong}; finite numbers are accepted (leave out what was not scored)"
+            f"y_score holds {not_finite}; finite numbers are accepted (leave out what was not scored)"
         )
     if true.all() or not true.any():
         raise InputError(
@@ -264,7 +257,7 @@ def _paired(y_true: ArrayLike, name: str, values: ArrayLike) -> tuple[np.ndarray
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{name} holds what is no number ({error}); a list of numbers is accepted"
+            f"{name} holds a value that is no number ({error}); a list of numbers is accepted"
         ) from error
     if array.shape != true.shape:
         raise InputError(
@@ -273,8 +266,8 @@ def _paired(y_true: ArrayLike, name: str, values: ArrayLike) -> tuple[np.ndarray
     return true, array
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+def _ratio(numerator: int, denominator: int) -> float:
+    return numerator / denominator if denominator else 0.0
 
 
 def _binary(name: str, values: ArrayLike) -> np.ndarray:
@@ -282,8 +275,8 @@ def _binary(name: str, values: ArrayLike) -> np.ndarray:
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"{name} has shape {array.shape}; a list of at least one 0 or 1 is accepted")
     if not np.isin(array, (0, 1)).all():
-        wrong = array[~np.isin(array, (0, 1))][0]
+        invalid = array[~np.isin(array, (0, 1))][0]
         raise InputError(
-            f"{name} holds {wrong!r}; only 0 and 1 are accepted (cut probabilities at a threshold first)"
+            f"{name} holds {invalid!r}; only 0 and 1 are accepted (cut probabilities at a threshold first)"
         )
     return array.astype(bool)

@@ -1,7 +1,7 @@
-"""The InstructRec paper's own figures, to stand beside ours (Zhang et al., 2023, arXiv:2305.07001).
+"""The results that the InstructRec paper reports, to print beside ours (Zhang et al., 2023, arXiv:2305.07001).
 
-Theirs are of other data and other models: Amazon reviews and a language model of three billion weights. What can be
-compared is the form of a table and the order and distance of models in it, never a figure with a figure.
+They are of other data and other models: Amazon reviews and a language model of three billion weights. Compare the form
+of a table and the order and distances of the models in it, never one number with another.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from instructrec.errors import InputError, one_of
+from instructrec.errors import one_of
+from instructrec.evaluation.metrics import parse_metric
+from instructrec.evaluation.target_ranks import TargetRanks
+from instructrec.validation import PositiveInt, check_value
 
 
 @cache
@@ -33,67 +36,70 @@ def paper_metrics() -> tuple[str, ...]:
 
 
 def paper_figures(task: str | None = None) -> pd.DataFrame:
-    """Return the figures that the paper reports.
+    """Return the results that the paper reports.
 
     Args:
         task: A name of `paper_tasks()`; all by default.
 
     Returns:
-        A row a model and task: `task`, `model`, `data`, `candidates` and a column a metric. The paper has no intervals.
+        One row per model and task: `task`, `model`, `data`, `candidates` and one column per metric. The paper reports no
+        intervals.
 
     Raises:
         InputError: An unknown task.
     """
-    tasks = [one for one in _paper()["tasks"] if task in (None, one["name"])]
+    tasks = [entry for entry in _paper()["tasks"] if task in (None, entry["name"])]
     if not tasks:
         raise one_of("task of the paper", task, paper_tasks(), most=len(paper_tasks()))
     rows = [
-        {"task": one["name"], "model": model, "data": one["data"], "candidates": one["candidates"]}
+        {"task": entry["name"], "model": model, "data": entry["data"], "candidates": entry["candidates"]}
         | dict(zip(paper_metrics(), values, strict=True))
-        for one in tasks
-        for model, *values in one["rows"]
+        for entry in tasks
+        for model, *values in entry["rows"]
     ]
     return pd.DataFrame(rows)
 
 
-def of_each(above: np.ndarray, level: np.ndarray, n_candidates: int) -> dict[str, np.ndarray]:
-    """Return the paper's metrics of each request, ties sharing their places.
+def expected_metrics(n_better: np.ndarray, n_tied: np.ndarray, n_candidates: int) -> dict[str, np.ndarray]:
+    """Return the paper's metrics of each request, in expectation over the orders of tied candidates.
+
+    A language model gives many titles the same score, and the tables in the form of the paper's take the mean over all
+    orders of them instead of the rule of `instructrec.evaluation.target_ranks`.
 
     Args:
-        above: How many candidates score higher than the target, shape (n,).
-        level: How many score as the target does, itself included, shape (n,).
-        n_candidates: Of a request, the target included.
+        n_better: Number of candidates that score higher than the target, shape (n,).
+        n_tied: Number of candidates with the target's score, itself included, shape (n,).
+        n_candidates: Number of candidates of a request, the target included.
 
     Returns:
         By metric, an array of shape (n,).
     """
-    found = {}
+    values = {}
     for metric in paper_metrics():
-        kind, _, k = metric.partition("@")
-        gains = np.zeros(n_candidates)
-        gains[: int(k)] = 1 if kind == "HR" else 1 / np.log2(np.arange(len(gains[: int(k)])) + 2)
-        total = np.concatenate([[0], gains.cumsum()])
-        found[metric] = (total[above + level] - total[above]) / level
-    return found
+        total = np.concatenate([[0], _gains_by_rank(metric, n_candidates).cumsum()])
+        values[metric] = (total[n_better + n_tied] - total[n_better]) / n_tied
+    return values
 
 
 def chance(metric: str, n_candidates: int) -> float:
-    """Return what a guess earns where one of n candidates is right, each at every rank with equal chance.
+    """Return the expected metric of a random order of n candidates, one of them relevant.
 
-    HR@k = k / n and NDCG@k = sum_{r<=k} 1 / (n log2(r + 1)), with k at most n.
+    The relevant candidate has every rank with the same probability, so HR@k = k / n and
+    NDCG@k = sum_{r<=k} 1 / (n log2(r + 1)), with k at most n.
 
     Args:
-        metric: "HR@k" or "NDCG@k", such as "NDCG@5".
-        n_candidates: Candidates, the right one included, at least 1.
+        metric: A metric of `evaluation.METRICS` at a list length, such as "NDCG@5".
+        n_candidates: Number of candidates, the relevant one included, at least 1.
 
     Raises:
-        InputError: Another metric, or no candidate.
+        InputError: An unknown metric, or no candidate.
     """
-    name, _, k = metric.partition("@")
-    if name not in ("HR", "NDCG") or not k.isdecimal() or int(k) < 1:
-        raise InputError(f"metric is {metric!r}; HR@k or NDCG@k such as NDCG@5 is accepted")
-    if n_candidates < 1:
-        raise InputError(f"n_candidates is {n_candidates!r}; a whole number of at least 1 is accepted")
-    ranks = np.arange(1, min(int(k), n_candidates) + 1)
-    gain = np.ones(len(ranks)) if name == "HR" else 1 / np.log2(ranks + 1)
-    return float(gain.sum() / n_candidates)
+    check_value("n_candidates", n_candidates, PositiveInt)
+    k = min(parse_metric(metric)[1], n_candidates)
+    return float(_gains_by_rank(metric, n_candidates)[:k].sum() / n_candidates)
+
+
+def _gains_by_rank(metric: str, n_candidates: int) -> np.ndarray:
+    """Return the metric of a request whose one target has rank 1, 2, …, n, shape (n_candidates,)."""
+    function, k = parse_metric(metric)
+    return function.from_ranks(TargetRanks.from_lists([[rank] for rank in range(1, n_candidates + 1)]), k)

@@ -22,23 +22,24 @@ from instructrec.evaluation.classification import (
     brier_score,
     checked_scores,
     log_loss,
-    loss_of_each,
+    log_losses,
     roc_auc,
 )
-from instructrec.evaluation.protocol import Evaluation, candidate_mask
+from instructrec.evaluation.protocol import Evaluation, candidate_mask, relevance
 from instructrec.models.base import Recommender
 from instructrec.split import Split
-from instructrec.statistics.intervals import Interval
+from instructrec.statistics import Interval
+from instructrec.validation import PositiveInt, check_value
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One model's answers to "will this user choose this item?".
+class ProbabilityEvaluation:
+    """The probabilities that one model gives to "will this user choose this item?".
 
     Attributes:
         model: Name of the model.
-        table: One row an answer: `request` (number of the request), `user_id`, `y_true` (0 or 1), `score` (on the scale
-            asked for) and `y_prob`, the calibrated probability of yes.
+        table: One row per answer: `request` (number of the request), `user_id`, `y_true` (0 or 1), `score` (on the
+            chosen scale) and `y_prob`, the calibrated probability of yes.
         protocol: Split, part, candidates, scale and method, in words.
     """
 
@@ -47,14 +48,14 @@ class Answers:
     protocol: str
 
     def summary(self, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-        """Return ROC AUC, log loss and Brier score over all answers: a row a measure, columns `mean`, `low`, `high`.
+        """Return ROC AUC, log loss and Brier score over all answers, one row each: `mean`, `low`, `high`.
 
         The interval is the percentile bootstrap over requests (Efron, 1979): the answers of a request depend on each
-        other and are drawn together.
+        other and are resampled together.
 
         Args:
             confidence: Coverage of the intervals, in (0, 1).
-            n_resamples: How often the requests are drawn anew with replacement, at least 1.
+            n_resamples: Number of resamples of the requests with replacement, at least 1.
             seed: Seed of the draws.
 
         Raises:
@@ -68,7 +69,7 @@ class Answers:
         true, score, prob = (self.table[name].to_numpy() for name in ("y_true", "score", "y_prob"))
         request = self.table["request"].to_numpy()
         level = np.unique(score, return_inverse=True)[1]
-        loss = loss_of_each(true == 1, prob)
+        loss = log_losses(true == 1, prob)
         n_requests = int(request.max()) + 1
         n, losses, squares = (
             np.bincount(request, weights, minlength=n_requests)
@@ -78,7 +79,7 @@ class Answers:
         draws = np.empty((n_resamples, 3))
         for number in range(n_resamples):
             times = np.bincount(rng.integers(0, n_requests, n_requests), minlength=n_requests)
-            area = _area(level, true, times[request])
+            area = _weighted_auc(level, true, times[request])
             draws[number] = area, times @ losses / (times @ n), times @ squares / (times @ n)
         low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
         means = (roc_auc(true, score), log_loss(true, prob), brier_score(true, prob))
@@ -88,10 +89,10 @@ class Answers:
         )
 
     def per_request(self) -> Evaluation:
-        """Return the measures request by request, for paired differences of two models.
+        """Return the metrics request by request, for paired differences of two models.
 
         "ROC AUC" is the area within the request, (sum of the yeses' ranks - n_yes (n_yes + 1) / 2) / (n_yes n_no) with
-        equal scores at their mean rank: it does not depend on the scale. Log loss (nats) and Brier score are means over
+        tied scores at their mean rank; it does not depend on the scale. Log loss (nats) and Brier score are means over
         the request's answers.
         """
         true, prob = self.table["y_true"].to_numpy(), self.table["y_prob"].to_numpy()
@@ -102,7 +103,7 @@ class Answers:
                 "yes": true,
                 "no": 1 - true,
                 "rank": rank * true,
-                "log loss": loss_of_each(true == 1, prob),
+                "log loss": log_losses(true == 1, prob),
                 "Brier": (prob - true) ** 2,
             }
         ).groupby(by_request)
@@ -162,7 +163,7 @@ def evaluate_yes_no(model: Recommender, split: Split, part: str = "test", seed: 
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def yes_or_no(
+def evaluate_probabilities(
     model: Recommender,
     split: Split,
     method: str = "platt",
@@ -171,40 +172,40 @@ def yes_or_no(
     scale: str = "request",
     label: str | None = None,
     batch: int = 256,
-) -> Answers:
-    """Let a fitted recommender answer yes or no, with a probability: calibrated on validation, judged on test.
+) -> ProbabilityEvaluation:
+    """Evaluate a fitted recommender's probabilities of yes, calibrated on validation and computed on test.
 
     Each request's targets are the yeses; random unseen items, or all of them, are the noes. A probability holds for
-    that mixture only: among eleven noes to a yes, one answer in twelve is yes before any model has spoken.
+    this mixture only: with eleven noes for each yes, one answer in twelve is yes before any model is asked.
 
     Args:
         model: A recommender fitted on `split.train`.
         split: The data in three parts.
         method: "platt" or "isotonic", see `calibrate`.
-        n_negatives: Random unseen items a request; None for all unseen items of the catalogue.
-        seed: Seed of the random items: the same seed gives every model the same questions.
-        scale: "request" takes from each score the mean of the request's unseen items and divides by their standard
-            deviation, so that scores of two requests compare; "raw" leaves the scores as they are.
+        n_negatives: Number of random unseen items per request; None for all unseen items of the catalogue.
+        seed: Seed of the random items: the same seed asks every model the same questions.
+        scale: "request" subtracts from each score the mean of the request's unseen items and divides by their standard
+            deviation, so that scores of different requests are comparable; "raw" leaves the scores as they are.
         label: Name for tables; the model's own by default.
-        batch: Requests scored at a time.
+        batch: Number of requests scored at a time.
 
     Returns:
-        The `Answers` on test. An item whose score is minus infinity has the least finite score of its request.
+        The `ProbabilityEvaluation` on test. An item whose score is minus infinity gets the lowest finite score of its
+        request.
 
     Raises:
-        InputError: A part without requests, no negative, scores that are NaN or plus infinity, another method or scale.
+        InputError: A part without requests, no negative, scores that are NaN or plus infinity, or an unknown method or
+            scale.
     """
     if scale not in ("request", "raw"):
         raise one_of("scale", scale, ["request", "raw"])
-    if n_negatives is not None and n_negatives < 1:
-        raise InputError(
-            f"n_negatives is {n_negatives!r}; a whole number of at least 1, or None, is accepted"
-        )
+    if n_negatives is not None:
+        check_value("n_negatives", n_negatives, PositiveInt)
     valid = _questions(model, split, "valid", n_negatives, seed, scale, batch)
     probability = calibrate(valid["y_true"], valid["score"], method)
     test = _questions(model, split, "test", n_negatives, seed, scale, batch)
     against = "all unseen items" if n_negatives is None else f"{n_negatives} random negatives"
-    return Answers(
+    return ProbabilityEvaluation(
         label or model.name,
         test.assign(y_prob=probability(test["score"])),
         f"{split.protocol}, test, {against}, scale {scale}, {method} on valid",
@@ -216,15 +217,15 @@ def calibrate(
 ) -> Callable[[ArrayLike], np.ndarray]:
     """Fit the curve from a score to the probability of yes, and return it as a function.
 
-    "platt" is the sigmoid p = 1 / (1 + exp(-(a s + b))) of greatest likelihood for the targets
-    (n_yes + 1) / (n_yes + 2) of a yes and 1 / (n_no + 2) of a no in place of 1 and 0, which keep a small sample from
-    certainty (Platt, 1999). "isotonic" is the rising step curve of least squared error (Zadrozny and Elkan, 2002), kept
-    between the same two targets; it needs more answers and makes equal what it cannot tell apart. Fit on answers that
-    are not those you report.
+    "platt" is the maximum-likelihood sigmoid p = 1 / (1 + exp(-(a s + b))) for the targets (n_yes + 1) / (n_yes + 2) of
+    a yes and 1 / (n_no + 2) of a no; these replace 1 and 0 so that a small sample does not lead to certainty (Platt,
+    1999). "isotonic" is the non-decreasing step function of least squared error (Zadrozny and Elkan, 2002), clipped to
+    the same two targets; it needs more answers, and it ties scores whose order the data do not support. Fit on other
+    answers than those you report.
 
     Args:
-        y_true: What happened, shape (n,), values 0 or 1, at least one of each.
-        y_score: Scores that compare over all answers, shape (n,), finite.
+        y_true: True answers, shape (n,), values 0 or 1, at least one of each.
+        y_score: Scores that are comparable over all answers, shape (n,), finite.
         method: "platt" or "isotonic".
 
     Returns:
@@ -237,21 +238,21 @@ def calibrate(
         raise one_of("method of calibration", method, ["platt", "isotonic"])
     true, score = checked_scores(y_true, y_score)
     n_yes, n_no = int(true.sum()), int((~true).sum())
-    of_no, of_yes = 1 / (n_no + 2), (n_yes + 1) / (n_yes + 2)
+    no_target, yes_target = 1 / (n_no + 2), (n_yes + 1) / (n_yes + 2)
     if method == "isotonic":
         from sklearn.isotonic import IsotonicRegression
 
-        steps = IsotonicRegression(y_min=of_no, y_max=of_yes, out_of_bounds="clip").fit(score, true)
+        steps = IsotonicRegression(y_min=no_target, y_max=yes_target, out_of_bounds="clip").fit(score, true)
         return lambda scores: np.asarray(steps.predict(np.asarray(scores, dtype=float)))
     from scipy.special import expit
     from sklearn.linear_model import LogisticRegression
 
-    # A target t is a yes of weight t and a no of weight 1 - t; the scores' own unit would slow the solver.
+    # A target t is a yes of weight t and a no of weight 1 - t. The solver converges faster on standardised scores.
     middle, unit = score.mean(), score.std() or 1.0
-    target = np.where(true, of_yes, of_no)
-    twice = np.tile((score - middle) / unit, 2)[:, None]
+    target = np.where(true, yes_target, no_target)
+    duplicated = np.tile((score - middle) / unit, 2)[:, None]
     sigmoid = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
-    sigmoid.fit(twice, np.repeat([1, 0], len(score)), sample_weight=np.concatenate([target, 1 - target]))
+    sigmoid.fit(duplicated, np.repeat([1, 0], len(score)), sample_weight=np.concatenate([target, 1 - target]))
     slope, shift = float(sigmoid.coef_[0, 0]), float(sigmoid.intercept_[0])
     return lambda scores: expit(slope * (np.asarray(scores, dtype=float) - middle) / unit + shift)
 
@@ -259,11 +260,11 @@ def calibrate(
 def _questions(
     model: Recommender, split: Split, part: str, n_negatives: int | None, seed: int, scale: str, batch: int
 ) -> pd.DataFrame:
-    """Return `request`, `user_id`, `y_true` and `score` of every question of a part."""
+    """Return the questions of a part: `request`, `user_id`, `y_true` and `score`, one row per question."""
     requests = split.requests(part)
     if len(requests) == 0:
         raise InputError(f"part {part!r} of the {split.protocol} split holds no request; split more data")
-    asked = candidate_mask(split, requests, n_negatives, seed)
+    is_question = candidate_mask(split, requests, n_negatives, seed)
     unseen = candidate_mask(split, requests, None, seed)
     parts = []
     for start in range(0, len(requests), batch):
@@ -271,15 +272,13 @@ def _questions(
         scores = _finite(model, np.array(model.score(requests.histories[rows]), dtype=float), unseen[rows])
         if scale == "request":
             scores = _standardised(scores, unseen[rows])
-        chosen = np.zeros(scores.shape, dtype=bool)
-        for row, targets in enumerate(requests.targets[rows]):
-            chosen[row, split.train.item_columns(targets)] = True
-        request, column = np.nonzero(asked[rows])
+        is_target = relevance(split, requests.targets[rows])
+        request, column = np.nonzero(is_question[rows])
         parts.append(
             pd.DataFrame(
                 {
                     "request": request + start,
-                    "y_true": chosen[request, column].astype(int),
+                    "y_true": is_target[request, column].astype(int),
                     "score": scores[request, column],
                 }
             )
@@ -291,25 +290,25 @@ def _questions(
 
 
 def _finite(model: Recommender, scores: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """Return the scores with minus infinity raised to the least finite score among the request's unseen items."""
+    """Return the scores, with minus infinity replaced by the lowest finite score of the request's unseen items."""
     if np.isnan(scores).any() or np.isposinf(scores).any():
-        wrong = "NaN" if np.isnan(scores).any() else "infinite"
-        raise InputError(f"model {model.name} returned {wrong} scores; no probability can be made of them")
+        kind = "NaN" if np.isnan(scores).any() else "infinite"
+        raise InputError(f"model {model.name} returned {kind} scores; no probability can be made of them")
     least = np.min(scores, axis=1, initial=np.inf, where=unseen & np.isfinite(scores))
     least = np.where(np.isfinite(least), least, 0.0)
     return np.where(np.isneginf(scores), least[:, None], scores)
 
 
 def _standardised(scores: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """Return the scores less their mean over the unseen items, in standard deviations; 0 where all are equal."""
+    """Return the scores standardised by mean and standard deviation of the unseen items; 0 where all are equal."""
     mean = scores.mean(axis=1, where=unseen, keepdims=True)
     spread = scores.std(axis=1, where=unseen, keepdims=True)
-    # Equal scores are float32, so that their mean in float64 is exact and their spread 0.
+    # Scores are float32 numbers, so the mean of equal scores is exact in float64 and their spread is 0.
     return np.divide(scores - mean, spread, out=np.zeros_like(scores), where=spread > 0)
 
 
-def _area(level: np.ndarray, true: np.ndarray, weight: np.ndarray) -> float:
-    """Return the ROC AUC of answers that count `weight` times; `level` numbers the different scores from 0, rising."""
+def _weighted_auc(level: np.ndarray, true: np.ndarray, weight: np.ndarray) -> float:
+    """Return the ROC AUC of weighted answers; `level` numbers the distinct scores from 0 in ascending order."""
     yes = np.bincount(level, weight * true)
     no = np.bincount(level, weight * (1 - true))
     return float(yes @ (np.cumsum(no) - no / 2) / (yes.sum() * no.sum()))

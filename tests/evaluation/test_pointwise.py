@@ -9,7 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 from instructrec import evaluation as ev
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation.pointwise import calibrate, yes_or_no
+from instructrec.evaluation.pointwise import calibrate, evaluate_probabilities, evaluate_yes_no
 from instructrec.models.base import Recommender
 from instructrec.split import leave_last_out
 
@@ -107,14 +107,14 @@ def told(world, tell):
 
 def test_every_target_is_asked_once_among_its_negatives_and_seeds_decide_which(world):
     model = told(world, lambda first, items: items.astype(float))
-    answers = yes_or_no(model, world, n_negatives=4, batch=7)
+    answers = evaluate_probabilities(model, world, n_negatives=4, batch=7)
     assert answers.table.groupby("request").size().tolist() == [5] * N_USERS
     assert answers.table.groupby("user_id")["y_true"].sum().tolist() == [1] * N_USERS
-    again = yes_or_no(model, world, n_negatives=4, batch=1000)
+    again = evaluate_probabilities(model, world, n_negatives=4, batch=1000)
     pd.testing.assert_frame_equal(answers.table, again.table)
-    other = yes_or_no(model, world, n_negatives=4, seed=1)
+    other = evaluate_probabilities(model, world, n_negatives=4, seed=1)
     assert not answers.table["score"].equals(other.table["score"])
-    whole = yes_or_no(model, world, n_negatives=None)
+    whole = evaluate_probabilities(model, world, n_negatives=None)
     # 30 items less the two that the user had met.
     assert whole.table.groupby("request").size().tolist() == [28] * N_USERS
     assert answers.protocol == "leave-last-out, test, 4 random negatives, scale request, platt on valid"
@@ -122,8 +122,8 @@ def test_every_target_is_asked_once_among_its_negatives_and_seeds_decide_which(w
 
 def test_the_scale_of_a_request_makes_scores_of_two_requests_compare(world):
     model = told(world, lambda first, items: 10.0**first * (items + 100 * first))
-    raw, scaled = (yes_or_no(model, world, scale=scale) for scale in ("raw", "request"))
-    plain = yes_or_no(told(world, lambda first, items: items.astype(float)), world)
+    raw, scaled = (evaluate_probabilities(model, world, scale=scale) for scale in ("raw", "request"))
+    plain = evaluate_probabilities(told(world, lambda first, items: items.astype(float)), world)
     assert raw.summary().loc["ROC AUC", "mean"] < 0.7
     assert scaled.summary().loc["ROC AUC", "mean"] > 0.8
     # The unseen items differ by request, hence nearly.
@@ -135,7 +135,7 @@ def test_the_scale_of_a_request_makes_scores_of_two_requests_compare(world):
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_probabilities_are_calibrated_on_test_and_better_than_the_share(world, method):
-    answers = yes_or_no(told(world, lambda first, items: (items >= 20) * 1.0), world, method)
+    answers = evaluate_probabilities(told(world, lambda first, items: (items >= 20) * 1.0), world, method)
     true, prob = answers.table["y_true"], answers.table["y_prob"]
     assert ev.expected_calibration_error(true, prob) < 0.04
     assert ev.log_loss(true, prob) < ev.log_loss(true, np.full(len(true), 1 / 12)) - 0.05
@@ -147,21 +147,21 @@ def test_the_curve_is_fitted_on_validation_and_does_not_see_the_test(world):
             # One item is known before validation, two before the test.
             return np.array([np.arange(N_ITEMS) * (1.0 if len(h) == 1 else -1.0) for h in histories])
 
-    answers = yes_or_no(TurnsRound(None).fit(world.train), world)
+    answers = evaluate_probabilities(TurnsRound(None).fit(world.train), world)
     true, prob = answers.table["y_true"], answers.table["y_prob"]
     assert answers.summary().loc["ROC AUC", "mean"] < 0.3
     assert ev.log_loss(true, prob) > ev.log_loss(true, np.full(len(true), 1 / 12)) + 0.05
 
 
 def test_a_model_without_opinion_answers_with_the_share(world):
-    answers = yes_or_no(told(world, lambda first, items: np.full(N_ITEMS, 1e6 / 7 + 0.1 * first)), world)
+    answers = evaluate_probabilities(told(world, lambda first, items: np.full(N_ITEMS, 1e6 / 7 + 0.1 * first)), world)
     assert answers.table["score"].eq(0).all()
     assert answers.table["y_prob"].to_numpy() == pytest.approx(1 / 12, abs=0.002)
     assert answers.summary().loc["ROC AUC"].tolist() == [0.5] * 3
 
 
 def test_summaries_are_the_measures_and_hold_them(world):
-    answers = yes_or_no(told(world, lambda first, items: (items % 7) + items / 10), world)
+    answers = evaluate_probabilities(told(world, lambda first, items: (items % 7) + items / 10), world)
     true, score, prob = (answers.table[name] for name in ("y_true", "score", "y_prob"))
     summary = answers.summary(n_resamples=300)
     expected = [ev.roc_auc(true, score), ev.log_loss(true, prob), ev.brier_score(true, prob)]
@@ -180,7 +180,7 @@ def test_summaries_are_the_measures_and_hold_them(world):
 
 
 def test_the_interval_is_the_bootstrap_over_whole_requests(world):
-    answers = yes_or_no(told(world, lambda first, items: (items % 7) + items / 10), world)
+    answers = evaluate_probabilities(told(world, lambda first, items: (items % 7) + items / 10), world)
     summary = answers.summary(n_resamples=40, seed=3)
     rng, groups = np.random.default_rng(3), dict(list(answers.table.groupby("request")))
     found = []
@@ -201,20 +201,20 @@ def test_an_item_left_out_counts_as_the_least_liked(world):
     with_least, left_out = told(world, rated(15.0)), told(world, rated(-np.inf))
     for scale in ("raw", "request"):
         pd.testing.assert_frame_equal(
-            yes_or_no(left_out, world, scale=scale).table, yes_or_no(with_least, world, scale=scale).table
+            evaluate_probabilities(left_out, world, scale=scale).table, evaluate_probabilities(with_least, world, scale=scale).table
         )
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda w: yes_or_no(told(w, lambda f, i: i * np.nan), w), "told returned NaN"),
-        (lambda w: yes_or_no(told(w, lambda f, i: i + np.inf), w), "told returned infinite"),
-        (lambda w: yes_or_no(told(w, lambda f, i: i), w, "sigmoid"), "method of calibration"),
-        (lambda w: yes_or_no(told(w, lambda f, i: i), w, scale="user"), "scale"),
-        (lambda w: yes_or_no(told(w, lambda f, i: i), w, n_negatives=0), "n_negatives is 0"),
-        (lambda w: yes_or_no(told(w, lambda f, i: i), w).summary(confidence=95), "confidence is 95"),
-        (lambda w: yes_or_no(told(w, lambda f, i: i), w).summary(n_resamples=0), "n_resamples 0"),
+        (lambda w: evaluate_probabilities(told(w, lambda f, i: i * np.nan), w), "told returned NaN"),
+        (lambda w: evaluate_probabilities(told(w, lambda f, i: i + np.inf), w), "told returned infinite"),
+        (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w, "sigmoid"), "method of calibration"),
+        (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w, scale="user"), "scale"),
+        (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w, n_negatives=0), "n_negatives is 0"),
+        (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w).summary(confidence=95), "confidence is 95"),
+        (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w).summary(n_resamples=0), "n_resamples 0"),
         (lambda w: calibrate([1, 1], [1.0, 2.0]), "y_true holds only 1"),
     ],
 )

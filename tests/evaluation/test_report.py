@@ -256,8 +256,9 @@ def test_chance_is_what_the_paper_says_and_what_guesses_earn():
         np.where(ranks <= 5, 1 / np.log2(ranks + 1), 0).mean(), abs=0.005
     )
     assert chance("HR@20", 10) == 1
-    for wrong in ("MRR@3", "HR", "HR@0"):
-        with pytest.raises(InputError, match="HR@k or NDCG@k"):
+    assert chance("MRR@2", 4) == (1 + 1 / 2) / 4
+    for wrong in ("AUC@3", "HR", "HR@0"):
+        with pytest.raises(InputError, match="HR@10"):
             chance(wrong, 10)
     with pytest.raises(InputError, match="n_candidates"):
         chance("HR@1", 0)
