@@ -35,6 +35,7 @@ def _plain_number(value: Any) -> Any:
 _NUMPY = BeforeValidator(_plain_number)
 _MAX_SEED = 2**32 - 1
 
+WholeNumber = Annotated[int, _NUMPY, Accepts("a whole number")]
 PositiveInt = Annotated[int, _NUMPY, Field(ge=1), Accepts("a whole number of at least 1")]
 NonNegativeInt = Annotated[int, _NUMPY, Field(ge=0), Accepts("a whole number of at least 0")]
 Seed = Annotated[int, _NUMPY, Field(ge=0, le=_MAX_SEED), Accepts("a whole number from 0 to 2**32 - 1")]

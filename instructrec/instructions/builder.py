@@ -1,17 +1,17 @@
-"""Making one instruction from one data set: pick a user and a moment, and ask for what came next.
+"""Build one instruction from a data set: pick a user and a moment, and ask for the item that came next.
 
-The negatives are drawn from the items that the user had not met before the moment; an item met later may be among them,
-since leaving it out would use the future. An attempt whose text would hold the target's title, or that lacks what its
-template needs, is given up for another user and moment with the same template. So no item follows a history that
-holds its title, and nothing else about the target decides what is kept where all sources are "history". Derived in
-chapter `instruction-generation`.
+Negatives are drawn from the items that the user had not met before the moment; an item met later may be among them,
+since excluding it would use the future. An attempt whose text would hold the target's title, or that lacks something
+its template needs, is dropped, and another user and moment are drawn for the same template. So no item follows a
+history that holds its title, and nothing else about the target decides which attempts are dropped if all sources are
+"history". Derived in chapter `instruction-generation`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
@@ -19,6 +19,7 @@ from instructrec.instructions.schema import (
     NO_CONTEXT,
     RULES,
     Answer,
+    Context,
     Instruction,
     Intention,
     Preference,
@@ -32,17 +33,17 @@ from instructrec.wordings.lexicon import plain, stands_alone, title_forms
 
 N_CANDIDATES = 10
 TASTE_LENGTH = 30
-"""The most items that a taste in words is made from where no titles are shown."""
-WISHES = 3
-"""How many wishes a teacher is asked for, for the same categories."""
-ATTEMPTS = 200
-_ANSWERS = {"en": ("yes", "no"), "zh": ("是", "否")}
+"""The most items that a taste in words sums up if no titles are shown."""
+N_WISHES = 3
+"""Number of wishes that a teacher writes for the same categories."""
+MAX_ATTEMPTS = 200
+"""Attempts with different users and moments before a template is given up."""
 _N_NEGATIVES = {TaskForm.T0: 1, TaskForm.T1: 1, TaskForm.T2: 0, TaskForm.T3: N_CANDIDATES - 1}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What instructions are made from, see `plan`."""
+    """What instructions are made from, see `build_instructions`."""
 
     source: str
     preference_source: str
@@ -53,21 +54,11 @@ class Settings:
     held_out: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Story:
-    """One user's events: the different items in the order first met, the time of each, and its place."""
-
-    user: Hashable
-    items: list[Hashable]
-    times: list[int]
-    places: dict[Hashable, int]
-
-
-class Notes:
-    """What a teacher has written so far, and what it is still to be asked; empty where the rules do it all.
+class Annotations:
+    """Texts that a teacher has written, and requests that it has yet to answer; empty if the rules write everything.
 
     Args:
-        replies: The teacher's text for each request, None where it had no acceptable one.
+        replies: The teacher's text for each request, None if it had no acceptable one.
         model: The teacher's name.
     """
 
@@ -78,23 +69,85 @@ class Notes:
         self.model = model
         self.missing: dict[AnnotationRequest, None] = {}
 
-    def text(self, request: Callable[[], AnnotationRequest]) -> str | None:
-        """Return the teacher's text, None where the rules are to be used."""
+    def text(self, make_request: Callable[[], AnnotationRequest]) -> str | None:
+        """Return the teacher's text, None if the rules are to be used."""
         if self.replies is None:
             return None
-        asked = request()
-        if asked not in self.replies:
-            self.missing[asked] = None
+        request = make_request()
+        if request not in self.replies:
+            self.missing[request] = None
             return None
-        return self.replies[asked]
+        return self.replies[request]
+
+
+@dataclass(frozen=True, slots=True)
+class _UserLog:
+    """A user's different items in the order of the first event with each, the times, and each item's position."""
+
+    user: Hashable
+    items: list[Hashable]
+    times: list[int]
+    positions: dict[Hashable, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """The moment in a user's log at which the item at position `cut` is about to be chosen."""
+
+    log: _UserLog
+    cut: int
+
+    @property
+    def target(self) -> Hashable:
+        return self.log.items[self.cut]
+
+    @property
+    def time(self) -> int:
+        return self.log.times[self.cut]
+
+    def items_before(self, most: int | None = None) -> list[Hashable]:
+        """Return the items before the moment, at most the last ones."""
+        start = 0 if most is None else max(0, self.cut - most)
+        return self.log.items[start : self.cut]
+
+    def is_known(self, item: Hashable) -> bool:
+        """Tell whether the user has met an item up to the moment, the target included."""
+        return self.log.positions.get(item, self.cut + 1) <= self.cut
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An instruction in the making.
+
+    Attributes:
+        template: Its template.
+        verbalizer: That of the template's language.
+        moment: The user and the moment.
+        history: Items that the text is made from.
+        fields: Texts that fill the template.
+        wish_items: Items that the wish is read off, if the source of intentions is the history.
+        taste: The taste in words, if the template states or asks for it.
+        wish: The intention in words, if the template states or asks for it.
+        authors: Who wrote taste and wish.
+    """
+
+    template: Template
+    verbalizer: Verbalizer
+    moment: _Moment
+    history: list[Hashable]
+    fields: dict[str, str]
+    wish_items: list[Hashable] = field(default_factory=list)
+    taste: str = ""
+    wish: str = ""
+    authors: list[str] = field(default_factory=list)
 
 
 class InstructionBuilder:
-    """Makes instructions from one data set.
+    """Builds instructions from one data set.
 
     Args:
         dataset: Items with titles and categories, and interactions.
-        languages: The languages that templates will have.
+        languages: The languages of the templates.
         settings: What instructions are made from.
 
     Raises:
@@ -110,59 +163,60 @@ class InstructionBuilder:
             language: Verbalizer(dataset, language, popularity)
             for language in dict.fromkeys((*languages, "en", "zh"))
         }
-        # what must not stand in a text that asks for the item: its title in any language
-        self.forms: dict[Hashable, tuple[str, ...]] = {
-            item: tuple(
-                dict.fromkeys(
-                    form for one in self.verbalizers.values() for form in title_forms(one.titles[item])
-                )
-            )
+        # the forms of an item's title, in any language, that must not stand in a text that asks for the item
+        self._title_forms: dict[Hashable, tuple[str, ...]] = {
+            item: tuple(dict.fromkeys(form for title in self._titles_of(item) for form in title_forms(title)))
             for item in self.catalogue
         }
-        self.stories = self._stories()
-        if not self.stories:
+        self._logs = self._user_logs()
+        if not self._logs:
             raise InputError(
                 f"data set {dataset.name!r} has no user with two different items; instructions need one"
             )
-        self._unfit: dict[tuple[str, int], frozenset[Hashable]] = {}
+        self._items_in_wording: dict[tuple[str, int], frozenset[Hashable]] = {}
 
     def fitting(self, templates: Sequence[Template]) -> list[Template]:
-        """Return the templates that the data can fill: without any category there is no intention and no taste.
+        """Return the templates that the data can fill: without categories there is no intention and no taste.
 
         Raises:
-            InputError: None is left.
+            InputError: No template is left.
         """
-        described = bool(next(iter(self.verbalizers.values())).all_categories)
-        left = [
+        has_categories = bool(next(iter(self.verbalizers.values())).all_categories)
+        fitting = [
             template
             for template in templates
-            if described or (template.preference != Preference.P2 and template.intention == Intention.I0)
+            if has_categories or (template.preference != Preference.P2 and template.intention == Intention.I0)
         ]
-        if not left:
+        if not fitting:
             raise InputError(
                 f"data set {self.dataset.name!r} has no categories, which every chosen template needs; "
                 "give items with categories, or choose templates that state titles alone"
             )
-        return left
+        return fitting
 
-    def make(self, template: Template, draw: Draw, notes: Notes) -> Instruction:
-        """Make an instruction from a template.
+    def build(self, template: Template, draw: Draw, annotations: Annotations) -> Instruction:
+        """Build an instruction from a template.
+
+        Args:
+            template: One of those that `fitting` returns.
+            draw: Random numbers in [0, 1).
+            annotations: The teacher's texts; it notes the requests that are missing.
 
         Raises:
             InputError: No event fits.
         """
-        for _ in range(ATTEMPTS):
-            made = self._attempt(template, draw, notes)
-            if made is not None:
-                return made
+        for _ in range(MAX_ATTEMPTS):
+            instruction = self._attempt(template, draw, annotations)
+            if instruction is not None:
+                return instruction
         raise InputError(
-            f"template {template.id!r} found no fitting event in {ATTEMPTS} attempts; it needs items with categories, "
-            "other items that the user has not met, and titles that do not repeat each other"
+            f"template {template.id!r} found no fitting event in {MAX_ATTEMPTS} attempts; it needs items with "
+            "categories, other items that the user has not met, and titles that do not repeat each other"
         )
 
-    def _stories(self) -> list[_Story]:
-        known = set(self.catalogue)
-        first: dict[Hashable, dict[Hashable, int]] = {}
+    def _user_logs(self) -> list[_UserLog]:
+        catalogue = set(self.catalogue)
+        first_times: dict[Hashable, dict[Hashable, int]] = {}
         ordered = self.dataset.ordered
         for user, item, time in zip(
             ordered["user_id"].tolist(),
@@ -170,270 +224,240 @@ class InstructionBuilder:
             ordered["timestamp"].tolist(),
             strict=True,
         ):
-            if item in known:
-                first.setdefault(user, {}).setdefault(item, time)
+            if item in catalogue:
+                first_times.setdefault(user, {}).setdefault(item, time)
         return [
-            _Story(
-                user,
-                list(times),
-                list(times.values()),
-                {item: place for place, item in enumerate(times)},
-            )
-            for user, times in first.items()
+            _UserLog(user, list(times), list(times.values()), {item: n for n, item in enumerate(times)})
+            for user, times in first_times.items()
             if len(times) >= 2
         ]
 
-    def _attempt(self, template: Template, draw: Draw, notes: Notes) -> Instruction | None:
-        annotator = self.verbalizers[template.language]
-        story = self.stories[int(draw() * len(self.stories))]
-        cut = 1 + int(draw() * (len(story.items) - 1))
-        target = story.items[cut]
-        history = self._history(template, story, cut, annotator)
-        written: list[str] = []
-        fields = dict(annotator.words)
-        taste = wish = ""
-        known: list[Hashable] = []
-        if _may_show_titles(template):
-            fields["history"] = annotator.history(history)
+    def _attempt(self, template: Template, draw: Draw, annotations: Annotations) -> Instruction | None:
+        """Return an instruction for a random user and moment, None if the moment does not fit the template."""
+        draft = self._draft(template, draw)
         if template.preference == Preference.P2:
-            taste = self._taste(annotator, history, story, cut, notes, written)
-            if not taste:
+            draft.taste = draft.fields["preference"] = self._taste(draft, annotations)
+            if not draft.taste:
                 return None
-            fields["preference"] = taste
         if template.intention != Intention.I0:
-            known = self._wished_from(template, history, story, cut)
-            wish = self._intention(template, annotator, known, target, draw, notes, written)
-            if not wish:
+            draft.wish = draft.fields["intention"] = self._wish(draft, draw, annotations)
+            if not draft.wish:
                 return None
-            fields["intention"] = wish
-        shown, response = self._task(template, annotator, story, cut, fields, draw)
+        shown_items, response = self._fill_task(draft, draw)
         if not response:
             return None
         context = NO_CONTEXT
         if "context" in template.fields or draw() < self.settings.context_share:
-            context = annotator.context(story.times[cut], draw)
-        fields["context"] = annotator.opening(context)
+            context = draft.verbalizer.context(draft.moment.time, draw)
+        draft.fields["context"] = draft.verbalizer.opening(context)
         variant = int(draw() * len(template.variants))
-        text = template.render(fields, variant)
-        if self._leaks(template, variant, target, text, fields, taste, wish):
+        text = template.render(draft.fields, variant)
+        if self._leaks(draft, variant, text):
             return None
-        words = template.answer not in (Answer.ITEM, Answer.REASONED_ITEM)
-        oracle_wish = self.settings.source == "oracle"
-        uses_history = template.preference != Preference.P0 or (bool(wish) and not oracle_wish)
-        if wish and not oracle_wish and known != history:
-            history = [item for item in story.items[:cut] if item in {*history, *known}]
-        return Instruction(
-            text,
-            response,
-            template.task,
-            template.preference,
-            template.intention,
-            template.language,
-            story.user,
-            None if words else target,
-            tuple(history) if uses_history else (),
-            shown,
-            template.id,
-            self.settings.source if wish else None,
-            context,
-            template.held_out,
-            self.dataset.name,
-            template.style,
-            template.answer,
-            self.settings.preference_source if template.preference != Preference.P0 else None,
-            taste,
-            wish,
-            "+".join(dict.fromkeys(written)) or RULES,
-            cut,
-        )
+        return self._instruction(draft, text, response, shown_items, context)
 
-    def _history(self, template: Template, story: _Story, cut: int, annotator: Verbalizer) -> list[Hashable]:
+    def _draft(self, template: Template, draw: Draw) -> _Draft:
+        verbalizer = self.verbalizers[template.language]
+        log = self._logs[int(draw() * len(self._logs))]
+        moment = _Moment(log, 1 + int(draw() * (len(log.items) - 1)))
+        history = self._history(template, moment, verbalizer)
+        fields = dict(verbalizer.words)
+        if _may_show_titles(template):
+            fields["history"] = verbalizer.history(history)
+        return _Draft(template, verbalizer, moment, history, fields)
+
+    def _history(self, template: Template, moment: _Moment, verbalizer: Verbalizer) -> list[Hashable]:
         """Return the items that the text is made from: those whose titles are shown, or those that a taste sums up."""
-        titles = template.preference != Preference.P2 or _may_show_titles(template)
-        length = self.settings.history_length if titles else TASTE_LENGTH
+        shows_titles = template.preference != Preference.P2 or _may_show_titles(template)
+        length = self.settings.history_length if shows_titles else TASTE_LENGTH
         if self.settings.preference_source == "oracle" and template.preference == Preference.P1:
-            wanted = set(annotator.categories[story.items[cut]])
-            akin = [item for item in story.items[:cut] if not wanted.isdisjoint(annotator.categories[item])]
-            if akin:
-                return akin[-length:]
-        return story.items[max(0, cut - length) : cut]
+            categories = set(verbalizer.categories[moment.target])
+            related = [
+                item
+                for item in moment.items_before()
+                if not categories.isdisjoint(verbalizer.categories[item])
+            ]
+            if related:
+                return related[-length:]
+        return moment.items_before(length)
 
-    def _wished_from(
-        self, template: Template, history: list[Hashable], story: _Story, cut: int
-    ) -> list[Hashable]:
-        """Return the items that a wish of the history is read off: never those picked for what the target is."""
-        if template.preference == Preference.P1 and self.settings.preference_source == "oracle":
-            return story.items[max(0, cut - self.settings.history_length) : cut]
-        return history
-
-    def _taste(
-        self,
-        annotator: Verbalizer,
-        history: list[Hashable],
-        story: _Story,
-        cut: int,
-        notes: Notes,
-        written: list[str],
-    ) -> str:
-        target = story.items[cut]
-        seen = [*history, target] if self.settings.preference_source == "oracle" else history
-        found = notes.text(
+    def _taste(self, draft: _Draft, annotations: Annotations) -> str:
+        """Return the taste of the history in words, the teacher's or the rules'; empty if it shows none."""
+        verbalizer, moment = draft.verbalizer, draft.moment
+        oracle = self.settings.preference_source == "oracle"
+        items = [*draft.history, moment.target] if oracle else draft.history
+        reply = annotations.text(
             lambda: AnnotationRequest(
                 kind="taste",
-                language=annotator.language,
-                titles=tuple([annotator.titles[item] for item in seen]),
+                language=verbalizer.language,
+                titles=tuple([verbalizer.titles[item] for item in items]),
                 categories=(),
-                forbidden=self._titles(target),
+                forbidden=self._titles_of(moment.target),
             )
         )
-        written.append(RULES if found is None else notes.model)
-        return annotator.taste(seen, story.times[cut]) if found is None else found
+        draft.authors.append(RULES if reply is None else annotations.model)
+        return verbalizer.taste(items, moment.time) if reply is None else reply
 
-    def _intention(
-        self,
-        template: Template,
-        annotator: Verbalizer,
-        history: list[Hashable],
-        target: Hashable,
-        draw: Draw,
-        notes: Notes,
-        written: list[str],
-    ) -> str:
+    def _wish(self, draft: _Draft, draw: Draw, annotations: Annotations) -> str:
+        """Return the intention in words: a condition, names of categories or a vague wish; empty without categories."""
+        template, verbalizer, target = draft.template, draft.verbalizer, draft.moment.target
         oracle = self.settings.source == "oracle"
-        if template.style == Style.PARAMETRIC:
-            labels, year, price = annotator.typical([target] if oracle else history)
-            if oracle:
-                labels = list(annotator.categories[target])
-            return annotator.condition(labels, year, price, draw) if labels else ""
-        labels = list(annotator.categories[target]) if oracle else annotator.labels(history)
+        draft.wish_items = self._items_of_wish(draft)
+        labels = list(verbalizer.categories[target]) if oracle else verbalizer.labels(draft.wish_items)
         if not labels:
             return ""
+        if template.style == Style.PARAMETRIC:
+            _, year, price = verbalizer.typical([target] if oracle else draft.wish_items)
+            return verbalizer.condition(labels, year, price, draw)
         if template.intention == Intention.I2:
-            return annotator.join(labels)
-        by_rule = annotator.wish(labels[int(draw() * len(labels))], draw)
-        found = notes.text(
+            return verbalizer.join(labels)
+        by_rules = verbalizer.wish(labels[int(draw() * len(labels))], draw)
+        reply = annotations.text(
             lambda: AnnotationRequest(
                 kind="wish",
-                language=annotator.language,
+                language=verbalizer.language,
                 titles=(),
-                categories=tuple([annotator.category_names[label] for label in labels]),
-                forbidden=self._titles(target),
-                # the rule's draw chooses among the teacher's wishes too, so that both draw alike
-                variant=len(by_rule) % WISHES,
+                categories=tuple([verbalizer.category_names[label] for label in labels]),
+                forbidden=self._titles_of(target),
+                # the draw of the rules chooses among the teacher's wishes too, so that both use the same draws
+                variant=len(by_rules) % N_WISHES,
             )
         )
-        written.append(RULES if found is None else notes.model)
-        return by_rule if found is None else found
+        draft.authors.append(RULES if reply is None else annotations.model)
+        return by_rules if reply is None else reply
 
-    def _titles(self, item: Hashable) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(one.titles[item] for one in self.verbalizers.values()))
+    def _items_of_wish(self, draft: _Draft) -> list[Hashable]:
+        """Return the items that a wish of the history is read off, never items that the target has picked."""
+        if draft.template.preference == Preference.P1 and self.settings.preference_source == "oracle":
+            return draft.moment.items_before(self.settings.history_length)
+        return draft.history
 
-    def _task(
-        self,
-        template: Template,
-        annotator: Verbalizer,
-        story: _Story,
-        cut: int,
-        fields: dict[str, str],
-        draw: Draw,
-    ) -> tuple[tuple[Hashable, ...], str]:
-        """Fill in the fields of the task form; return what is shown and the response, empty where there is none."""
-        target = story.items[cut]
-        fields["title"] = annotator.titles[target]
+    def _titles_of(self, item: Hashable) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(verbalizer.titles[item] for verbalizer in self.verbalizers.values()))
+
+    def _fill_task(self, draft: _Draft, draw: Draw) -> tuple[tuple[Hashable, ...], str]:
+        """Fill the fields of the task form; return the items shown and the response, empty if there is none."""
+        template, verbalizer, fields = draft.template, draft.verbalizer, draft.fields
+        target = draft.moment.target
+        fields["title"] = verbalizer.titles[target]
         if template.task == TaskForm.T2:
-            shown: tuple[Hashable, ...] = ()
-            if "item" in template.fields:
-                fields["item"] = annotator.quoted[target]
-                shown = (target,)
-            return shown, template.respond(fields)
-        negatives = self._negatives(story, cut, _N_NEGATIVES[template.task], annotator, draw)
+            if "item" not in template.fields:
+                return (), template.respond(fields)
+            fields["item"] = verbalizer.quoted[target]
+            return (target,), template.respond(fields)
+        negatives = self._negatives(draft.moment, _N_NEGATIVES[template.task], verbalizer, draw)
         if not negatives:
             return (), ""
         if template.task == TaskForm.T0:
-            suits = draw() < 0.5
-            item = target if suits else negatives[0]
-            fields["item"] = annotator.quoted[item]
-            return (item,), _ANSWERS[template.language][0 if suits else 1]
-        place = int(draw() * (len(negatives) + 1))
-        listed = [*negatives[:place], target, *negatives[place:]]
+            is_target = draw() < 0.5
+            item = target if is_target else negatives[0]
+            fields["item"] = verbalizer.quoted[item]
+            return (item,), verbalizer.wordings["yes_no"][0 if is_target else 1]
+        position = int(draw() * (len(negatives) + 1))
+        candidates = [*negatives[:position], target, *negatives[position:]]
         if template.task == TaskForm.T1:
-            fields["item_a"], fields["item_b"] = [annotator.quoted[item] for item in listed]
-            return tuple(listed), "AB"[place]
-        titles = annotator.titles
+            fields["item_a"], fields["item_b"] = [verbalizer.quoted[item] for item in candidates]
+            return tuple(candidates), "AB"[position]
         fields["candidates"] = "\n".join(
-            [f"{number}. {titles[item]}" for number, item in enumerate(listed, 1)]
+            [f"{number}. {verbalizer.titles[item]}" for number, item in enumerate(candidates, 1)]
         )
-        return tuple(listed), template.respond(fields)
+        return tuple(candidates), template.respond(fields)
 
-    def _negatives(
-        self, story: _Story, cut: int, n: int, annotator: Verbalizer, draw: Draw
-    ) -> list[Hashable]:
-        """Return n items not met up to the cut, no two of one title; fewer in a small catalogue."""
-        catalogue, places, titles = self.catalogue, story.places, annotator.titles
-        taken = {titles[story.items[cut]]}
-        chosen: list[Hashable] = []
+    def _negatives(self, moment: _Moment, n: int, verbalizer: Verbalizer, draw: Draw) -> list[Hashable]:
+        """Return n items not met up to the moment, all with different titles; fewer in a small catalogue."""
+        catalogue, titles = self.catalogue, verbalizer.titles
+        used_titles = {titles[moment.target]}
+        negatives: list[Hashable] = []
+
+        def add(item: Hashable) -> bool:
+            """Add an item if it is a negative, and tell whether there are enough."""
+            if not moment.is_known(item) and titles[item] not in used_titles:
+                negatives.append(item)
+                used_titles.add(titles[item])
+            return len(negatives) == n
+
         for _ in range(20 * n):
-            item = catalogue[int(draw() * len(catalogue))]
-            if places.get(item, cut + 1) > cut and titles[item] not in taken:
-                chosen.append(item)
-                taken.add(titles[item])
-                if len(chosen) == n:
-                    return chosen
+            if add(catalogue[int(draw() * len(catalogue))]):
+                return negatives
         start = int(draw() * len(catalogue))
         for item in (*catalogue[start:], *catalogue[:start]):
-            if places.get(item, cut + 1) > cut and titles[item] not in taken:
-                chosen.append(item)
-                taken.add(titles[item])
-                if len(chosen) == n:
-                    break
-        return chosen
+            if add(item):
+                break
+        return negatives
 
-    def _leaks(
-        self,
-        template: Template,
-        variant: int,
-        target: Hashable,
-        text: str,
-        fields: Mapping[str, str],
-        taste: str,
-        wish: str,
-    ) -> bool:
+    def _leaks(self, draft: _Draft, variant: int, text: str) -> bool:
         """Tell whether the answer stands in the text, other than as a candidate."""
-        if template.answer not in (Answer.ITEM, Answer.REASONED_ITEM):
-            if taste and template.answer in (Answer.PREFERENCE, Answer.BOTH) and taste in text:
+        template, target = draft.template, draft.moment.target
+        if template.answer in (Answer.PREFERENCE, Answer.BOTH) and draft.taste and draft.taste in text:
+            return True
+        if template.answer in (Answer.INTENTION, Answer.BOTH) and draft.wish:
+            # a vague wish may be a title: "courage under fire" is a film as well
+            is_vague = template.intention == Intention.I1
+            if draft.wish in text or (is_vague and plain(draft.wish) in plain(text)):
                 return True
-            if wish and template.answer in (Answer.INTENTION, Answer.BOTH):
-                # a vague wish may be a title: "courage under fire" is a film as well
-                vague = template.intention == Intention.I1
-                if wish in text or (vague and plain(wish) in plain(text)):
-                    return True
         if template.task == TaskForm.T2 and "item" not in template.fields:
-            said = text
-        else:  # titles are shown: look at the rest, the template's own words and what is filled in
-            if target in self._wordings_with(template, variant):
-                return True
-            said = f"{fields.get('history', '')}\n{taste}\n{wish}\n{fields['context']}"
-        return self._stands(target, plain(said))
+            return self._holds_title(plain(text), target)
+        # titles are shown as candidates: look at the template's own words and at the other fields
+        if target in self._items_in_wording_of(template, variant):
+            return True
+        fields = f"{draft.fields.get('history', '')}\n{draft.taste}\n{draft.wish}\n{draft.fields['context']}"
+        return self._holds_title(plain(fields), target)
 
-    def _wordings_with(self, template: Template, variant: int) -> frozenset[Hashable]:
+    def _items_in_wording_of(self, template: Template, variant: int) -> frozenset[Hashable]:
         """Return the items whose title stands in a template's own words, such as a film called Up."""
         key = (template.id, variant)
-        if key not in self._unfit:
-            bare = re.sub(r"{{.*?}}|{%.*?%}", "\n", template.variants[variant])
-            bare = "\n".join((bare, *self.verbalizers[template.language].words.values()))
-            sought = plain(bare)
-            self._unfit[key] = frozenset(item for item in self.catalogue if self._stands(item, sought))
-        return self._unfit[key]
+        if key not in self._items_in_wording:
+            wording = re.sub(r"{{.*?}}|{%.*?%}", "\n", template.variants[variant])
+            text = plain("\n".join((wording, *self.verbalizers[template.language].words.values())))
+            self._items_in_wording[key] = frozenset(
+                item for item in self.catalogue if self._holds_title(text, item)
+            )
+        return self._items_in_wording[key]
 
-    def _stands(self, item: Hashable, text: str) -> bool:
-        return any(stands_alone(form, text) for form in self.forms[item])
+    def _holds_title(self, text: str, item: Hashable) -> bool:
+        return any(stands_alone(form, text) for form in self._title_forms[item])
+
+    def _instruction(
+        self,
+        draft: _Draft,
+        text: str,
+        response: str,
+        shown_items: tuple[Hashable, ...],
+        context: Context,
+    ) -> Instruction:
+        template, moment, settings = draft.template, draft.moment, self.settings
+        answers_item = template.answer in (Answer.ITEM, Answer.REASONED_ITEM)
+        wish_from_history = bool(draft.wish) and settings.source != "oracle"
+        history = draft.history
+        if wish_from_history and draft.wish_items != history:
+            items = {*history, *draft.wish_items}
+            history = [item for item in moment.items_before() if item in items]
+        uses_history = template.preference != Preference.P0 or wish_from_history
+        return Instruction(
+            text=text,
+            response=response,
+            task=template.task,
+            preference=template.preference,
+            intention=template.intention,
+            language=template.language,
+            user_id=moment.log.user,
+            target=moment.target if answers_item else None,
+            history=tuple(history) if uses_history else (),
+            candidates=shown_items,
+            template=template.id,
+            intention_source=settings.source if draft.wish else None,
+            context=context,
+            held_out=template.held_out,
+            dataset=self.dataset.name,
+            style=template.style,
+            answer=template.answer,
+            preference_source=settings.preference_source if template.preference != Preference.P0 else None,
+            preference_text=draft.taste,
+            intention_text=draft.wish,
+            annotator="+".join(dict.fromkeys(draft.authors)) or RULES,
+            cut=moment.cut,
+        )
 
 
 def _may_show_titles(template: Template) -> bool:
     return "history" in template.fields or template.answer == Answer.PREFERENCE
-
-
-def contains_title(text: str, title: str) -> bool:
-    """Tell whether a title stands in a text as words of its own, whatever the case, width, accents and its article."""
-    sought = plain(text)
-    return any(stands_alone(form, sought) for form in title_forms(title))

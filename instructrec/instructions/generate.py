@@ -18,11 +18,11 @@ def generate(
     source: str = "oracle",
     **options: Any,
 ) -> Iterator[Instruction]:
-    """Make instructions one by one, the same ones for the same arguments; time grows linearly with n, memory does not.
+    """Make instructions one by one, the same for the same arguments; time is linear in n, memory constant.
 
     Args:
         datasets: See `build_instructions`, as for all arguments.
-        n: How many.
+        n: Number of instructions.
         languages: Of "en" and "zh".
         seed: Seed of every draw.
         source: Where intentions come from: "oracle" or "history".
@@ -34,6 +34,6 @@ def generate(
     Raises:
         InputError: An argument is not acceptable, or the data set has too few interactions or items.
     """
-    made = build_instructions(datasets, n, languages, seed, source, **options)
-    made.prepare()
-    return iter(made)
+    instructions = build_instructions(datasets, n, languages, seed, source, **options)
+    instructions.prepare()
+    return iter(instructions)

@@ -1,4 +1,4 @@
-"""A plan of instructions: what is to be made, in blocks that any process can make alone, always with the same result.
+"""Instruction datasets: instructions in blocks that any process can make alone, always with the same result.
 
 Derived in chapter `instruction-generation`.
 """
@@ -19,15 +19,14 @@ from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError, one_of
-from instructrec.instructions.builder import InstructionBuilder, Notes, Settings
+from instructrec.instructions.builder import Annotations, InstructionBuilder, Settings
 from instructrec.instructions.schema import SOURCES, Answer, Instruction, Style, TaskForm, member
 from instructrec.instructions.templates import Template, load_templates
+from instructrec.validation import ClosedShare, NonNegativeInt, PositiveInt, WholeNumber, check_value
 from instructrec.wordings.lexicon import LANGUAGES, lexicon
 
 if TYPE_CHECKING:
@@ -35,25 +34,41 @@ if TYPE_CHECKING:
 
 BLOCK = 1000
 """Instructions in a block."""
-_ROUNDS = 5  # a teacher's text may change which event is taken, and so what it is asked next
+_TEACHER_ROUNDS = 5
+"""How often a block is made with a teacher: its texts may change which event is drawn, and so what it is asked next."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class InstructionDataset:
-    """What instructions are to be made; made by `plan`, which checks the arguments.
+class _Builders:
+    """Tables that blocks are made from.
 
-    Every block is a function of the plan and the block's number alone: the random numbers of block i are those of
+    Attributes:
+        builders: A builder for each data set.
+        bounds: Running total of the data sets' events, by which data sets are drawn.
+        templates: The templates that each data set can fill, by language.
+    """
+
+    builders: list[InstructionBuilder]
+    bounds: list[int]
+    templates: list[list[list[Template]]]
+
+
+@dataclass(frozen=True)
+class InstructionDataset:
+    """Instructions that are made when they are read; `build_instructions` returns one and checks the arguments.
+
+    Every block is a function of the attributes and the block's number alone: the random numbers of block i are those of
     Python's Mersenne Twister, seeded with a digest of the seed and i. So the result does not depend on how many
-    processes share the work, and a shorter plan is the beginning of a longer one.
+    processes share the work, and a smaller dataset is the beginning of a larger one.
 
     Attributes:
         datasets: Data sets, drawn from in proportion to their numbers of events.
-        n: How many instructions.
+        n: Number of instructions.
         templates: The templates of each language.
         seed: Seed of every draw.
         settings: What instructions are made from.
-        teacher: Writes tastes and wishes; the rules do where it is None.
+        teacher: Writes tastes and wishes; the rules do if it is None.
     """
 
     datasets: tuple[Dataset, ...]
@@ -62,7 +77,7 @@ class InstructionDataset:
     seed: int
     settings: Settings
     teacher: Teacher | None = None
-    _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict[str, _Builders] = field(default_factory=dict, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Instruction]:
         for number in range(self.n_blocks):
@@ -72,19 +87,21 @@ class InstructionDataset:
         return self.n
 
     def __getstate__(self) -> dict[str, Any]:
-        # another process builds its own tables, and reads the templates again: what is compiled cannot travel
-        chosen = {
-            language: [template.id for template in listed] for language, listed in self.templates.items()
+        # another process builds its own tables and reads the templates again: compiled wordings cannot be pickled
+        ids = {
+            language: [template.id for template in templates]
+            for language, templates in self.templates.items()
         }
-        return {**self.__dict__, "_made": {}, "templates": (chosen, _files_of(self.templates))}
+        files = {language: templates[0].file for language, templates in self.templates.items()}
+        return {**self.__dict__, "_cache": {}, "templates": (ids, files)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        chosen, files = state["templates"]
+        ids_by_language, files = state["templates"]
         templates = {
             language: tuple(
                 template for template in load_templates(language, files[language]) if template.id in set(ids)
             )
-            for language, ids in chosen.items()
+            for language, ids in ids_by_language.items()
         }
         self.__dict__.update({**state, "templates": templates})
 
@@ -94,15 +111,15 @@ class InstructionDataset:
         return -(-self.n // BLOCK)
 
     def prepare(self) -> None:
-        """Build the tables that blocks are made from now, instead of with the first block.
+        """Build the tables that blocks are made from now instead of with the first block.
 
         Raises:
             InputError: A data set has no user with two different items.
         """
-        self._makers()
+        self._builders()
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that the instructions depend on, as JSON takes it; digests are BLAKE2b in hexadecimal."""
+        """Return everything that the instructions depend on, in types of JSON; digests are BLAKE2b, hexadecimal."""
         return {
             "n": self.n,
             "seed": self.seed,
@@ -117,15 +134,17 @@ class InstructionDataset:
             "annotator": "rules" if self.teacher is None else self.teacher.identity(),
             "datasets": {dataset.name: _digest_of_data(dataset) for dataset in self.datasets},
             "templates": {
-                language: _digest([(one.id, one.variants, one.response) for one in listed])
-                for language, listed in self.templates.items()
+                language: _digest(
+                    [(template.id, template.variants, template.response) for template in templates]
+                )
+                for language, templates in self.templates.items()
             },
             "lexicon": _digest(lexicon()),
             "block": BLOCK,
         }
 
     def block(self, number: int) -> list[Instruction]:
-        """Make one block.
+        """Return the instructions of one block.
 
         Args:
             number: From 0 to `n_blocks` - 1.
@@ -133,20 +152,21 @@ class InstructionDataset:
         Raises:
             InputError: There is no such block, no event fits a template, or the teacher cannot be asked.
         """
-        if not _is_whole(number) or not 0 <= number < self.n_blocks:
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < self.n_blocks:
             raise InputError(f"block is {number!r}; a whole number from 0 to {self.n_blocks - 1} is accepted")
-        size = min(BLOCK, self.n - number * BLOCK)
         if self.teacher is None:
-            return self._make(number, size, Notes())
+            return self._build(number, Annotations())
         replies: dict[AnnotationRequest, str | None] = {}
-        for turn in range(_ROUNDS):
-            notes = Notes(replies, self.teacher.model)
-            made = self._make(number, size, notes)
-            asked = list(notes.missing)
-            if not asked or turn == _ROUNDS - 1:  # in the last turn the rules write what is still missing
+        for turn in range(_TEACHER_ROUNDS):
+            annotations = Annotations(replies, self.teacher.model)
+            block = self._build(number, annotations)
+            requests = list(annotations.missing)
+            if (
+                not requests or turn == _TEACHER_ROUNDS - 1
+            ):  # in the last round the rules write the missing texts
                 break
-            replies.update(zip(asked, self.teacher.annotate(asked), strict=True))
-        return made
+            replies.update(zip(requests, self.teacher.annotate(requests), strict=True))
+        return block
 
     def blocks(
         self,
@@ -156,40 +176,41 @@ class InstructionDataset:
         """Make the blocks in order, several at a time.
 
         Args:
-            workers: Processes; with 1 the work is done here. A teacher is asked from one process only.
-            finish: What to do with a block in the process that made it, such as encoding it; a function at the top of a
-                module where workers is more than 1. The block itself by default.
+            workers: Number of processes; 1 makes the blocks in this one, and so does a teacher.
+            finish: Function that is applied to each block in the process that made it, such as an encoder; it must be
+                importable if workers is more than 1. The block itself is yielded by default.
 
         Yields:
-            What `finish` gives for each block. No more than two blocks a worker are ever waiting.
+            The result of `finish` for each block. At most two blocks per worker are waiting at any time.
 
         Raises:
             InputError: The number of workers is not acceptable, a block cannot be made, or a process ended early.
         """
-        if not _is_whole(workers) or workers < 1:
-            raise InputError(f"workers is {workers!r}; a whole number of at least 1 is accepted")
-        do = cast("Callable[[list[Instruction]], T]", finish or _unchanged)
+        check_value("workers", workers, PositiveInt)
+        function = cast("Callable[[list[Instruction]], T]", finish or _unchanged)
         if workers == 1 or self.teacher is not None or self.n_blocks < 2:
-            return (do(self.block(number)) for number in range(self.n_blocks))
-        return self._shared(min(workers, self.n_blocks), do)
+            return (function(self.block(number)) for number in range(self.n_blocks))
+        return self._blocks_of_workers(min(workers, self.n_blocks), function)
 
-    def _shared(self, workers: int, finish: Callable[[list[Instruction]], T]) -> Generator[T, None, None]:
+    def _blocks_of_workers(
+        self, workers: int, finish: Callable[[list[Instruction]], T]
+    ) -> Generator[T, None, None]:
         from concurrent.futures import Future, ProcessPoolExecutor
         from concurrent.futures.process import BrokenProcessPool
         from multiprocessing import get_context
 
         waiting: deque[Future[T]] = deque()
         with TemporaryDirectory(prefix="instructrec-") as folder:
-            # in a file: what is larger than a pipe would wait for ever for a process that dies while it starts
-            place = Path(folder, "plan")
-            place.write_bytes(pickle.dumps(self))
+            # as a file, since sending more than a pipe holds would block for ever if the process dies while starting
+            path = Path(folder, "instructions")
+            path.write_bytes(pickle.dumps(self))
             # a fresh interpreter each: forking a process that runs TensorFlow's threads may hang
             pool = ProcessPoolExecutor(
-                workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(place, finish)
+                workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(path, finish)
             )
             try:
                 for number in range(self.n_blocks):
-                    waiting.append(pool.submit(_work, number))
+                    waiting.append(pool.submit(_make_block, number))
                     if len(waiting) >= 2 * workers:
                         yield waiting.popleft().result()
                 while waiting:
@@ -202,27 +223,31 @@ class InstructionDataset:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _make(self, number: int, size: int, notes: Notes) -> list[Instruction]:
-        draw = random.Random(_seed_of(self.seed, number)).random
-        makers, bounds, fitting = self._makers()
-        made: list[Instruction] = []
-        for _ in range(size):
-            place = bisect_right(bounds, draw() * bounds[-1]) if makers[1:] else 0
-            templates = fitting[place][int(draw() * len(fitting[place]))]
-            made.append(makers[place].make(templates[int(draw() * len(templates))], draw, notes))
-        return made
+    def _build(self, number: int, annotations: Annotations) -> list[Instruction]:
+        draw = random.Random(_seed_of_block(self.seed, number)).random
+        tables = self._builders()
+        block: list[Instruction] = []
+        for _ in range(min(BLOCK, self.n - number * BLOCK)):
+            dataset = bisect_right(tables.bounds, draw() * tables.bounds[-1]) if self.datasets[1:] else 0
+            languages = tables.templates[dataset]
+            templates = languages[int(draw() * len(languages))]
+            template = templates[int(draw() * len(templates))]
+            block.append(tables.builders[dataset].build(template, draw, annotations))
+        return block
 
-    def _makers(self) -> tuple[list[InstructionBuilder], list[int], list[list[list[Template]]]]:
-        """Return a maker for each data set, the running total of their events, and each one's templates by language."""
-        if not self._made:
+    def _builders(self) -> _Builders:
+        if not self._cache:
             languages = tuple(self.templates)
-            makers = [InstructionBuilder(dataset, languages, self.settings) for dataset in self.datasets]
-            self._made["makers"] = makers
-            self._made["bounds"] = list(accumulate(dataset.n_interactions for dataset in self.datasets))
-            self._made["fitting"] = [
-                [maker.fitting(listed) for listed in self.templates.values()] for maker in makers
-            ]
-        return self._made["makers"], self._made["bounds"], self._made["fitting"]
+            builders = [InstructionBuilder(dataset, languages, self.settings) for dataset in self.datasets]
+            self._cache["builders"] = _Builders(
+                builders,
+                list(accumulate(dataset.n_interactions for dataset in self.datasets)),
+                [
+                    [builder.fitting(templates) for templates in self.templates.values()]
+                    for builder in builders
+                ],
+            )
+        return self._cache["builders"]
 
 
 def build_instructions(
@@ -241,37 +266,98 @@ def build_instructions(
     templates: Mapping[str, str | Path] | None = None,
     teacher: Teacher | None = None,
 ) -> InstructionDataset:
-    """Check what instructions are to be made, and return the plan of them; nothing is made yet.
+    """Return a dataset of instructions; each is made when it is read, but the arguments are checked now.
 
-    Each instruction picks a data set, a language, a template, a user and a cut in the user's time-ordered history; the
+    Each instruction draws a data set, a language, a template, a user and a cut in the user's time-ordered history; the
     target is the item at the cut, and nothing after it is used. The target's title never stands in the text other than
-    as one of the candidates, or as the item shown where words are asked for.
+    as one of the candidates, or as the item shown when words are asked for.
 
     Args:
         datasets: One, or several of different names, with titles and categories, and interactions; give the training
             parts only.
-        n: How many, at least 0.
-        languages: Of "en" and "zh", chosen from evenly.
+        n: Number of instructions, at least 0.
+        languages: Of "en" and "zh", drawn evenly.
         seed: Seed of every draw.
         source: Where intentions come from: "oracle", the target, as in the paper (more than a real user's words could
-            tell), or "history", what was known before. With "history" no template asks for the intention: the history
-            would tell the taste and the wish alike.
+            tell), or "history", the items before the cut. With "history" no template asks for the intention: the
+            history would tell the taste and the wish alike.
         preference_source: Where preferences come from: "history", or "oracle", which picks the titles that share a
-            category with the target (P1) and counts the target into the taste (P2), to measure what such a leak gives.
+            category with the target (P1) and counts the target into the taste (P2), to measure the effect of such a
+            leak.
         tasks: Forms of task to use; all by default.
         styles: Styles to use; all by default.
         held_out: False for the wordings for training, True for those kept for evaluation, None for both.
         history_length: The most titles shown of a history. A taste without titles sums up at most 30 items.
-        context_share: Share of the texts that state circumstances; the time is that of the log, all else is drawn.
+        context_share: Share of the texts that state circumstances, in [0, 1]; the time is that of the log, all else is
+            drawn at random.
         templates: A file of templates of your own for any of the languages; the package's by default.
         teacher: A model that writes tastes (P2) and vague wishes (I1); the rules by default.
 
     Raises:
         InputError: An argument is not acceptable, or no template is left.
     """
-    listed = _listed(datasets)
-    if not _is_whole(n) or n < 0:
-        raise InputError(f"n is {n!r}; a whole number of at least 0 is accepted")
+    data = _checked_datasets(datasets)
+    n = check_value("n", n, NonNegativeInt)
+    _check_languages(languages)
+    for name, value in (("source", source), ("preference_source", preference_source)):
+        if value not in SOURCES:
+            raise one_of(name, value, SOURCES)
+    if held_out is not None:
+        check_value("held_out", held_out, bool)
+    task_forms, style_members = _members("tasks", TaskForm, tasks), _members("styles", Style, styles)
+    settings = Settings(
+        source,
+        preference_source,
+        check_value("history_length", history_length, PositiveInt),
+        check_value("context_share", context_share, ClosedShare),
+        tuple(sorted(task.value for task in task_forms)),
+        tuple(sorted(style.value for style in style_members)),
+        held_out,
+    )
+    files = {} if templates is None else templates
+    if not isinstance(files, Mapping):
+        raise InputError(f"templates is {files!r}; a mapping such as {{'en': 'mine.toml'}} is accepted")
+    for language in files:
+        if language not in languages:
+            raise one_of("language of templates", language, languages)
+    templates_by_language = {
+        language: tuple(
+            template
+            for template in load_templates(language, files.get(language))
+            if template.task in task_forms
+            and template.style in style_members
+            and (held_out is None or template.held_out == held_out)
+            and (source == "oracle" or template.answer not in (Answer.INTENTION, Answer.BOTH))
+        )
+        for language in dict.fromkeys(languages)
+    }
+    for language, remaining in templates_by_language.items():
+        if not remaining:
+            raise InputError(
+                f"no template of language {language} fits tasks={tasks!r}, styles={styles!r}, held_out={held_out!r}"
+            )
+    return InstructionDataset(
+        data, n, templates_by_language, check_value("seed", seed, WholeNumber), settings, teacher
+    )
+
+
+def _checked_datasets(datasets: object) -> tuple[Dataset, ...]:
+    data = (datasets,) if isinstance(datasets, Dataset) else datasets
+    if not isinstance(data, Sequence) or not all(isinstance(dataset, Dataset) for dataset in data):
+        raise InputError(f"datasets is {data!r:.80}; a data set or a list of data sets is accepted")
+    if not data:
+        raise InputError("datasets is empty; one data set or several are accepted")
+    names = [dataset.name for dataset in data]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"datasets holds {name!r} twice, and an instruction names its data set; "
+                "data sets of different names are accepted"
+            )
+    return tuple(data)
+
+
+def _check_languages(languages: object) -> None:
     if isinstance(languages, str) or not isinstance(languages, Sequence) or not languages:
         raise InputError(
             f"languages is {languages!r}; a list with one or more of {', '.join(LANGUAGES)} is accepted"
@@ -279,91 +365,23 @@ def build_instructions(
     for language in languages:
         if language not in LANGUAGES:
             raise one_of("language", language, LANGUAGES)
-    for name, value in (("source", source), ("preference_source", preference_source)):
-        if value not in SOURCES:
-            raise one_of(name, value, SOURCES)
-    if not _is_whole(seed):
-        raise InputError(f"seed is {seed!r}; a whole number is accepted")
-    if not _is_whole(history_length) or history_length < 1:
-        raise InputError(f"history_length is {history_length!r}; a whole number of at least 1 is accepted")
-    if not isinstance(context_share, int | float) or not 0 <= context_share <= 1:
-        raise InputError(f"context_share is {context_share!r}; a share in [0, 1] is accepted")
-    if held_out is not None and not isinstance(held_out, bool):
-        raise InputError(f"held_out is {held_out!r}; True, False or None is accepted")
-    wanted = _members("tasks", TaskForm, tasks)
-    put = _members("styles", Style, styles)
-    files = {} if templates is None else templates
-    if not isinstance(files, Mapping):
-        raise InputError(f"templates is {files!r}; a mapping such as {{'en': 'mine.toml'}} is accepted")
-    for language in files:
-        if language not in languages:
-            raise one_of("language of templates", language, languages)
-    chosen = {
-        language: tuple(
-            template
-            for template in load_templates(language, files.get(language))
-            if template.task in wanted
-            and template.style in put
-            and (held_out is None or template.held_out == held_out)
-            and (source == "oracle" or template.answer not in (Answer.INTENTION, Answer.BOTH))
-        )
-        for language in dict.fromkeys(languages)
-    }
-    for language, left in chosen.items():
-        if not left:
-            raise InputError(
-                f"no template of language {language} fits tasks={tasks!r}, styles={styles!r}, held_out={held_out!r}"
-            )
-    settings = Settings(
-        source,
-        preference_source,
-        int(history_length),
-        context_share,
-        tuple(sorted(task.value for task in wanted)),
-        tuple(sorted(style.value for style in put)),
-        held_out,
-    )
-    return InstructionDataset(listed, int(n), chosen, int(seed), settings, teacher)
 
 
-def _listed(datasets: object) -> tuple[Dataset, ...]:
-    listed = (datasets,) if isinstance(datasets, Dataset) else datasets
-    if not isinstance(listed, Sequence) or not all(isinstance(one, Dataset) for one in listed):
-        raise InputError(f"datasets is {listed!r:.80}; a data set or a list of data sets is accepted")
-    if not listed:
-        raise InputError("datasets is empty; one data set or several are accepted")
-    names = [one.name for one in listed]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(
-                f"datasets holds {name!r} twice, and an instruction names its data set; "
-                "data sets of different names are accepted"
-            )
-    return tuple(listed)
-
-
-def _members(name: str, kind: type[StrEnum], chosen: object) -> set[Any]:
-    if chosen is None:
+def _members(name: str, kind: type[StrEnum], values: object) -> set[Any]:
+    """Return members of an enumeration, all by default."""
+    if values is None:
         return set(kind)
-    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
-        raise InputError(f"{name} is {chosen!r}; a list of {', '.join(kind)} is accepted")
-    return {member(kind, one) for one in chosen}
-
-
-def _is_whole(value: object) -> TypeGuard[int]:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InputError(f"{name} is {values!r}; a list of {', '.join(kind)} is accepted")
+    return {member(kind, value) for value in values}
 
 
 def _unchanged(block: list[Instruction]) -> list[Instruction]:
     return block
 
 
-def _seed_of(seed: int, block: int) -> int:
+def _seed_of_block(seed: int, block: int) -> int:
     return int.from_bytes(blake2b(f"{seed} {block}".encode(), digest_size=16).digest(), "big")
-
-
-def _files_of(templates: Mapping[str, Sequence[Template]]) -> dict[str, str | None]:
-    return {language: listed[0].file for language, listed in templates.items()}
 
 
 def _digest(value: Any) -> str:
@@ -378,20 +396,22 @@ def _digest_of_data(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
+# -- worker processes ----------------------------------------------------------------------------------------------
+
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(place: Path, finish: Callable[[list[Instruction]], Any]) -> None:
+def _start_worker(path: Path, finish: Callable[[list[Instruction]], Any]) -> None:
     import signal
     import threading
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is the parent's to answer
-    threading.Thread(target=_end_with_the_parent, args=(place.parent,), daemon=True).start()
-    _worker.update(plan=pickle.loads(place.read_bytes()), finish=finish)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process answers an interruption
+    threading.Thread(target=_end_with_the_parent, args=(path.parent,), daemon=True).start()
+    _worker.update(instructions=pickle.loads(path.read_bytes()), finish=finish)
 
 
 def _end_with_the_parent(folder: Path) -> None:
-    """Wait for the parent's end, even a kill, clear its folder away and end this process too."""
+    """Wait for the parent's end, even by a kill, then remove its folder and end this process too."""
     from multiprocessing import connection, parent_process
 
     parent = parent_process()
@@ -401,5 +421,5 @@ def _end_with_the_parent(folder: Path) -> None:
         os._exit(1)
 
 
-def _work(number: int) -> Any:
-    return _worker["finish"](_worker["plan"].block(number))
+def _make_block(number: int) -> Any:
+    return _worker["finish"](_worker["instructions"].block(number))

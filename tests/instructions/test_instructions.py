@@ -41,12 +41,12 @@ from instructrec.instructions import (
     write_jsonl,
     write_parquet,
 )
-from instructrec.instructions.builder import TASTE_LENGTH, contains_title
+from instructrec.instructions.builder import TASTE_LENGTH
 from instructrec.instructions.category_words import category_names
 from instructrec.instructions.instruction_dataset import BLOCK
 from instructrec.instructions.teacher import AnnotationRequest
 from instructrec.instructions.verbalizer import Popularity, Verbalizer
-from instructrec.wordings.lexicon import LANGUAGES, lexicon
+from instructrec.wordings.lexicon import LANGUAGES, lexicon, plain, stands_alone, title_forms
 from tools.build_book import ROOT
 
 GENRES = ("Comedy", "Horror", "Sci-Fi", "Drama", "Unheard Of")
@@ -74,6 +74,11 @@ def tiny(n_items: int = 30, n_users: int = 6, events: int = 12, seed: int = 0) -
         }
     )
     return Dataset("tiny", pd.DataFrame({"user_id": np.arange(n_users)}), items, interactions, "genres")
+
+
+def contains_title(text: str, title: str) -> bool:
+    """Whether a title stands in a text as words of its own, whatever its case, width, accents and article."""
+    return any(stands_alone(form, plain(text)) for form in title_forms(title))
 
 
 @pytest.fixture(scope="module")

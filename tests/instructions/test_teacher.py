@@ -188,9 +188,9 @@ def test_real_replies_are_kept_and_no_user_id_is_sent(
         annotator = Verbalizer(shop, language)
         for user in users:
             *history, target = histories[user][:4]
-            titles = tuple(annotator.title(item) for item in history)
+            titles = tuple(annotator.titles[item] for item in history)
             names = tuple(annotator.category_names[name] for name in annotator.categories[target])
-            forbidden = (annotator.title(target),)
+            forbidden = (annotator.titles[target],)
             requests.append(AnnotationRequest("taste", language, titles, (), forbidden))
             requests.append(AnnotationRequest("wish", language, (), names, forbidden))
             known |= {*titles, *names}
