@@ -1,4 +1,7 @@
-"""What the things and categories of a data set are called, in English and Chinese."""
+"""Names of the items and categories of a data set in English and Chinese.
+
+Derived in chapter `instruction-generation`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from instructrec.wordings.lexicon import lexicon, normal
 
 
 def domain_words(dataset: Dataset, language: str) -> dict[str, str]:
-    """Return what things of the data set are called, and what users do with them: thing, things, take, took."""
+    """Return the words for items of the data set and for what users do with them: thing, things, take, took."""
     if dataset.category_field == "genres":
         domain = "film"
     elif "price" in dataset.items.columns:
@@ -20,7 +23,7 @@ def domain_words(dataset: Dataset, language: str) -> dict[str, str]:
 
 
 def category_names(categories: Iterable[str], language: str, dataset: Dataset) -> dict[str, str]:
-    """Return what each category is called in a language: the data set's own word first, then the lexicon's.
+    """Return the name of each category in a language: the data set's own name, else the lexicon's.
 
     Args:
         categories: Names as in the data set.
@@ -38,7 +41,7 @@ def category_names(categories: Iterable[str], language: str, dataset: Dataset) -
 
 
 def own_chinese_names(dataset: Dataset) -> dict[str, str]:
-    """Return the Chinese name of each category that the item table gives one for."""
+    """Return the Chinese names of categories that the item table gives."""
     items = dataset.items
     column = next(
         (name for name in (f"{dataset.category_field}_zh", "category_zh") if name in items.columns),
@@ -49,23 +52,23 @@ def own_chinese_names(dataset: Dataset) -> dict[str, str]:
         return pairs
     for names, chinese in zip(items[dataset.category_field], items[column], strict=True):
         if isinstance(names, tuple | list):
-            listed = (chinese,) if isinstance(chinese, str) and len(names) == 1 else chinese
-            if isinstance(listed, tuple | list) and len(listed) == len(names):
-                pairs.update(zip(names, listed, strict=True))
+            chinese_names = (chinese,) if isinstance(chinese, str) and len(names) == 1 else chinese
+            if isinstance(chinese_names, tuple | list) and len(chinese_names) == len(names):
+                pairs.update(zip(names, chinese_names, strict=True))
     return pairs
 
 
 def synonyms(categories: Mapping[str, str], dataset: Dataset) -> dict[str, str]:
-    """Return the category that each word stands for, in either language, words in casefolded NFKC form.
+    """Return the category that each word stands for, in both languages, words in casefolded NFKC form.
 
     Args:
         categories: The data set's categories by their casefolded names.
         dataset: The data set, for its own Chinese names.
     """
-    known = lexicon()["categories"]
+    entries = lexicon()["categories"]
     words: dict[str, str] = {}
     for folded, name in categories.items():
-        entry = known.get(folded, {})
+        entry = entries.get(folded, {})
         for word in (entry.get("zh"), *entry.get("said", ())):
             if word:
                 words.setdefault(normal(word), name)

@@ -1,4 +1,4 @@
-"""What an instruction is made of: preference, intention, task form and context (Zhang et al., 2023, arXiv:2305.07001).
+"""The parts of an instruction: preference, intention, task form and context (Zhang et al., 2023, arXiv:2305.07001).
 
 Derived in chapter `instruction-generation`.
 """
@@ -11,10 +11,11 @@ from enum import StrEnum
 from typing import Any, Self
 
 from instructrec.errors import InputError, one_of
+from instructrec.validation import NonNegativeInt, check_value
 
 
 class Preference(StrEnum):
-    """What is said about the user's lasting taste."""
+    """What an instruction says about the user's lasting taste."""
 
     P0 = "P0"
     """Nothing: a newcomer, or a wish for privacy."""
@@ -25,7 +26,7 @@ class Preference(StrEnum):
 
 
 class Intention(StrEnum):
-    """What is said about the wish of the moment."""
+    """What an instruction says about the wish of the moment."""
 
     I0 = "I0"
     """Nothing: the user is exploring."""
@@ -36,38 +37,38 @@ class Intention(StrEnum):
 
 
 class TaskForm(StrEnum):
-    """What the answer looks like."""
+    """The form of the answer."""
 
     T0 = "T0"
-    """Pointwise: does this item suit? Yes or no."""
+    """Pointwise: does this item suit? The answer is yes or no."""
     T1 = "T1"
-    """Pairwise: which of two, A or B?"""
+    """Pairwise: which of two items, A or B?"""
     T2 = "T2"
-    """Matching: an item out of the whole catalogue."""
+    """Matching: an item of the whole catalogue."""
     T3 = "T3"
-    """Reranking: the best of the candidates given."""
+    """Reranking: the best of some candidates."""
 
 
 class Style(StrEnum):
-    """How an instruction is put, beside the plain way; the paper's means of making instructions diverse."""
+    """The way in which an instruction is put: plain, or in one of the paper's ways to make instructions diverse."""
 
     PLAIN = "plain"
-    """Preference and intention are stated, an item is answered."""
+    """Preference and intention are stated, the answer is an item."""
     TURNED_ROUND = "turned_round"
-    """The task turned round: items are shown, the preference or the intention is answered."""
+    """The task is turned round: items are shown, the answer is the preference or the intention."""
     RELATED = "related"
-    """Preference and intention related: one is stated, the other answered."""
+    """Preference and intention are related: one is stated, the other is the answer."""
     CHAIN_OF_THOUGHT = "chain_of_thought"
-    """The answer first says the preference, then the item."""
+    """The answer first states the preference, then the item."""
     PARAMETRIC = "parametric"
     """The intention is a condition that `parse` reads, such as `genres = "Comedy" and year in 1990..1999`."""
 
 
 class Answer(StrEnum):
-    """What is answered."""
+    """The content of the answer."""
 
     ITEM = "item"
-    """An item, or the word or letter that stands for it."""
+    """An item, or a word or letter that stands for it."""
     PREFERENCE = "preference"
     """The preference in words."""
     INTENTION = "intention"
@@ -109,9 +110,9 @@ class Context:
         }
 
     def words(self, language: str = "en") -> str:
-        """Return the known circumstances as one phrase, empty where none is known."""
-        known = [text for text in (self.time, self.place, self.device, self.occasion) if text]
-        return ("，" if language == "zh" else ", ").join(known)
+        """Return the known circumstances as one phrase, empty if none is known."""
+        texts = [text for text in (self.time, self.place, self.device, self.occasion) if text]
+        return ("，" if language == "zh" else ", ").join(texts)
 
 
 NO_CONTEXT = Context()
@@ -119,35 +120,35 @@ NO_CONTEXT = Context()
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction with the answer that it is trained on, and what it was made from.
+    """An instruction with its answer, and the sources that it was made from.
 
     Attributes:
-        text: What is asked.
-        response: The answer: a title (matching, reranking), "A" or "B" (pairwise), yes or no (pointwise), words (turned
-            round, related).
+        text: The user's text.
+        response: The answer: a title (matching, reranking), "A" or "B" (pairwise), yes or no (pointwise), or words
+            (turned round, related).
         task: Form of the answer.
-        preference: What is said about lasting taste, in the text or in the answer.
-        intention: What is said about the wish of the moment, in the text or in the answer.
+        preference: What the text or the answer says about lasting taste.
+        intention: What the text or the answer says about the wish of the moment.
         language: "en" or "zh".
         user_id: The user.
-        target: Item id that the user went on to choose and that is to be answered; None where words are the answer.
-        history: Item ids that the text or the answer was made from, oldest first, all of them met before the cut.
-        candidates: Item ids shown, in their order: ten for reranking, two for pairwise, one for pointwise and for a
+        target: Id of the item that the user chose next, the answer; None if the answer is in words.
+        history: Ids of the items that text and answer were made from, oldest first, all met before the cut.
+        candidates: Ids of the items shown, in order: ten for reranking, two for pairwise, one for pointwise and for a
             turned-round task that shows the chosen item, else none.
         template: Id of the template.
-        intention_source: "oracle" where the intention was read off the target, as in the paper, which no real user's
-            request could be; "history" where it comes from what was known before; None without intention.
+        intention_source: "oracle" if the intention was read off the target, as in the paper, which is impossible for
+            a real request; "history" if it comes from the items before the cut; None without intention.
         context: Circumstances named in the text.
         held_out: Whether the wording is kept for evaluation.
         dataset: Name of the data set.
-        style: How it is put.
-        answer: What is answered.
-        preference_source: "history" where titles and taste come from what was known before, "oracle" where the target
+        style: The way in which it is put.
+        answer: The content of the answer.
+        preference_source: "history" if titles and taste come from the items before the cut, "oracle" if the target
             decided which titles are shown or was counted into the taste; None without preference.
-        preference_text: The taste in words (P2), as it stands in the text or in the answer; empty without.
-        intention_text: The intention in words, as it stands in the text or in the answer; empty without.
+        preference_text: The taste in words (P2) as it stands in the text or in the answer, else empty.
+        intention_text: The intention in words as it stands in the text or in the answer, else empty.
         annotator: Who put taste and wish into words: "rules", or the name of the teacher model.
-        cut: How many different items the user had met before the moment of the request.
+        cut: Number of different items that the user had met before the moment of the request.
     """
 
     text: str
@@ -175,23 +176,23 @@ class Instruction:
 
     @property
     def sources(self) -> dict[str, str]:
-        """Where each part that is present comes from.
+        """Source of each part that is present.
 
         `preference` and `intention` are "history" or "oracle"; of the context, the time is read off the log, and place,
         device and occasion are drawn at random, since no log here has them.
         """
-        found: dict[str, str] = {}
+        sources: dict[str, str] = {}
         if self.preference_source is not None:
-            found["preference"] = self.preference_source
+            sources["preference"] = self.preference_source
         if self.intention_source is not None:
-            found["intention"] = self.intention_source
+            sources["intention"] = self.intention_source
         for name, text in self.context.as_dict().items():
             if text:
-                found[name] = CONTEXT_SOURCES[name]
-        return found
+                sources[name] = CONTEXT_SOURCES[name]
+        return sources
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the instruction as JSON takes it: enums as text, tuples as lists, the context as a dictionary."""
+        """Return the instruction in types of JSON: enums as texts, tuples as lists, the context as a dictionary."""
         return {
             "text": self.text,
             "response": self.response,
@@ -218,56 +219,54 @@ class Instruction:
         }
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Return the instruction that `as_dict` gave.
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the instruction of a dictionary of `as_dict`.
 
         Raises:
             InputError: A key is missing or unknown, or a value is of the wrong kind.
         """
-        if not isinstance(plain, Mapping):
-            raise InputError(f"an instruction is {plain!r}; a mapping of its keys to values is accepted")
-        missing, unknown = sorted(_NEEDED - plain.keys()), sorted(map(str, plain.keys() - _KNOWN))
+        if not isinstance(content, Mapping):
+            raise InputError(f"an instruction is {content!r}; a mapping of its keys to values is accepted")
+        missing = sorted(_REQUIRED_KEYS - content.keys())
+        unknown = sorted(map(str, content.keys() - _KEYS))
         if missing:
             raise InputError(
-                f"an instruction lacks {', '.join(missing)}; needed are {', '.join(sorted(_NEEDED))}"
+                f"an instruction lacks {', '.join(missing)}; needed are {', '.join(sorted(_REQUIRED_KEYS))}"
             )
         if unknown:
-            raise one_of("key of an instruction", unknown[0], sorted(_KNOWN), most=len(_KNOWN))
-        values = dict(plain)
+            raise one_of("key of an instruction", unknown[0], sorted(_KEYS), most=len(_KEYS))
+        values = dict(content)
         for name, kind in _ENUMS.items():
             if name in values:
                 values[name] = member(kind, values[name])
-        for name in _TEXTS:
+        for name in _TEXT_KEYS:
             if not isinstance(values.get(name, ""), str):
                 raise InputError(f"{name} of an instruction is {values[name]!r}; a text is accepted")
         for name in ("preference_source", "intention_source"):
             if values.get(name) not in (None, *SOURCES):
                 raise one_of(f"{name} of an instruction", values[name], [*SOURCES, None])
-        if not isinstance(values.get("held_out", False), bool):
-            raise InputError(
-                f"held_out of an instruction is {values['held_out']!r}; true or false is accepted"
-            )
-        cut = values.get("cut", 0)
-        if isinstance(cut, bool) or not isinstance(cut, int) or cut < 0:
-            raise InputError(f"cut of an instruction is {cut!r}; a whole number of at least 0 is accepted")
-        words = values.get("answer", Answer.ITEM) not in (Answer.ITEM, Answer.REASONED_ITEM)
+        check_value("held_out of an instruction", values.get("held_out", False), bool)
+        check_value("cut of an instruction", values.get("cut", 0), NonNegativeInt)
+        in_words = values.get("answer", Answer.ITEM) not in (Answer.ITEM, Answer.REASONED_ITEM)
         for name in ("user_id", "target"):
-            if not _is_id(values[name]) and not (name == "target" and words and values[name] is None):
+            if not _is_id(values[name]) and not (name == "target" and in_words and values[name] is None):
                 raise InputError(
                     f"{name} of an instruction is {values[name]!r}; a text or a whole number is accepted"
                 )
         for name in ("history", "candidates"):
-            listed = values.get(name, ())
-            if not isinstance(listed, list | tuple) or not all(_is_id(item) for item in listed):
-                raise InputError(f"{name} of an instruction is {listed!r}; a list of item ids is accepted")
-            values[name] = tuple(listed)
+            items = values.get(name, ())
+            if not isinstance(items, list | tuple) or not all(_is_id(item) for item in items):
+                raise InputError(f"{name} of an instruction is {items!r}; a list of item ids is accepted")
+            values[name] = tuple(items)
         context = values.get("context")
         values["context"] = NO_CONTEXT if context is None else _context(context)
         return cls(**values)
 
 
-_KNOWN = frozenset(one.name for one in fields(Instruction))
-_NEEDED = frozenset({"text", "response", "task", "preference", "intention", "language", "user_id", "target"})
+_KEYS = frozenset(field.name for field in fields(Instruction))
+_REQUIRED_KEYS = frozenset(
+    {"text", "response", "task", "preference", "intention", "language", "user_id", "target"}
+)
 _ENUMS: dict[str, type[StrEnum]] = {
     "task": TaskForm,
     "preference": Preference,
@@ -275,7 +274,7 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "style": Style,
     "answer": Answer,
 }
-_TEXTS = (
+_TEXT_KEYS = (
     "text",
     "response",
     "language",
@@ -292,23 +291,23 @@ def _is_id(value: object) -> bool:
 
 
 def member(kind: type[StrEnum], value: object) -> Any:
-    """Return the member of an enumeration with a value.
+    """Return the member of an enumeration that has a value.
 
     Raises:
-        InputError: There is none.
+        InputError: No member has it.
     """
     try:
         return kind(value)  # type: ignore[arg-type]
     except ValueError:
-        raise one_of(kind.__name__, value, [str(one) for one in kind]) from None
+        raise one_of(kind.__name__, value, [str(accepted) for accepted in kind]) from None
 
 
-def _context(plain: object) -> Context:
-    if not isinstance(plain, Mapping) or not plain.keys() <= CONTEXT_SOURCES.keys():
+def _context(content: object) -> Context:
+    if not isinstance(content, Mapping) or not content.keys() <= CONTEXT_SOURCES.keys():
         raise InputError(
-            f"context of an instruction is {plain!r}; keys {', '.join(CONTEXT_SOURCES)} are accepted"
+            f"context of an instruction is {content!r}; keys {', '.join(CONTEXT_SOURCES)} are accepted"
         )
-    for name, text in plain.items():
+    for name, text in content.items():
         if text is not None and not isinstance(text, str):
             raise InputError(f"{name} of a context is {text!r}; a text or null is accepted")
-    return Context(**plain)
+    return Context(**content)

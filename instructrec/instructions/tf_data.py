@@ -1,4 +1,4 @@
-"""Instructions as a `tf.data` pipeline, streamed from a plan, a file or anything that can be gone through again.
+"""Instructions as a `tf.data` pipeline, streamed from an instruction dataset, a file or any other reusable source.
 
 Derived in chapter `instruction-generation`.
 """
@@ -18,9 +18,11 @@ from instructrec.backend import quiet_keras
 from instructrec.errors import InputError, one_of
 from instructrec.instructions.json_lines import read_lines
 from instructrec.instructions.schema import Context, Instruction
+from instructrec.validation import PositiveInt, WholeNumber, check_value
 
-CHUNK = 1000
-NAMES = tuple(one.name for one in fields_of(Instruction))
+CHUNK_SIZE = 1000
+"""Instructions that cross from Python to TensorFlow at a time: a crossing costs more than an instruction does."""
+FIELD_NAMES = tuple(field.name for field in fields_of(Instruction))
 ID_FIELDS = ("user_id", "target")
 LIST_FIELDS = ("history", "candidates")
 NO_ITEM = -1
@@ -35,45 +37,44 @@ def tf_dataset(
     seed: int = 0,
     fields: Sequence[str] = ("text", "response"),
 ) -> Any:
-    """Return a `tf.data.Dataset` of instructions, read again in each epoch, never held whole.
+    """Return a `tf.data.Dataset` of instructions that is read again in each epoch and never held in memory completely.
 
     Args:
-        source: A plan, a list or any other iterable that can be gone through again; a function that returns an
-            iterable; or a `.jsonl`, `.jsonl.gz` or `.parquet` file of form "instruction", or, for text and response,
+        source: An instruction dataset, a list or any other iterable that can be iterated again; a function that returns
+            an iterable; or a `.jsonl`, `.jsonl.gz` or `.parquet` file of form "instruction", or, for text and response,
             of any form.
-        batch_size: Elements a batch; None for single elements.
-        shuffle: Size of the buffer that elements are drawn from, in instructions; None keeps the order.
-        seed: Seed of the shuffling: each epoch has another order, the same ones in each run.
+        batch_size: Instructions per batch; None for single elements.
+        shuffle: Size of the shuffle buffer in instructions; None keeps the order.
+        seed: Seed of the shuffling: each epoch has another order, and each run the same orders.
         fields: Fields of `Instruction`.
 
     Returns:
-        Elements are dictionaries with a tensor for each field. Shapes of single elements, where B is put before in
-        batches (the last one may be smaller):
+        Dictionaries with a tensor for each field. These are the shapes of single elements; batches have one more axis
+        in front (the last batch may be smaller):
 
-        - texts (and None as an empty text, enums as their values, the context as a phrase): (), string
-        - `user_id`: (), int64 if the first instruction's user has a whole number as id, else string
-        - `target`: (), int64 if the first item named is a whole number, else string; no target is -1 or an empty text
+        - texts (None as an empty text, enums as their values, the context as a phrase): (), string
+        - `user_id`: (), int64 if the first instruction's user id is a whole number, else string
+        - `target`: (), int64 if the first item id is a whole number, else string; no target is -1 or an empty text
         - `history`, `candidates`: (length,), of the type of `target`; in batches a `tf.RaggedTensor` (B, None)
         - `cut`: (), int64; `held_out`: (), bool
 
     Raises:
-        InputError: A field is unknown or the file has it not, an argument is not acceptable, the source cannot be gone
-            through again, the file cannot be read, or TensorFlow is not installed. A mistake deep in a file is met only
-            while the pipeline runs: TensorFlow's error then bears the message.
+        InputError: A field is unknown or absent from the file, an argument is not acceptable, the source cannot be
+            iterated again, the file cannot be read, or TensorFlow is not installed. A mistake further down in a file
+            shows only while the pipeline runs: then TensorFlow's error holds the message.
     """
     names = _names(fields)
     for name, value in (("batch_size", batch_size), ("shuffle", shuffle)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(f"{name} is {value!r}; a whole number of at least 1, or None, is accepted")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise InputError(f"seed is {seed!r}; a whole number is accepted")
+        if value is not None:
+            check_value(name, value, PositiveInt)
+    check_value("seed", seed, WholeNumber)
     rows = _rows(source, names)
-    whole = _whole_ids(rows, names)
+    integer_fields = _integer_fields(rows, names)
 
     quiet_keras()
     import tensorflow as tf
 
-    types = {name: _type(name, whole, tf) for name in names}
+    types = {name: _type(name, integer_fields, tf) for name in names}
 
     def spec(name: str) -> Any:
         if name in LIST_FIELDS:
@@ -82,13 +83,12 @@ def tf_dataset(
 
     def chunks() -> Iterator[dict[str, Any]]:
         stream = iter(rows())
-        while chunk := list(islice(stream, CHUNK)):
+        while chunk := list(islice(stream, CHUNK_SIZE)):
             yield {
-                name: _tensor(name, [row[name] for row in chunk], name in whole, types[name], tf)
+                name: _tensor(name, [row[name] for row in chunk], name in integer_fields, types[name], tf)
                 for name in names
             }
 
-    # A chunk at a time crosses from Python to TensorFlow, since the crossing costs more than an instruction does.
     dataset = tf.data.Dataset.from_generator(chunks, output_signature={name: spec(name) for name in names})
     dataset = dataset.unbatch()
     if any(name in LIST_FIELDS for name in names):
@@ -109,81 +109,84 @@ def tf_dataset(
 
 def _names(fields: Sequence[str]) -> list[str]:
     if isinstance(fields, str) or not fields:
-        raise InputError(f"fields is {fields!r}; a list with one or more of {', '.join(NAMES)} is accepted")
+        raise InputError(
+            f"fields is {fields!r}; a list with one or more of {', '.join(FIELD_NAMES)} is accepted"
+        )
     for name in fields:
-        if name not in NAMES:
-            raise one_of("field of an instruction", name, NAMES, most=len(NAMES))
+        if name not in FIELD_NAMES:
+            raise one_of("field of an instruction", name, FIELD_NAMES, most=len(FIELD_NAMES))
     return list(dict.fromkeys(fields))
 
 
 def _rows(source: Any, names: Sequence[str]) -> Callable[[], Iterable[Row]]:
-    """Return a function that goes through the source from its beginning; each row holds the fields and `user_id`."""
+    """Return a function that iterates over the source from its start; each row holds the fields and `user_id`."""
     if isinstance(source, str | os.PathLike):
         return _file_rows(Path(source), names)
     if callable(source):
-        again = source
+        iterate = source
     elif isinstance(source, Iterable) and not isinstance(source, Iterator):
-        again = source.__iter__
+        iterate = source.__iter__
     else:
         raise InputError(
-            f"source is {type(source).__name__}, which cannot be gone through again; a plan, a list, a function that "
-            "returns an iterable, or the path of a .jsonl or .parquet file is accepted"
+            f"source is {type(source).__name__}, which cannot be iterated again; an instruction dataset, a list, a "
+            "function that returns an iterable, or the path of a .jsonl or .parquet file is accepted"
         )
-    return lambda: (_values(one, names) for one in again())
+    return lambda: (_values(instruction, names) for instruction in iterate())
 
 
-def _file_rows(place: Path, names: Sequence[str]) -> Callable[[], Iterable[Row]]:
-    if not place.is_file():
+def _file_rows(path: Path, names: Sequence[str]) -> Callable[[], Iterable[Row]]:
+    if not path.is_file():
         raise InputError(
-            f"instructions {str(place)!r} are not a file; give a .jsonl or .parquet file of instructions"
+            f"instructions {str(path)!r} are not a file; give a .jsonl or .parquet file of instructions"
         )
-    if place.suffix == ".parquet":
-        columns = _parquet(place).schema_arrow.names
-        _check_form(place, columns, names)
-        return lambda: _parquet_rows(place, columns, names)
-    if not place.name.endswith((".jsonl", ".jsonl.gz")):
-        raise one_of("ending of a file of instructions", place.name, (".jsonl", ".jsonl.gz", ".parquet"))
-    first = next(read_lines(place, dict), None)
+    if path.suffix == ".parquet":
+        columns = _parquet(path).schema_arrow.names
+        _check_form(path, columns, names)
+        return lambda: _parquet_rows(path, columns, names)
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
+        raise one_of("ending of a file of instructions", path.name, (".jsonl", ".jsonl.gz", ".parquet"))
+    first = next(read_lines(path, dict), None)
     if first is None:
         return lambda: ()
-    _check_form(place, list(first), names)
-    return lambda: read_lines(place, _line_maker(list(first), names))
+    _check_form(path, list(first), names)
+    return lambda: read_lines(path, _line_converter(list(first), names))
 
 
-def _check_form(place: Path, columns: Sequence[str], names: Sequence[str]) -> None:
+def _check_form(path: Path, columns: Sequence[str], names: Sequence[str]) -> None:
     if "text" in columns:
-        held: Sequence[str] = columns
+        available: Sequence[str] = columns
     elif "messages" in columns or "prompt" in columns:
-        held = ("text", "response")
+        available = ("text", "response")
     else:
         raise InputError(
-            f"{str(place)!r} has {', '.join(columns) or 'no columns'}; a file written by write_instructions is accepted"
+            f"{str(path)!r} has {', '.join(columns) or 'no columns'}; a file written by write_instructions is accepted"
         )
     for name in names:
-        if name not in held:
-            raise one_of(f"field in {str(place)!r}", name, held, most=len(NAMES))
+        if name not in available:
+            raise one_of(f"field in {str(path)!r}", name, available, most=len(FIELD_NAMES))
 
 
-def _line_maker(columns: Sequence[str], names: Sequence[str]) -> Callable[[dict[str, Any]], Row]:
+def _line_converter(columns: Sequence[str], names: Sequence[str]) -> Callable[[dict[str, Any]], Row]:
     if "text" in columns:
-        return lambda plain: _values(Instruction.from_dict(plain), names)
+        return lambda content: _values(Instruction.from_dict(content), names)
     return _pair
 
 
-def _values(one: Instruction, names: Sequence[str]) -> Row:
-    row = {name: getattr(one, name) for name in (*names, "user_id")}
+def _values(instruction: Instruction, names: Sequence[str]) -> Row:
+    row = {name: getattr(instruction, name) for name in (*names, "user_id")}
     if "context" in row:
-        row["context"] = one.context.words(one.language)
+        row["context"] = instruction.context.words(instruction.language)
     return row
 
 
-def _pair(plain: Mapping[str, Any]) -> Row:
+def _pair(content: Mapping[str, Any]) -> Row:
+    """Return text and response of an object of form "chat" or "prompt"."""
     try:
-        if "messages" in plain:
-            asked, answered = plain["messages"]
-            pair = {"text": asked["content"], "response": answered["content"]}
+        if "messages" in content:
+            question, reply = content["messages"]
+            pair = {"text": question["content"], "response": reply["content"]}
         else:
-            pair = {"text": plain["prompt"], "response": plain["response"]}
+            pair = {"text": content["prompt"], "response": content["response"]}
     except (KeyError, TypeError, ValueError):
         pair = {}
     if not pair or not all(isinstance(text, str) for text in pair.values()):
@@ -191,31 +194,31 @@ def _pair(plain: Mapping[str, Any]) -> Row:
     return pair
 
 
-def _parquet(place: Path) -> Any:
+def _parquet(path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(place)
+        return pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(
-            f"{str(place)!r} cannot be read: {error}; give a Parquet file of instructions"
+            f"{str(path)!r} cannot be read: {error}; give a Parquet file of instructions"
         ) from None
 
 
-def _parquet_rows(place: Path, columns: Sequence[str], names: Sequence[str]) -> Iterator[Row]:
-    plain = "text" in columns
-    wanted = [*dict.fromkeys([*names, "user_id", "language"])] if plain else list(columns)
-    with _parquet(place) as file:
-        for batch in file.iter_batches(CHUNK, columns=wanted):
+def _parquet_rows(path: Path, columns: Sequence[str], names: Sequence[str]) -> Iterator[Row]:
+    has_fields = "text" in columns
+    used_columns = [*dict.fromkeys([*names, "user_id", "language"])] if has_fields else list(columns)
+    with _parquet(path) as file:
+        for batch in file.iter_batches(CHUNK_SIZE, columns=used_columns):
             for row in batch.to_pylist():
-                if plain and "context" in row:
+                if has_fields and "context" in row:
                     row["context"] = Context(**row["context"]).words(row["language"])
-                yield row if plain else _pair(row)
+                yield row if has_fields else _pair(row)
 
 
 def _count(source: Any) -> int | None:
-    """Return how many instructions there are where that is known without going through them."""
+    """Return the number of instructions if it is known without reading them, else None."""
     if isinstance(source, str | os.PathLike):
         return _parquet(Path(source)).metadata.num_rows if Path(source).suffix == ".parquet" else None
     if isinstance(source, list | tuple):
@@ -224,46 +227,46 @@ def _count(source: Any) -> int | None:
     return n if isinstance(n, int) and hasattr(source, "identity") else None
 
 
-def _whole_ids(rows: Callable[[], Iterable[Row]], names: Sequence[str]) -> set[str]:
+def _integer_fields(rows: Callable[[], Iterable[Row]], names: Sequence[str]) -> set[str]:
     """Return the fields whose ids are whole numbers, by the first user and by the first item of a chunk."""
-    asked = [name for name in names if name in (*ID_FIELDS, *LIST_FIELDS)]
-    if not asked:
+    id_names = [name for name in names if name in (*ID_FIELDS, *LIST_FIELDS)]
+    if not id_names:
         return set()
-    first = list(islice(rows(), CHUNK if asked != ["user_id"] else 1))
-    users = isinstance(next((row["user_id"] for row in first), None), int)
-    found = (
+    first_rows = list(islice(rows(), CHUNK_SIZE if id_names != ["user_id"] else 1))
+    has_integer_users = isinstance(next((row["user_id"] for row in first_rows), None), int)
+    items = (
         item
-        for row in first
-        for name in asked
+        for row in first_rows
+        for name in id_names
         if name != "user_id"
         for item in (row[name] if name in LIST_FIELDS else (row[name],))
         if item is not None
     )
-    item = next(found, None)
-    items = users if item is None else isinstance(item, int)
-    return {name for name in asked if (users if name == "user_id" else items)}
+    first_item = next(items, None)
+    has_integer_items = has_integer_users if first_item is None else isinstance(first_item, int)
+    return {name for name in id_names if (has_integer_users if name == "user_id" else has_integer_items)}
 
 
-def _type(name: str, whole: set[str], tf: Any) -> Any:
+def _type(name: str, integer_fields: set[str], tf: Any) -> Any:
     if name in (*ID_FIELDS, *LIST_FIELDS):
-        return tf.int64 if name in whole else tf.string
+        return tf.int64 if name in integer_fields else tf.string
     return {"cut": tf.int64, "held_out": tf.bool}.get(name, tf.string)
 
 
-def _tensor(name: str, values: list[Any], whole: bool, kind: Any, tf: Any) -> Any:
+def _tensor(name: str, values: list[Any], are_integers: bool, dtype: Any, tf: Any) -> Any:
     if name in LIST_FIELDS:
-        flat = _ids([item for listed in values for item in listed], whole)
-        lengths = np.array([len(listed) for listed in values], dtype=np.int64)
-        return tf.RaggedTensor.from_row_lengths(tf.constant(flat, kind), lengths)
+        items = _ids([item for row_items in values for item in row_items], are_integers)
+        lengths = np.array([len(row_items) for row_items in values], dtype=np.int64)
+        return tf.RaggedTensor.from_row_lengths(tf.constant(items, dtype), lengths)
     if name in ID_FIELDS:
-        return _ids(values, whole)
+        return _ids(values, are_integers)
     if name in ("cut", "held_out"):
         return np.array(values, dtype=np.int64 if name == "cut" else bool)
     return _texts([value or "" for value in values])
 
 
-def _ids(values: list[Hashable], whole: bool) -> np.ndarray:
-    if not whole:
+def _ids(values: list[Hashable], are_integers: bool) -> np.ndarray:
+    if not are_integers:
         return _texts(["" if value is None else str(value) for value in values])
     for value in values:
         if value is not None and not isinstance(value, int):
@@ -274,6 +277,6 @@ def _ids(values: list[Hashable], whole: bool) -> np.ndarray:
 
 
 def _texts(values: list[str]) -> np.ndarray:
-    made = np.empty(len(values), dtype=object)
-    made[:] = [value.encode() for value in values]
-    return made
+    array = np.empty(len(values), dtype=object)
+    array[:] = [value.encode() for value in values]
+    return array

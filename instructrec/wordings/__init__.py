@@ -1,4 +1,4 @@
-"""All words that the package says or reads, as editable TOML files, and the functions that read them."""
+"""All wordings that the package writes or reads, as editable TOML files, and the functions that read them."""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ def lexicon() -> dict[str, Any]:
 
 
 def held_out_words() -> dict[str, dict[str, list[str]]]:
-    """Return words that no text for training may hold: for each genre, in lower case, by "validation" and "test"."""
+    """Return the words of each genre that no training text may hold, in lower case, by "validation" and "test"."""
     return read_wordings("held_out_words")
 
 
 def plain(text: str) -> str:
-    """Return a text in the form in which titles are sought in it: `normal`, and accents are taken off Latin letters."""
+    """Return a text in the form in which titles are searched: `normal`, without accents on Latin letters."""
     if text.isascii():
         return text.casefold()
     return normal(_ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
@@ -38,15 +38,15 @@ def plain(text: str) -> str:
 
 def title_forms(title: str) -> tuple[str, ...]:
     """Return a title as `plain` has it, and with its article at the other end: "the postman", "postman, the"."""
-    whole = plain(title)
-    moved = _ARTICLE_LAST.sub(r"\2 \1", whole), _ARTICLE_FIRST.sub(r"\2, \1", whole)
-    return tuple(dict.fromkeys((whole, *moved)))
+    form = plain(title)
+    moved = _ARTICLE_LAST.sub(r"\2 \1", form), _ARTICLE_FIRST.sub(r"\2, \1", form)
+    return tuple(dict.fromkeys((form, *moved)))
 
 
 def stands_alone(form: str, text: str) -> bool:
-    """Tell whether words stand in a text as words of their own: "heat" not in "theatre"; both as `plain` has them.
+    """Tell whether a text holds a form as words of their own: "heat" not in "theatre"; both as `plain` has them.
 
-    Chinese is written without gaps, so there any place counts.
+    Chinese is written without gaps, so every occurrence counts.
     """
     if form not in text:
         return False

@@ -563,7 +563,7 @@ def test_shuffling_repeats_with_its_seed() -> None:
         ({"batch_size": 0}, "batch_size is 0"),
         ({"shuffle": True}, "shuffle is True"),
         ({"seed": "a"}, "seed is 'a'"),
-        ({"source": iter([])}, "cannot be gone through again"),
+        ({"source": iter([])}, "cannot be iterated again"),
         ({"source": 3}, "source is int"),
         ({"source": "absent.jsonl"}, "not a file"),
         ({"source": __file__}, "unknown ending"),
