@@ -64,7 +64,7 @@ from instructrec.evaluation.protocol import (
 )
 from instructrec.evaluation.report import Report, report
 from instructrec.evaluation.results import Results, Run
-from instructrec.evaluation.target_ranks import TargetRanks, rank_blocks, target_ranks, top_columns
+from instructrec.evaluation.target_ranks import TargetRanks, rank_blocks, target_ranks
 from instructrec.statistics.intervals import (
     Interval,
     bootstrap_interval,
@@ -144,6 +144,5 @@ __all__ = [
     "seeds_difference",
     "seeds_interval",
     "target_ranks",
-    "top_columns",
     "users_of_items",
 ]

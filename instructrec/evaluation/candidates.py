@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from instructrec.errors import InputError
-from instructrec.evaluation.target_ranks import best_of, first_fault
+from instructrec.evaluation.target_ranks import first_fault
 from instructrec.models.base import Recommender
 from instructrec.split import Requests, Split
 from instructrec.validation import NonNegativeInt, check_value
@@ -110,7 +110,8 @@ class Candidates:
             if scores is None:
                 allowed[rng.choice(unseen, self.n_negatives, replace=False)] = True
             else:
-                allowed[unseen[best_of(scores[row, unseen], self.n_negatives)]] = True
+                best_first = np.argsort(-scores[row, unseen], kind="stable")
+                allowed[unseen[best_first[: self.n_negatives]]] = True
             allowed[targets] = True
         return mask
 

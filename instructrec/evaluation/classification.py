@@ -176,7 +176,7 @@ def calibration(
         strategy: "uniform" for bins of equal width, "quantile" for bins of about equal size, which rare yeses need.
 
     Returns:
-        One row per bin: its bounds `above` and `up_to`, `mean_predicted`, `share_of_yes`, the 95% interval of that share
+        One row per bin: bounds `above` and `up_to`, `mean_predicted`, `share_of_yes`, the 95% interval of that share
         `low` and `high` (Wilson, 1927, as if the answers were independent), and the number of answers `n`. An empty
         bin of equal width has n = 0 and NaN elsewhere; if many probabilities are equal, quantiles coincide and there
         are fewer than n_bins rows.

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from instructrec.errors import InputError, one_of
 from instructrec.evaluation.target_ranks import first_fault
 from instructrec.models.base import Recommender
+from instructrec.ranking import top_k
 from instructrec.split import Requests, Split
 from instructrec.statistics import Interval, bootstrap_interval
 from instructrec.validation import PositiveInt, check_value
@@ -27,29 +28,6 @@ if TYPE_CHECKING:
 
 TASKS_OF_SEVERAL_CONSTRAINTS = ("constraints", "category and era")
 """The tasks that state several constraints at once, see `FollowingEvaluation.by_constraint`."""
-
-
-def top_lists(y_pred: ArrayLike, k: int = 10) -> np.ndarray:
-    """Return the columns of the first k items of each request, best first.
-
-    Args:
-        y_pred: Scores, shape (batch, list), higher is better; minus infinity is never shown.
-        k: Length of the list that the user sees, at least 1.
-
-    Returns:
-        Array of shape (batch, min(k, list)), int64; -1 marks a place that stays empty.
-
-    Raises:
-        InputError: Scores that are no matrix or hold NaN, or k below 1.
-    """
-    scores = np.asarray(y_pred, dtype=float)
-    if scores.ndim != 2:
-        raise InputError(f"y_pred has shape {scores.shape}; (batch, list) is accepted")
-    if np.isnan(scores).any():
-        raise InputError("y_pred holds NaN; scores must be numbers (minus infinity leaves an item out)")
-    check_value("k", k, PositiveInt)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.where(np.isneginf(np.take_along_axis(scores, order, axis=1)), -1, order)
 
 
 def satisfaction_at_k(satisfied: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
@@ -67,9 +45,9 @@ def satisfaction_at_k(satisfied: ArrayLike, y_pred: ArrayLike, k: int = 10) -> n
         Array of shape (batch,), in [0, 1].
 
     Raises:
-        InputError: Inconsistent shapes, or as in `top_lists`.
+        InputError: Inconsistent shapes, or as in `ranking.top_k`.
     """
-    lists = top_lists(y_pred, k)
+    lists = top_k(y_pred, k)
     return (_values_in_lists(satisfied, y_pred, lists).astype(bool) & (lists >= 0)).sum(axis=1) / k
 
 
@@ -92,9 +70,9 @@ def list_value(
         Array of shape (batch,), at least 0, in units of utility.
 
     Raises:
-        InputError: Inconsistent shapes, or as in `top_lists`.
+        InputError: Inconsistent shapes, or as in `ranking.top_k`.
     """
-    lists = top_lists(y_pred, k)
+    lists = top_k(y_pred, k)
     counts = lists >= 0
     if satisfied is not None:
         counts = counts & _values_in_lists(satisfied, y_pred, lists).astype(bool)
@@ -296,7 +274,7 @@ def evaluate_following(
             rows = stated[start : start + batch]
             scores = _scores(model, name, split, requests, rows, [task.texts[row] for row in rows])
             scores[~allowed[rows]] = -np.inf
-            best = top_lists(scores, k)
+            best = top_k(scores, k)
             lists[task_name][rows, : best.shape[1]] = best
             for metric, of_request in accuracy.items():
                 of_request[rows] = METRICS[metric](relevant[rows], scores, k)

@@ -42,8 +42,8 @@ def paper_figures(task: str | None = None) -> pd.DataFrame:
         task: A name of `paper_tasks()`; all by default.
 
     Returns:
-        One row per model and task: `task`, `model`, `data`, `candidates` and one column per metric. The paper reports no
-        intervals.
+        One row per model and task: `task`, `model`, `data`, `candidates` and a column for each metric. The paper
+        reports no intervals.
 
     Raises:
         InputError: An unknown task.

@@ -31,9 +31,9 @@ from instructrec.evaluation.target_ranks import (
     as_scores,
     first_fault,
     target_ranks,
-    top_columns,
 )
 from instructrec.models.base import Recommender
+from instructrec.ranking import top_k
 from instructrec.split import Requests, Split
 from instructrec.statistics.intervals import bootstrap_interval
 from instructrec.validation import PositiveInt, check_value
@@ -341,7 +341,10 @@ class _RankCollector:
             targets = [columns[low:high] for low, high in zip(starts[:-1], starts[1:], strict=True)]
             self.ranks.append(target_ranks(scores, targets, allowed))
             if self.rule.name == WHOLE_CATALOGUE:
-                self.lists.append(top_columns(scores, self.list_length, allowed))
+                best = top_k(np.where(allowed, scores, -np.inf), self.list_length)
+                lists = np.full((len(scores), self.list_length), -1, dtype=np.int64)
+                lists[:, : best.shape[1]] = best
+                self.lists.append(lists)
         self.start = stop
         self.seconds += perf_counter() - began
 

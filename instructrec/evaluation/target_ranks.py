@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instructrec.errors import InputError
-from instructrec.validation import PositiveInt, check_value
 
 _MAX_COUNTED_TARGETS = (
     24  # a row with more targets is sorted: one sort is then cheaper than counting for each
@@ -219,44 +218,6 @@ def rank_blocks(
     if start != len(targets):
         raise InputError(f"the blocks hold {start} requests and targets {len(targets)}; give one each")
     return TargetRanks.concatenate(parts)
-
-
-def top_columns(scores: ArrayLike, k: int = 10, allowed: ArrayLike | None = None) -> np.ndarray:
-    """Return the columns of each request's best k candidates, best first, by `instructrec.ranking.top_k`.
-
-    Args:
-        scores: As in `target_ranks`.
-        k: Length of the lists, at least 1.
-        allowed: As in `target_ranks`.
-
-    Returns:
-        Shape (n_requests, k), int64; -1 marks an empty position.
-
-    Raises:
-        InputError: As in `target_ranks`, or k below 1.
-    """
-    array = as_scores(scores)
-    check_value("k", k, PositiveInt)
-    mask = _as_mask(allowed, array.shape)
-    check_scores(array)
-    lists = np.full((len(array), k), -1, dtype=np.int64)
-    for row, row_scores in enumerate(array):
-        is_shown = row_scores > -np.inf
-        columns = np.flatnonzero(is_shown if mask is None else is_shown & mask[row])
-        best = columns[best_of(row_scores[columns], k)]
-        lists[row, : len(best)] = best
-    return lists
-
-
-def best_of(values: np.ndarray, n: int) -> np.ndarray:
-    """Return the positions of the n highest values, highest first, shape (min(n, size),); ties keep their order."""
-    if n <= 0:
-        return np.empty(0, dtype=np.int64)
-    if len(values) <= n:
-        return np.argsort(-values, kind="stable")
-    least = np.partition(values, len(values) - n)[len(values) - n]
-    positions = np.flatnonzero(values >= least)
-    return positions[np.argsort(-values[positions], kind="stable")][:n]
 
 
 def first_fault(scores: np.ndarray) -> tuple[int, int] | None:

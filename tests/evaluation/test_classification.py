@@ -155,7 +155,7 @@ def test_the_error_sees_overconfidence_and_passes_the_overall_share():
         (lambda: cl.roc_auc([0, 1], [0.1, np.nan]), "y_score holds nan"),
         (lambda: cl.roc_auc([0, 1], [0.1, -np.inf]), "y_score holds -inf"),
         (lambda: cl.roc_auc([0, 1], [0.1]), "y_score has shape"),
-        (lambda: cl.roc_auc([0, 1], ["a", "b"]), "y_score holds what is no number"),
+        (lambda: cl.roc_auc([0, 1], ["a", "b"]), "y_score holds a value that is no number"),
         (lambda: cl.roc_auc([0, 2], [0.1, 0.2]), "y_true holds"),
         (lambda: cl.log_loss([0, 1], [0.1, 1.1]), "y_prob holds 1.1"),
         (lambda: cl.brier_score([0, 1], [-0.1, 1]), "y_prob holds -0.1"),

@@ -154,7 +154,9 @@ def test_the_curve_is_fitted_on_validation_and_does_not_see_the_test(world):
 
 
 def test_a_model_without_opinion_answers_with_the_share(world):
-    answers = evaluate_probabilities(told(world, lambda first, items: np.full(N_ITEMS, 1e6 / 7 + 0.1 * first)), world)
+    answers = evaluate_probabilities(
+        told(world, lambda first, items: np.full(N_ITEMS, 1e6 / 7 + 0.1 * first)), world
+    )
     assert answers.table["score"].eq(0).all()
     assert answers.table["y_prob"].to_numpy() == pytest.approx(1 / 12, abs=0.002)
     assert answers.summary().loc["ROC AUC"].tolist() == [0.5] * 3
@@ -201,7 +203,8 @@ def test_an_item_left_out_counts_as_the_least_liked(world):
     with_least, left_out = told(world, rated(15.0)), told(world, rated(-np.inf))
     for scale in ("raw", "request"):
         pd.testing.assert_frame_equal(
-            evaluate_probabilities(left_out, world, scale=scale).table, evaluate_probabilities(with_least, world, scale=scale).table
+            evaluate_probabilities(left_out, world, scale=scale).table,
+            evaluate_probabilities(with_least, world, scale=scale).table,
         )
 
 
@@ -213,8 +216,14 @@ def test_an_item_left_out_counts_as_the_least_liked(world):
         (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w, "sigmoid"), "method of calibration"),
         (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w, scale="user"), "scale"),
         (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w, n_negatives=0), "n_negatives is 0"),
-        (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w).summary(confidence=95), "confidence is 95"),
-        (lambda w: evaluate_probabilities(told(w, lambda f, i: i), w).summary(n_resamples=0), "n_resamples 0"),
+        (
+            lambda w: evaluate_probabilities(told(w, lambda f, i: i), w).summary(confidence=95),
+            "confidence is 95",
+        ),
+        (
+            lambda w: evaluate_probabilities(told(w, lambda f, i: i), w).summary(n_resamples=0),
+            "n_resamples 0",
+        ),
         (lambda w: calibrate([1, 1], [1.0, 2.0]), "y_true holds only 1"),
     ],
 )
@@ -222,3 +231,22 @@ def test_what_cannot_be_answered_is_named_in_one_line(world, call, said):
     with pytest.raises(InputError, match=said) as caught:
         call(world)
     assert "\n" not in str(caught.value)
+
+
+def test_yes_no_says_yes_above_the_median_of_the_unseen_items(world):
+    """A model that ranks by item number: the target and one random item, against the median of what was not seen."""
+    table = evaluate_yes_no(told(world, lambda first, items: 1.0 * items), world, seed=4)
+    requests = world.requests("test")
+    rng = np.random.default_rng(4)
+    yes = []
+    for history, targets in zip(requests.histories, requests.targets, strict=True):
+        columns = world.train.item_columns(history)
+        unseen = np.setdiff1d(np.arange(world.train.n_items), columns)
+        target = world.train.item_columns(targets)[0]
+        other = rng.choice(np.setdiff1d(unseen, world.train.item_columns(targets)))
+        items = world.train.items["item_id"].to_numpy()
+        yes.append([items[column] > np.median(items[unseen]) for column in (target, other)])
+    answers, truth = np.ravel(yes), np.tile([True, False], len(yes))
+    for name in ("accuracy", "precision", "recall", "f1"):
+        assert table.loc[name, "mean"] == getattr(ev, name)(truth, answers)
+        assert table.loc[name, "low"] <= table.loc[name, "mean"] <= table.loc[name, "high"]

@@ -10,8 +10,7 @@ from sklearn import metrics as sk
 
 from instructrec import evaluation as ev
 from instructrec.errors import InputError
-from instructrec.evaluation.following import top_lists
-from instructrec.evaluation.target_ranks import TargetRanks, rank_blocks, target_ranks, top_columns
+from instructrec.evaluation.target_ranks import TargetRanks, rank_blocks, target_ranks
 
 module = import_module(
     "instructrec.evaluation.target_ranks"
@@ -183,15 +182,6 @@ def test_what_cannot_be_ranked_is_refused_in_one_line(call, words):
     with pytest.raises(InputError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
-
-
-@given(st.integers(0, 100_000), st.integers(1, 40))
-def test_the_best_columns_are_those_of_a_stable_sort(seed, k):
-    scores, _, mask = problem(seed)
-    expected = top_lists(np.where(mask, scores, -np.inf), k)
-    found = top_columns(scores, k, mask)
-    assert (found[:, : expected.shape[1]] == expected).all()
-    assert (found[:, expected.shape[1] :] == -1).all()
 
 
 def test_many_rows_are_ranked_without_a_copy_of_the_scores():

@@ -7,7 +7,8 @@ import pytest
 from instructrec import evaluation, models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
-from instructrec.evaluation.following import list_value, satisfaction_at_k, top_lists
+from instructrec.evaluation.following import list_value, satisfaction_at_k
+from instructrec.ranking import top_k
 from instructrec.scenarios import (
     curves_with_intervals,
     feed,
@@ -49,8 +50,8 @@ def tiny() -> Dataset:
 # -- following ------------------------------------------------------------------------------------------------------
 
 
-def test_top_lists_break_ties_by_catalogue_order_and_mark_empty_positions():
-    lists = top_lists([[1.0, 2.0, 2.0, HIDDEN], [HIDDEN, HIDDEN, 0.0, HIDDEN]], 3)
+def test_top_k_breaks_ties_by_catalogue_order_and_mark_empty_positions():
+    lists = top_k([[1.0, 2.0, 2.0, HIDDEN], [HIDDEN, HIDDEN, 0.0, HIDDEN]], 3)
     np.testing.assert_array_equal(lists, [[1, 2, 0], [2, -1, -1]])
 
 
@@ -75,9 +76,9 @@ def test_the_value_of_a_list_by_hand():
 @pytest.mark.parametrize(
     ("scores", "k"), [([[np.nan]], 1), ([[1.0]], 0), ([[1.0]], True), ([[1.0]], 1.5), ([1.0], 1)]
 )
-def test_top_lists_rejects(scores, k):
+def test_top_k_rejects(scores, k):
     with pytest.raises(InputError):
-        top_lists(scores, k)
+        top_k(scores, k)
 
 
 def test_values_of_another_shape_are_rejected():
