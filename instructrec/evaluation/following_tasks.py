@@ -151,19 +151,19 @@ def make_following_tasks(
     """
     names = _check_arguments(tasks, languages, n_requests, seed)
     writer = _TaskWriter(split, part, tuple(languages), n_requests, seed)
-    written: dict[str, FollowingTask] = {"none": writer.none()}
+    tasks_by_name: dict[str, FollowingTask] = {"none": writer.none()}
     for name in names:
         if name == "none":
             continue
         task = writer.makers[name]()
         if task.wish.stated.any():
-            written[name] = task
+            tasks_by_name[name] = task
         elif tasks is not None:
             raise InputError(
                 f"task {name!r} can be stated of no request of {split.train.name} in {', '.join(languages)}; "
                 "leave it out"
             )
-    return FollowingTasks(writer.rows, written)
+    return FollowingTasks(writer.rows, tasks_by_name)
 
 
 def _check_arguments(

@@ -126,8 +126,8 @@ def reported_metrics(several_targets: bool = False) -> tuple[str, ...]:
     Args:
         several_targets: Whether to add the metrics that say more where requests have several targets.
     """
-    wanted = ("always", "with several targets") if several_targets else ("always",)
-    return tuple(name for name, entry in METRICS.items() if entry.reported in wanted)
+    kinds = ("always", "with several targets") if several_targets else ("always",)
+    return tuple(name for name, entry in METRICS.items() if entry.reported in kinds)
 
 
 def metric_columns(ranks: TargetRanks, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, np.ndarray]:

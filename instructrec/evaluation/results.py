@@ -28,6 +28,7 @@ from instructrec.evaluation.target_ranks import TargetRanks
 from instructrec.files import atomic_write
 
 FORMAT = 1
+"""Version of the results file."""
 Key = tuple[str, str, str, int | None]
 _Read = TypeVar("_Read")
 
@@ -129,14 +130,7 @@ class Results:
         Raises:
             InputError: As in `load`.
         """
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{where} is no results file ({error}); it is one JSON document") from error
-        if not isinstance(document, dict) or "format" not in document or "runs" not in document:
-            raise InputError(f"{where} is no results file: it lacks 'format' or 'runs'")
-        if document["format"] != FORMAT or isinstance(document["format"], bool):
-            raise one_of(f"format of the results file {where}", document["format"], [FORMAT])
+        document = parse_document(text, where, "results file", FORMAT, "runs")
         try:
             results = cls(
                 _text(document["data"]),
@@ -306,6 +300,30 @@ class Results:
             earlier = first_of_label.setdefault((run.label, run.protocol, run.part), run)
             if (earlier.model, earlier.settings) != (run.model, run.settings):
                 raise ValueError(f"{run.label} has two models or settings on {run.protocol}")
+
+
+def parse_document(text: str | bytes, where: str, kind: str, version: int, key: str) -> dict[str, Any]:
+    """Return the JSON object of a file that names its format.
+
+    Args:
+        text: The content of the file.
+        where: Name of the file in error messages.
+        kind: What the file is, such as "results file".
+        version: The accepted format.
+        key: Another key that the object must have.
+
+    Raises:
+        InputError: No JSON object, a missing key, or another format.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where} is no {kind} ({error}); it is one JSON document") from error
+    if not isinstance(document, dict) or "format" not in document or key not in document:
+        raise InputError(f"{where} is no {kind}: it lacks 'format' or {key!r}")
+    if document["format"] != version or isinstance(document["format"], bool):
+        raise one_of(f"format of the {kind} {where}", document["format"], [version])
+    return document
 
 
 def data_digest(dataset: Dataset) -> str:

@@ -1,8 +1,9 @@
-"""Settings chosen on validation by a grid that is written down, with every trial, so that anyone can see how hard.
+"""Grid search on the validation part, with a record of every trial.
 
 A comparison is worth little if one side was tuned and the other was not (Ferrari Dacrema, Cremonesi and Jannach, "Are
-we really making much progress?", RecSys 2019, arXiv:1907.06902). A search fits each combination of a grid on the
-training part and measures it on the validation part; the test part is never read. Derived in chapter `baselines`.
+we really making much progress?", RecSys 2019, arXiv:1907.06902); the record shows how much each model was tuned. A
+search fits each combination of a grid on the training part and evaluates it on the validation part; the test part is
+never read. Derived in chapter `baselines`.
 """
 
 from __future__ import annotations
@@ -22,22 +23,24 @@ from typing import Any
 
 import pandas as pd
 
-from instructrec.errors import InputError, one_of
+from instructrec.errors import InputError
 from instructrec.evaluation.metrics import RankingMetric, parse_metric
 from instructrec.evaluation.protocol import evaluate
-from instructrec.evaluation.results import data_digest, this_machine
+from instructrec.evaluation.results import data_digest, parse_document, this_machine
 from instructrec.files import atomic_write
 from instructrec.models import create, model_class, setting_names
 from instructrec.models.base import Recommender
 from instructrec.split import Split
-from instructrec.statistics.intervals import Interval, bootstrap_interval
+from instructrec.statistics import Interval, bootstrap_interval
+from instructrec.validation import NonNegativeInt, PositiveInt, check_value
 
 FORMAT = 1
+"""Version of the record of searches."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is tried for one model.
+    """A model and the grid of its settings.
 
     Attributes:
         name: A name from `models.NAMES`, or a class of your own that is a `Recommender`.
@@ -48,10 +51,11 @@ class Search:
     grid: Mapping[str, list[Any]]
 
     def __post_init__(self) -> None:
-        """Refuse a grid that is none, or settings that the model does not take.
+        """Check the grid, and that the model accepts every combination.
 
         Raises:
-            InputError: Nothing to try, a setting without values or with one twice, a seed, or what the model refuses.
+            InputError: An empty grid, a setting without values or with a repeated value, a seed, or a combination that
+                the model refuses.
         """
         label = self.name if isinstance(self.name, str) else self.name.name
         if not isinstance(self.grid, Mapping) or not self.grid:
@@ -65,10 +69,10 @@ class Search:
                 raise InputError(
                     f"grid of {label}: {setting} is {values!r}; a list of at least one value is accepted"
                 )
-            written = [_written(value) for value in values]
-            twice = next((one for one in written if written.count(one) > 1), None)
-            if twice is not None:
-                raise InputError(f"grid of {label}: {setting} holds {twice} twice; give each value once")
+            as_json = [_to_json(value) for value in values]
+            duplicate = next((value for value in as_json if as_json.count(value) > 1), None)
+            if duplicate is not None:
+                raise InputError(f"grid of {label}: {setting} holds {duplicate} twice; give each value once")
         for settings in self.combinations():
             self.create(settings, None)
 
@@ -77,17 +81,17 @@ class Search:
         return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
 
     def create(self, settings: Mapping[str, Any], seed: int | None) -> Recommender:
-        """Return a model of these settings that is yet to be fitted, with the seed if it takes one.
+        """Return an unfitted model of these settings, with the seed if the model has one.
 
         Raises:
             InputError: An unknown model or a setting that it refuses.
         """
         kind = model_class(self.name) if isinstance(self.name, str) else self.name
-        given = dict(settings)
+        options = dict(settings)
         if seed is not None and "seed" in setting_names(kind):
-            given["seed"] = seed
+            options["seed"] = seed
         try:
-            return create(self.name, **given) if isinstance(self.name, str) else kind(**given)
+            return create(self.name, **options) if isinstance(self.name, str) else kind(**options)
         except TypeError as error:
             raise InputError(f"{kind.name}: {error}") from error
 
@@ -97,12 +101,12 @@ class Trial:
     """One combination of settings, fitted once.
 
     Attributes:
-        settings: What was tried; all other settings are the model's own.
+        settings: The settings of the grid; all others have their defaults.
         value: Mean of the metric over the validation requests, after the last epoch.
         low: Lower end of its 95% bootstrap interval over users.
         high: Upper end.
-        seconds: Wall time of the fit, without the measuring between epochs.
-        curve: (epoch, value) where the model reports its epochs, the last one included; empty otherwise.
+        seconds: Wall time of the fit, without the evaluations between epochs.
+        curve: (epoch, value) for a model that reports its epochs, the last epoch included; empty otherwise.
     """
 
     settings: dict[str, Any]
@@ -114,7 +118,7 @@ class Trial:
 
     @property
     def interval(self) -> Interval:
-        """The value with its interval."""
+        """The value with its interval, as an `Interval`."""
         return Interval(self.value, self.low, self.high)
 
 
@@ -127,11 +131,11 @@ class Tuning:
         data: Name of the data set.
         data_sha256: Digest of what a trial depends on: the training part and the validation part.
         protocol: Name of the split.
-        metric: What was measured, such as "NDCG@10".
-        seed: Seed of models with chance and of the intervals.
+        metric: The metric of the trials, such as "NDCG@10".
+        seed: Seed of models that have one, and of the intervals.
         grid: The values of each setting.
-        trials: One for each combination, in the order of `Search.combinations`; fewer while the search goes on.
-        earlier: Trials of grids that were given up for this one; they take no part in choosing the winner.
+        trials: One for each combination, in the order of `Search.combinations`; fewer until the search is finished.
+        earlier: Trials of earlier grids, which this grid replaced; none of them can be the winner.
         machine: `cores` and `python` of where it ran.
     """
 
@@ -148,15 +152,15 @@ class Tuning:
 
     @property
     def n_combinations(self) -> int:
-        """How many trials the grid asks for."""
+        """Number of trials of the full grid."""
         return math.prod(map(len, self.grid.values()))
 
     @property
     def winner(self) -> Trial:
-        """The trial of the highest value, the first one of equals.
+        """The trial of the highest value; of equal values the first.
 
         Raises:
-            InputError: The search has not ended.
+            InputError: The search is not finished.
         """
         if len(self.trials) < self.n_combinations:
             raise InputError(
@@ -166,23 +170,23 @@ class Tuning:
         return max(self.trials, key=lambda trial: trial.value)
 
     def edges(self) -> dict[str, Any]:
-        """Return the winner's settings that are the lowest or highest of the numbers tried.
+        """Return the winner's settings at an edge of the grid, beyond which a better value may lie.
 
-        A better value may lie beyond, and of two values each is an end. A setting of one value was not searched. None
-        stands for no limit, the highest of all, and nothing lies beyond it.
+        Both of two values are at the edge. A setting of one value was not searched. None means no limit, the highest
+        value of all, so nothing lies beyond it.
         """
-        found = {}
+        at_edge = {}
         for setting, values in self.grid.items():
             chosen = self.winner.settings[setting]
             numbers = [math.inf if value is None else value for value in values]
-            if len(values) < 2 or chosen is None or not all(_is_number(one) for one in numbers):
+            if len(values) < 2 or chosen is None or not all(map(_is_number, numbers)):
                 continue
             if chosen in (min(numbers), max(numbers)):
-                found[setting] = chosen
-        return found
+                at_edge[setting] = chosen
+        return at_edge
 
     def table(self) -> pd.DataFrame:
-        """Return a row a trial, best first: the settings, the metric with its interval, seconds of the fit.
+        """Return one row per trial, best first: the settings, the metric with its interval, seconds of the fit.
 
         The index is the number of the trial, from 1.
         """
@@ -206,15 +210,15 @@ def search(
     metric: str = "NDCG@10",
     part: str = "valid",
     seed: int = 0,
-    every: int = 5,
+    curve_every: int = 5,
     path: str | os.PathLike[str] | None = None,
     on_progress: Callable[[int, int, Trial], None] | None = None,
     progress: bool = False,
 ) -> Tuning:
-    """Fit every combination of a grid on the training part and measure it on the validation part.
+    """Fit every combination of a grid on the training part and evaluate it on the validation part.
 
-    A model whose `fit` takes `on_epoch` is measured between epochs too, for the curve. The value of a trial is still
-    that of its last epoch: a schedule of learning rates runs to its end, and no epoch is picked afterwards.
+    A model whose `fit` takes `on_epoch` is also evaluated between epochs, for the curve. The value of a trial is still
+    that of its last epoch: learning-rate schedules run to their end, and no epoch is selected afterwards.
 
     Args:
         name: A name from `models.NAMES`, a class of your own, or a `Search`.
@@ -222,77 +226,75 @@ def search(
         split: The data in three parts; the test part is never read.
         metric: A name of `evaluation.METRICS` at a list length, such as "NDCG@10".
         part: "valid"; nothing else is accepted.
-        seed: Seed of models with chance.
-        every: Epochs from one point of the curve to the next, at least 1.
-        path: A record, made or gone on with: it is written after each trial, and what it holds of these settings on the
-            same data is not fitted again. One file keeps the searches of several models.
+        seed: Seed of models that have one.
+        curve_every: Number of epochs between two points of the curve, at least 1.
+        path: A record, created or continued: it is written after each trial, and a trial that it holds for the same
+            settings and data is not run again. One file holds the searches of several models.
         on_progress: Called after each trial with its number from 1, the number of trials, and the trial.
-        progress: Show a bar on standard error.
+        progress: Whether to show a bar on standard error.
 
     Returns:
         The finished search.
 
     Raises:
-        InputError: A grid, metric or part that cannot be used; a part of one request; a record of other data, protocol,
-            metric or seed; or a model that fails, named with its settings. What was finished before stays in the
-            record.
+        InputError: An invalid grid, metric or part; a part of one request; a record of other data, protocol, metric or
+            seed; or a model that fails, named with its settings. Finished trials stay in the record.
     """
-    wanted = name if isinstance(name, Search) else Search(name, grid if grid is not None else {})
+    space = name if isinstance(name, Search) else Search(name, grid if grid is not None else {})
     if isinstance(name, Search) and grid is not None:
         raise InputError("a Search is given with a grid beside it; give one of them")
-    measure, k = parse_metric(metric)
+    evaluated_metric, k = parse_metric(metric)
     if part != "valid":
         raise InputError(
             f"part is {part!r}; settings are chosen on 'valid', the test part is for the last figure"
         )
-    for argument, value, least in (("seed", seed, 0), ("every", every, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{argument} is {value!r}; a whole number of at least {least} is accepted")
+    check_value("seed", seed, NonNegativeInt)
+    check_value("curve_every", curve_every, PositiveInt)
     if len(split.requests(part)) == 1:
         raise InputError(
             f"part {part!r} of the {split.protocol} split holds 1 request; a search needs at least 2, since one user "
             "leaves no interval"
         )
-    combinations = wanted.combinations()
-    label = model_class(wanted.name).name if isinstance(wanted.name, str) else wanted.name.name
-    fresh = Tuning(
+    combinations = space.combinations()
+    label = model_class(space.name).name if isinstance(space.name, str) else space.name.name
+    empty = Tuning(
         label, split.train.name, split_digest(split), split.protocol, metric, seed,
-        {setting: list(values) for setting, values in wanted.grid.items()}, machine=this_machine(),
+        {setting: list(values) for setting, values in space.grid.items()}, machine=this_machine(),
     )  # fmt: skip
-    made = _known(fresh, path)
-    asked = {_written(settings) for settings in combinations}
-    earlier = [trial for settings, trial in made.items() if settings not in asked]
+    trials = _recorded_trials(empty, path)
+    keys = [_to_json(settings) for settings in combinations]
+    earlier = [trial for key, trial in trials.items() if key not in keys]
 
     def tuning() -> Tuning:
-        done = [made[_written(settings)] for settings in combinations if _written(settings) in made]
-        return replace(fresh, trials=done, earlier=earlier)
+        return replace(empty, trials=[trials[key] for key in keys if key in trials], earlier=earlier)
 
     from tqdm import tqdm
 
     with tqdm(total=len(combinations), unit=" trials", file=sys.stderr, disable=not progress) as bar:
-        for number, settings in enumerate(combinations, start=1):
+        for number, (key, settings) in enumerate(zip(keys, combinations, strict=True), start=1):
             bar.set_description(f"{label}: {_in_words(settings)}")
-            if _written(settings) not in made:
+            if key not in trials:
                 try:
-                    made[_written(settings)] = _try(wanted, settings, split, measure, k, seed, every)
+                    trials[key] = _run_trial(space, settings, split, evaluated_metric, k, seed, curve_every)
                 except Exception as error:
-                    what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                    reason = (
+                        str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                    )
                     raise InputError(
-                        f"{label}, trial {number} of {len(combinations)} ({_in_words(settings)}): {what}"
+                        f"{label}, trial {number} of {len(combinations)} ({_in_words(settings)}): {reason}"
                     ) from error
                 if path is not None:
-                    _keep(tuning(), path)
+                    _write_tuning(tuning(), path)
             bar.update()
             if on_progress is not None:
-                on_progress(number, len(combinations), made[_written(settings)])
-    found = tuning()
+                on_progress(number, len(combinations), trials[key])
     if path is not None:
-        _keep(found, path)
-    return found
+        _write_tuning(tuning(), path)
+    return tuning()
 
 
 def split_digest(split: Split) -> str:
-    """Return the SHA-256 of what a search reads, the training part and the validation part, hexadecimal."""
+    """Return the SHA-256 of the parts that a search reads, training and validation, in hexadecimal."""
     parts = [split.train, split.train.with_interactions(split.valid)]
     return hashlib.sha256("".join(map(data_digest, parts)).encode()).hexdigest()
 
@@ -307,55 +309,41 @@ def read_tunings(path: str | os.PathLike[str]) -> dict[str, Tuning]:
         path: A file that `search` or `write_tunings` wrote.
 
     Raises:
-        InputError: No file, not a record, or one of another format.
+        InputError: No file, no record, or a record of another format.
     """
     where = repr(str(path))
     try:
-        document = json.loads(Path(path).read_bytes())
+        text = Path(path).read_bytes()
     except OSError as error:
         raise InputError(
             f"cannot read {where}: {error.strerror}; give a record written by `evaluation.tuning.search`"
         ) from error
-    except ValueError as error:
-        raise InputError(f"{where} is no record of searches ({error}); it is one JSON document") from error
-    if not isinstance(document, dict) or "format" not in document or "searches" not in document:
-        raise InputError(f"{where} is no record of searches: it lacks 'format' or 'searches'")
-    if document["format"] != FORMAT or isinstance(document["format"], bool):
-        raise one_of(f"format of the record {where}", document["format"], [FORMAT])
+    document = parse_document(text, where, "record of searches", FORMAT, "searches")
     try:
-        found = [_tuning(one) for one in document["searches"]]
+        tunings = [_tuning_from(entry) for entry in document["searches"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{where} is a damaged record of searches ({type(error).__name__}: {error})"
         ) from error
-    return {one.model: one for one in found}
+    return {tuning.model: tuning for tuning in tunings}
 
 
 def write_tunings(tunings: Mapping[str, Tuning], path: str | os.PathLike[str]) -> Path:
-    """Write searches to a record, a trial a line; the file appears whole or not at all.
+    """Write searches to a record, one trial per line; the file appears complete or not at all.
 
     Args:
         tunings: Searches by model.
         path: The file.
 
     Raises:
-        InputError: The place cannot be written, or a setting that is no JSON value.
+        InputError: The file cannot be written, or a setting is no JSON value.
     """
+    names = ("model", "data", "data_sha256", "protocol", "metric", "seed", "machine", "grid")
     searches = []
-    for one in tunings.values():
-        head = {
-            "model": one.model,
-            "data": one.data,
-            "data_sha256": one.data_sha256,
-            "protocol": one.protocol,
-            "metric": one.metric,
-            "seed": one.seed,
-            "machine": one.machine,
-            "grid": one.grid,
-        }
-        lines = [f"   {json.dumps(name)}: {_written(value, False)}" for name, value in head.items()]
-        for name, trials in (("trials", one.trials), ("earlier", one.earlier)):
-            rows = ",\n".join(f"    {_written(vars(trial), False)}" for trial in trials)
+    for tuning in tunings.values():
+        lines = [f"   {json.dumps(name)}: {_to_json(getattr(tuning, name), sort=False)}" for name in names]
+        for name, trials in (("trials", tuning.trials), ("earlier", tuning.earlier)):
+            rows = ",\n".join(f"    {_to_json(vars(trial), sort=False)}" for trial in trials)
             lines.append(f'   "{name}": ' + (f"[\n{rows}\n   ]" if rows else "[]"))
         searches.append("  {\n" + ",\n".join(lines) + "\n  }")
     text = f'{{\n "format": {FORMAT},\n "searches": [\n' + ",\n".join(searches) + "\n ]\n}\n"
@@ -364,93 +352,95 @@ def write_tunings(tunings: Mapping[str, Tuning], path: str | os.PathLike[str]) -
     return Path(path)
 
 
-def _tuning(document: dict[str, Any]) -> Tuning:
-    given = dict(document)
+def _tuning_from(document: dict[str, Any]) -> Tuning:
+    fields = dict(document)
     for name in ("trials", "earlier"):
-        trials = []
-        for one in given[name]:
-            curve = [(int(epoch), float(value)) for epoch, value in one["curve"]]
-            trial = Trial(**{**one, "curve": curve})
-            if not all(map(_is_number, (trial.value, trial.low, trial.high, trial.seconds))):
-                raise ValueError("a trial without numbers")
-            trials.append(trial)
-        given[name] = trials
-    found = Tuning(**given)
-    if not isinstance(found.grid, dict) or not all(isinstance(one, list) for one in found.grid.values()):
-        raise ValueError(f"grid is {found.grid!r}")
-    return found
+        fields[name] = [_trial_from(entry) for entry in fields[name]]
+    tuning = Tuning(**fields)
+    if not isinstance(tuning.grid, dict) or not all(
+        isinstance(values, list) for values in tuning.grid.values()
+    ):
+        raise ValueError(f"grid is {tuning.grid!r}")
+    return tuning
 
 
-def _known(fresh: Tuning, path: str | os.PathLike[str] | None) -> dict[str, Trial]:
-    """Return the record's trials of this model by their settings.
+def _trial_from(document: dict[str, Any]) -> Trial:
+    curve = [(int(epoch), float(value)) for epoch, value in document["curve"]]
+    trial = Trial(**{**document, "curve": curve})
+    if not all(map(_is_number, (trial.value, trial.low, trial.high, trial.seconds))):
+        raise ValueError("a trial without numbers")
+    return trial
+
+
+def _recorded_trials(empty: Tuning, path: str | os.PathLike[str] | None) -> dict[str, Trial]:
+    """Return the record's trials of a model by their settings.
 
     Raises:
-        InputError: They were made on other data, by another protocol, metric or seed.
+        InputError: They were run on other data, by another protocol, metric or seed.
     """
     if path is None or not Path(path).exists():
         return {}
-    found = read_tunings(path).get(fresh.model)
-    if found is None:
+    recorded = read_tunings(path).get(empty.model)
+    if recorded is None:
         return {}
     for attribute in ("data", "data_sha256", "protocol", "metric", "seed"):
-        old, new = getattr(found, attribute), getattr(fresh, attribute)
+        old, new = getattr(recorded, attribute), getattr(empty, attribute)
         if old != new:
             raise InputError(
-                f"{str(path)!r} holds a search of {fresh.model} with {attribute} {old!r}, and {new!r} is asked for; "
+                f"{str(path)!r} holds a search of {empty.model} with {attribute} {old!r}, and {new!r} is asked for; "
                 "give another file"
             )
-    return {_written(trial.settings): trial for trial in [*found.earlier, *found.trials]}
+    return {_to_json(trial.settings): trial for trial in [*recorded.earlier, *recorded.trials]}
 
 
-def _keep(tuning: Tuning, path: str | os.PathLike[str]) -> None:
-    """Put a search to its place in the record; what stands there of other models stays."""
-    others = read_tunings(path) if Path(path).exists() else {}
-    write_tunings({**others, tuning.model: tuning}, path)
+def _write_tuning(tuning: Tuning, path: str | os.PathLike[str]) -> None:
+    """Write a search to the record; the searches of other models stay."""
+    recorded = read_tunings(path) if Path(path).exists() else {}
+    write_tunings({**recorded, tuning.model: tuning}, path)
 
 
 # -- a trial -----------------------------------------------------------------------------------------------------------
 
 
-def _try(
-    wanted: Search,
+def _run_trial(
+    space: Search,
     settings: dict[str, Any],
     split: Split,
-    measure: RankingMetric,
+    metric: RankingMetric,
     k: int,
     seed: int,
-    every: int,
+    curve_every: int,
 ) -> Trial:
-    model = wanted.create(settings, seed)
+    model = space.create(settings, seed)
     curve: list[tuple[int, float]] = []
-    last = 0
-    aside = 0.0
+    last_epoch = 0
+    evaluation_seconds = 0.0
 
-    def values(one: Recommender) -> pd.Series:
-        return evaluate(one, split, part="valid", ks=(k,), metrics=(measure.name,)).per_user[
-            f"{measure.name}@{k}"
-        ]
+    def values(fitted: Recommender) -> pd.Series:
+        evaluation = evaluate(fitted, split, part="valid", ks=(k,), metrics=(metric.name,))
+        return evaluation.per_user[f"{metric.name}@{k}"]
 
-    def on_epoch(number: int, one: Recommender) -> None:
-        nonlocal last, aside
-        last = number
-        if number % every == 0:
+    def on_epoch(number: int, fitted: Recommender) -> None:
+        nonlocal last_epoch, evaluation_seconds
+        last_epoch = number
+        if number % curve_every == 0:
             began = perf_counter()
-            curve.append((number, float(values(one).mean())))
-            aside += perf_counter() - began
+            curve.append((number, float(values(fitted).mean())))
+            evaluation_seconds += perf_counter() - began
 
     began = perf_counter()
     if "on_epoch" in inspect.signature(model.fit).parameters:
         model.fit(split.train, on_epoch=on_epoch)  # type: ignore[call-arg]
     else:
         model.fit(split.train)
-    seconds = perf_counter() - began - aside
-    found = bootstrap_interval(values(model), seed=seed)
-    if last:
-        curve = [*(point for point in curve if point[0] < last), (last, found.mean)]
-    return Trial(settings, found.mean, found.low, found.high, round(seconds, 3), curve)
+    seconds = perf_counter() - began - evaluation_seconds
+    interval = bootstrap_interval(values(model), seed=seed)
+    if last_epoch:
+        curve = [*(point for point in curve if point[0] < last_epoch), (last_epoch, interval.mean)]
+    return Trial(settings, interval.mean, interval.low, interval.high, round(seconds, 3), curve)
 
 
-def _written(value: object, sort: bool = True) -> str:
+def _to_json(value: object, sort: bool = True) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=sort)
     except (TypeError, ValueError) as error:

@@ -91,7 +91,7 @@ def test_the_test_part_changes_nothing_and_cannot_be_asked_for(split):
 
 
 def test_the_value_is_that_of_the_last_epoch_and_the_curve_shows_the_way(split):
-    found = search(Learner, {"best": [3, 6], "epochs": [7]}, split, every=3)
+    found = search(Learner, {"best": [3, 6], "epochs": [7]}, split, curve_every=3)
     for trial in found.trials:
         assert [epoch for epoch, _ in trial.curve] == [3, 6, 7]
         assert trial.curve[-1][1] == trial.value
@@ -110,7 +110,7 @@ def test_seconds_are_those_of_the_fit_without_the_measuring_between_epochs(split
             time.sleep(0.2)
             return super()._score(histories, instructions)
 
-    (trial,) = search(Slow, {"epochs": [4]}, split, every=1).trials
+    (trial,) = search(Slow, {"epochs": [4]}, split, curve_every=1).trials
     assert 0.05 <= trial.seconds < 0.2
 
 
@@ -228,7 +228,7 @@ def test_a_file_that_is_no_record_is_refused_in_one_line(text, message, tmp_path
         ({"seed": [0, 1]}, {}, "a lucky seed is no setting"),
         (GRID, {"metric": "NDCG"}, "unknown metric 'NDCG'"),
         (GRID, {"metric": "XX@10"}, "unknown metric 'XX@10'"),
-        (GRID, {"every": 0}, "every is 0; a whole number of at least 1"),
+        (GRID, {"curve_every": 0}, "curve_every is 0; a whole number of at least 1"),
         (GRID, {"seed": -1}, "seed is -1; a whole number of at least 0"),
     ],
 )
