@@ -1,4 +1,4 @@
-"""The card beside a file of instructions: what it holds, how it was made, what may be done with it.
+"""The data card beside a file of instructions: its content, its making, the terms of its use.
 
 Markdown with a YAML header, as data set hubs read it. Derived in chapter `instruction-generation`.
 """
@@ -38,11 +38,11 @@ KEY_FIELDS = (
 
 @dataclass(frozen=True)
 class Tally:
-    """How many instructions there are of each kind, and how long their texts are.
+    """Counts and text lengths of instructions by kind.
 
     Attributes:
-        counts: Number for each combination of the values of `KEY_FIELDS` that occurs.
-        lengths: Words (English) or characters other than spaces (Chinese) of the texts of each, added up.
+        counts: Number of instructions for each combination of values of `KEY_FIELDS` that occurs.
+        lengths: Total length of their texts, in words (English) or characters other than spaces (Chinese).
     """
 
     counts: Mapping[Key, int] = field(default_factory=dict)
@@ -53,28 +53,28 @@ class Tally:
         """Return the tally of some instructions."""
         counts: dict[Key, int] = {}
         lengths: dict[Key, int] = {}
-        for one in instructions:
+        for instruction in instructions:
             key = (
-                one.dataset,
-                one.language,
-                one.task._value_,
-                one.style._value_,
-                one.preference._value_,
-                one.intention._value_,
-                one.answer._value_,
-                one.preference_source,
-                one.intention_source,
-                one.annotator,
-                one.held_out,
+                instruction.dataset,
+                instruction.language,
+                instruction.task._value_,
+                instruction.style._value_,
+                instruction.preference._value_,
+                instruction.intention._value_,
+                instruction.answer._value_,
+                instruction.preference_source,
+                instruction.intention_source,
+                instruction.annotator,
+                instruction.held_out,
             )
             counts[key] = counts.get(key, 0) + 1
-            lengths[key] = lengths.get(key, 0) + text_length(one)
+            lengths[key] = lengths.get(key, 0) + text_length(instruction)
         return cls(counts, lengths)
 
-    def plus(self, more: Tally) -> Tally:
-        """Return the tally of these and more instructions."""
+    def plus(self, other: Tally) -> Tally:
+        """Return the tally of the instructions of both."""
         return Tally(
-            Counter(more.counts) + Counter(self.counts), Counter(more.lengths) + Counter(self.lengths)
+            Counter(other.counts) + Counter(self.counts), Counter(other.lengths) + Counter(self.lengths)
         )
 
     def total(self) -> int:
@@ -82,10 +82,10 @@ class Tally:
         return sum(self.counts.values())
 
     def by(self, *names: str) -> dict[Key, int]:
-        """Return the numbers by some of `KEY_FIELDS`, sorted: `by("task")` is `{("T0",): 250, ...}`.
+        """Return the counts by some of `KEY_FIELDS`, sorted: `by("task")` is `{("T0",): 250, ...}`.
 
         Raises:
-            InputError: A name is none of `KEY_FIELDS`.
+            InputError: A name is not in `KEY_FIELDS`.
         """
         return _summed(self.counts, names)
 
@@ -106,14 +106,14 @@ def _summed(numbers: Mapping[Key, int], names: Sequence[str]) -> dict[Key, int]:
     for name in names:
         if name not in KEY_FIELDS:
             raise one_of("field of the tally", name, KEY_FIELDS, most=len(KEY_FIELDS))
-    places = [KEY_FIELDS.index(name) for name in names]
-    found: Counter[Key] = Counter()
+    positions = [KEY_FIELDS.index(name) for name in names]
+    sums: Counter[Key] = Counter()
     for key, number in numbers.items():
-        found[tuple(key[place] for place in places)] += number
-    return dict(sorted(found.items(), key=lambda pair: [str(value or "") for value in pair[0]]))
+        sums[tuple(key[position] for position in positions)] += number
+    return dict(sorted(sums.items(), key=lambda pair: [str(value or "") for value in pair[0]]))
 
 
-_SIZES = (
+_SIZE_CATEGORIES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
     (100_000, "10K<n<100K"),
@@ -122,15 +122,15 @@ _SIZES = (
     (100_000_000, "10M<n<100M"),
     (1_000_000_000, "100M<n<1B"),
 )
-_TABLES = (
+_COUNT_TABLES = (
     ("Task and style", ("task", "style")),
     ("Preference and intention", ("preference", "intention")),
     ("Language and data set", ("language", "dataset")),
     ("Sources", ("preference_source", "intention_source")),
     ("Answer", ("answer",)),
-    ("Verbalizer and wording", ("annotator", "held_out")),
+    ("Annotator and wording", ("annotator", "held_out")),
 )
-_IDS = "whole number or text"
+_ID_TYPE = "whole number or text"
 _FORM_FIELDS: dict[str, dict[str, tuple[str, str]]] = {
     "instruction": {
         "text": ("text", "What is asked."),
@@ -146,18 +146,18 @@ _FORM_FIELDS: dict[str, dict[str, tuple[str, str]]] = {
             "Wish of the moment: I0 nothing, I1 vague, I2 names of categories or a condition.",
         ),
         "language": ("text", "en or zh."),
-        "user_id": (_IDS, "The user's id in the source data."),
+        "user_id": (_ID_TYPE, "The user's id in the source data."),
         "target": (
-            f"{_IDS}, or null",
+            f"{_ID_TYPE}, or null",
             "Id of the item to be answered, which the user went on to choose; null where "
             "words are the answer.",
         ),
         "history": (
-            f"list of {_IDS}",
+            f"list of {_ID_TYPE}",
             "Items that the text or the answer was made from, oldest first, all met before "
             "the moment of the request.",
         ),
-        "candidates": (f"list of {_IDS}", "Items shown, in their order."),
+        "candidates": (f"list of {_ID_TYPE}", "Items shown, in their order."),
         "template": ("text", "Id of the template."),
         "intention_source": (
             "text or null",
@@ -208,26 +208,26 @@ def data_card(
     example: Mapping[str, Any],
     command: str | None = None,
 ) -> str:
-    """Return the card of a file of instructions, the same text for the same file and arguments: it bears no date.
+    """Return the data card of a file of instructions; it bears no date, so the same arguments give the same text.
 
     Args:
         file: Name of the file, without its folder.
         form: "instruction", "chat" or "prompt".
-        tally: How many instructions there are of each kind.
-        size: Bytes of the file.
+        tally: Counts of the instructions.
+        size: Size of the file in bytes.
         sha256: Digest of the file, hexadecimal.
-        identity: Everything that the instructions depend on, as the plan names it.
+        identity: Everything that the instructions depend on, see `InstructionDataset.identity`.
         datasets: The source data, for their cards.
         example: The file's first object.
-        command: What was typed to make it, where known.
+        command: The command line that made it, if known.
 
     Returns:
         Markdown with a YAML header, a line end after the last line.
     """
     sources = (datasets,) if isinstance(datasets, Dataset) else tuple(datasets)
-    named = {one.name: one.card for one in sources}
-    names = list(dict.fromkeys([*named, *(str(name) for (name,) in tally.by("dataset") if name)]))
-    cards = {name: named.get(name) for name in names}
+    cards_by_name = {source.name: source.card for source in sources}
+    names = list(dict.fromkeys([*cards_by_name, *(str(name) for (name,) in tally.by("dataset") if name)]))
+    cards = {name: cards_by_name.get(name) for name in names}
     titles = [card.title if (card := cards[name]) else name for name in names]
     title = "Recommendation instructions" + (f" from {' and '.join(titles)}" if titles else "")
     n = tally.total()
@@ -257,10 +257,10 @@ def data_card(
 def _header(title: str, file: str, tally: Tally, cards: Mapping[str, DataCard | None]) -> list[str]:
     languages = [f"- {language}" for (language,) in tally.by("language")]
     n = tally.total()
-    size = next((label for limit, label in _SIZES if n < limit), "n>1T")
-    free = bool(cards) and all(card and "Apache-2.0" in card.licence for card in cards.values())
+    size = next((label for limit, label in _SIZE_CATEGORIES if n < limit), "n>1T")
+    is_free = bool(cards) and all(card and "Apache-2.0" in card.licence for card in cards.values())
     licence = (
-        ["license: apache-2.0"] if free else ["license: other", "license_name: terms-of-the-source-data"]
+        ["license: apache-2.0"] if is_free else ["license: other", "license_name: terms-of-the-source-data"]
     )
     return [
         "---",
@@ -305,9 +305,11 @@ def _making(identity: Mapping[str, Any], command: str | None) -> list[str]:
     lines = ["## How it was made", ""]
     if command:
         lines += ["```", command, "```", ""]
-    taught = identity.get("annotator", RULES) != RULES
+    has_teacher = identity.get("annotator", RULES) != RULES
     needed = (
-        "arguments, data, templates and replies of the teacher" if taught else "arguments, data and templates"
+        "arguments, data, templates and replies of the teacher"
+        if has_teacher
+        else "arguments, data and templates"
     )
     lines += [
         f"Made by instructrec {__version__}. The same version, {needed} give the same bytes "
@@ -321,9 +323,9 @@ def _making(identity: Mapping[str, Any], command: str | None) -> list[str]:
 def _counts(tally: Tally) -> list[str]:
     lines = ["## Counts", ""]
     n = max(tally.total(), 1)
-    for heading, names in _TABLES:
+    for heading, names in _COUNT_TABLES:
         rows = [
-            (*map(_shown, key), f"{count:,}", f"{count / n:.1%}") for key, count in tally.by(*names).items()
+            (*map(_cell, key), f"{count:,}", f"{count / n:.1%}") for key, count in tally.by(*names).items()
         ]
         lines += [f"### {heading}", "", *_table((*names, "count", "share"), rows), ""]
     return lines
@@ -399,7 +401,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [line(head), "|" + " --- |" * len(head), *(line(row) for row in rows)]
 
 
-def _shown(value: str | bool | None) -> str:
+def _cell(value: str | bool | None) -> str:
     return str(value).lower() if isinstance(value, bool) else value or "–"
 
 

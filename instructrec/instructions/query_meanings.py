@@ -61,9 +61,9 @@ def log_shares_of(
         kind: np.array([max(1, len(values)) for values in values_of_items])
         for kind, values_of_items in (("category", categories), ("word", title_words))
     }
-    ones = np.ones(len(categories))
+    single = np.ones(len(categories))
     rows = [
-        np.where(members, -np.log(n_alternatives.get(kind, ones)), LOG_ZERO)
+        np.where(members, -np.log(n_alternatives.get(kind, single)), LOG_ZERO)
         for (kind, _), members in sets.items()
     ]
     return np.stack(rows).astype(np.float32)
