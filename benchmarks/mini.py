@@ -46,7 +46,19 @@ RESULTS = Path(__file__).with_name("results") / "mini.json"
 KEPT = Path(__file__).parents[1] / "_build" / "mini"
 PACKAGE = Path(__file__).parents[1] / "instructrec"
 MADE_BY = {
-    "models/mini": ["batches", "model", "packing", "trainer", "vocabulary", "word_vectors"],
+    "models/mini": [
+        "augmentation",
+        "batches",
+        "config",
+        "decoders",
+        "features",
+        "model",
+        "packing",
+        "trainer",
+        "training",
+        "vocabulary",
+        "word_vectors",
+    ],
     "models/neural": ["sasrec", "training"],
     "instructions": [
         "category_words",
@@ -271,7 +283,7 @@ def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200
     for language in ("en", "zh"):
         annotator = Verbalizer(split.train, language)
         right = [
-            model.say([], "query", item, language)
+            model.answer([], "query", item, language)
             == "".join(spoken(annotator.join(categories[item]), language))
             for item in items
         ]
@@ -279,14 +291,14 @@ def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200
     annotator = Verbalizer(split.train, "en")
     common = []
     for history in histories[:most]:
-        own, true = set(model.say(history).split()), set(tokenise(annotator.taste(history[-20:])))
+        own, true = set(model.answer(history).split()), set(tokenise(annotator.taste(history[-20:])))
         common.append(2 * len(own & true) / max(1, len(own) + len(true)))
     found["taste"] = float(np.mean(common))
     return found
 
 
 def spoken(text: str, language: str) -> list[str]:
-    """Return what `Mini.say` says if it says a text word by word."""
+    """Return what `Mini.answer` says if it says a text word by word."""
     words = tokenise(text)
     return words if language == "zh" else [" ".join(words)]
 

@@ -51,7 +51,7 @@ HISTORY: dict[str, dict[str, Any]] = {
     "one layer": {"n_layers": 1},
     "four layers": {"n_layers": 4},
 }
-SHORT: dict[str, Any] = {"tuning_epochs": 8, "settling_epochs": 3}
+SHORT: dict[str, Any] = {"tuning_epochs": 8, "final_epochs_without_dropout": 3}
 TEXTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "a tenth of the texts": {"instruction_share": 0.05},
@@ -164,7 +164,7 @@ def _of_part(part: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that decide a part: those of tuning are nothing to the training on histories."""
     tuning = (
         "tuning_epochs",
-        "settling_epochs",
+        "final_epochs_without_dropout",
         "text_",
         "instruction_share",
         "question_share",

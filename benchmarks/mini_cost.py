@@ -133,12 +133,12 @@ def forward(model: Mini) -> dict[str, Any]:
     """Return the forward pass's share of the speed of matrix products, and a profile in ms."""
     import tensorflow as tf
 
-    backbone = model.backbone
+    backbone = model.decoders.backbone("history")
     rng = np.random.default_rng(0)
     width, inner = model.settings["hidden_size"], model.settings["intermediate_size"]
     heads, n_items = model.settings["n_heads"], model.vocabulary.n_items
     hidden = tf.constant(rng.normal(size=(ROWS, LENGTH, width)).astype(np.float32))
-    items = tf.constant(model._items("history").T.copy())
+    items = tf.constant(model.decoders.item_vectors("history").T.copy())
     read = tf.ones((ROWS, LENGTH), dtype=tf.int32)
     flat = tf.reshape(hidden, (-1, width))
     wide = tf.constant(rng.normal(size=(ROWS * LENGTH, inner)).astype(np.float32))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -39,71 +39,67 @@ def installed() -> str:
     import keras
 
     from instructrec import backend
+    from instructrec.models.mini import decoders
     from instructrec.models.mini import model as mini_model
-    from instructrec.models.mini import trainer as mini_trainer
+    from instructrec.models.mini import trainer as trainers
     from instructrec.models.neural import training
 
     def seeded(seed: int) -> Any:
         keras.utils.set_random_seed(seed)
         return keras
 
-    for module in (backend, training, mini_model):
+    for module in (backend, training, decoders):
         module.quiet_keras = lambda: keras  # type: ignore[attr-defined]
     for module in (training, mini_model):
         module.seeded_keras = seeded  # type: ignore[attr-defined]
-    mini_trainer.compiled_step = _step
-    mini_trainer.TokenTable.__init__ = _on_device(mini_trainer.TokenTable.__init__)  # type: ignore[method-assign]
-    mini_trainer.TextTrainer.__init__ = _on_device(mini_trainer.TextTrainer.__init__)  # type: ignore[method-assign]
-    mini_model.Mini.states = _states  # type: ignore[method-assign]
+    trainers.EpochBatches.dataset = _tensors  # type: ignore[method-assign]
+    trainers.TokenEmbedding.__init__ = _on_device(trainers.TokenEmbedding.__init__)  # type: ignore[method-assign]
+    trainers.InstructionTrainer.__init__ = _on_device(trainers.InstructionTrainer.__init__)  # type: ignore[method-assign]
+    decoders.Decoders._encoder = _encoder  # type: ignore[method-assign]
     torch.set_num_threads(1)
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 def _on_device(build: Callable[..., None]) -> Callable[..., None]:
-    """Return a constructor that gets what it holds, but items that start a table, as tensors on the device."""
+    """Return a constructor whose arrays, except for the first argument, become tensors on the device."""
     from keras import ops
 
-    def placed(value: Any) -> Any:
+    def as_tensor(value: Any) -> Any:
         if isinstance(value, np.ndarray):
             return ops.convert_to_tensor(value)
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*map(placed, value))
+            return type(value)(*map(as_tensor, value))
         return value
 
-    def wrapped(self: Any, first: Any, *others: Any) -> None:
-        build(self, first, *map(placed, others))
+    def wrapped(self: Any, first: Any, *arguments: Any) -> None:
+        build(self, first, *map(as_tensor, arguments))
 
     return wrapped
 
 
-def _step(trainer: Any, example: dict[str, np.ndarray]) -> Callable[[dict[str, np.ndarray]], dict[str, Any]]:
+def _tensors(batches: Iterable[dict[str, np.ndarray]]) -> Iterator[dict[str, Any]]:
+    """Yield the batches of epoch after epoch as tensors on the device, in place of `EpochBatches.dataset`."""
     from keras import ops
 
-    def run(batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        trainer.reset_metrics()
-        return trainer.train_step({name: ops.convert_to_tensor(array) for name, array in batch.items()})
-
-    return run
+    while True:
+        for batch in batches:
+            yield {name: ops.convert_to_tensor(array) for name, array in batch.items()}
 
 
-def _states(
-    self: Any, conversations: Sequence[Sequence[int]], texts: bool = False, told: np.ndarray | None = None
-) -> np.ndarray:
+def _encoder(self: Any, part: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return the function from embeddings and mask to states, in place of `Decoders._encoder`."""
     import torch  # type: ignore[import-not-found,unused-ignore]
     from keras import ops
 
-    from instructrec.models.mini.packing import padded
+    blocks = self.blocks(part)
 
-    self._load_blocks()
-    blocks = self._blocks(self._text_backbone if texts else self._backbone)
-    token_ids = padded(conversations)[:, : max(map(len, conversations), default=1)]
-    hidden = self.vectors(token_ids, texts)
-    if told is not None:
-        hidden[:, 0] += told / np.sqrt(np.mean(told**2, axis=1, keepdims=True) + 1e-6)
-    with torch.no_grad():
-        read = ops.convert_to_tensor((token_ids != 0).astype(np.int32))
-        state = ops.convert_to_tensor(hidden)
-        for block in blocks[:-1]:
-            state = block(state, decoder_padding_mask=read, training=False)
-        state = blocks[-1](state) * ops.cast(read, "float32")[:, :, None]
-        return np.asarray(ops.convert_to_numpy(state))
+    def encode(hidden: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            padding = ops.convert_to_tensor(mask)
+            state = ops.convert_to_tensor(hidden)
+            for block in blocks[:-1]:
+                state = block(state, decoder_padding_mask=padding, training=False)
+            state = blocks[-1](state) * ops.cast(padding, "float32")[:, :, None]
+            return np.asarray(ops.convert_to_numpy(state))
+
+    return encode

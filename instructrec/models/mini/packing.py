@@ -1,156 +1,162 @@
-"""Histories as conversations, packed into rows for training.
+"""Histories as token sequences, packed into rows for training.
 
-A conversation is
+A history is the sequence
 
     <start> item item item …
 
-where at the start and at each item the next item is learnt, so that a row of twenty items gives twenty targets in one
-pass. Derived in chapter `instruction-tuning`.
+At the start and at each item the target is the next item, so that a row of twenty items gives twenty targets in one
+forward pass. Derived in chapter `instruction-tuning`.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from instructrec.models.mini.config import MiniConfig
 from instructrec.models.mini.vocabulary import START, Vocabulary
 
-BATCH_WIDTH = 8
-"""Rows and texts are padded to a multiple of so many tokens."""
+T = TypeVar("T")
+PADDING_MULTIPLE = 8
+"""Token sequences are padded to a multiple of this length."""
+LENGTH_JITTER = 4
+"""Rows are sorted by their length plus a random number below this one, so that batches of like length differ."""
 
 
-class Row(NamedTuple):
-    """Some events of one user.
+class HistoryRow(NamedTuple):
+    """Consecutive events of one user.
 
     Attributes:
         user: Number of the user's history.
-        tokens: What is read.
-        places: Number of the token behind which each item follows.
-        events: Number in the user's history of each item that follows.
+        token_ids: Input tokens.
+        positions: Position of the token after which each target follows.
+        events: Number of each target in the user's history.
     """
 
     user: int
-    tokens: list[int]
-    places: list[int]
+    token_ids: list[int]
+    positions: list[int]
     events: list[int]
 
 
-class Batch(NamedTuple):
+class HistoryBatch(NamedTuple):
     """Rows as arrays.
 
     Attributes:
-        token_ids: Shape (batch, length), int32; 0 is padding.
-        item_places: Numbers in the flattened tokens where an item follows, shape (n,), int32.
-        items: The item's column, shape (n,), int32.
-        left_out: Items that do not compete there, since the user has met them or nobody has, shape (n, n_items), bool.
+        token_ids: Input tokens, shape (batch, length), int32; 0 is padding.
+        positions: Positions in the flattened tokens after which a target follows, shape (n_targets,), int32.
+        targets: Catalogue column of each target, shape (n_targets,), int32.
+        excluded: Items excluded from the softmax, because the user has interacted with them before or nobody ever has,
+            shape (n_targets, n_items), bool.
     """
 
     token_ids: np.ndarray
-    item_places: np.ndarray
-    items: np.ndarray
-    left_out: np.ndarray
+    positions: np.ndarray
+    targets: np.ndarray
+    excluded: np.ndarray
 
 
-class Conversations:
-    """Makes an epoch's batches: the same histories each time, in other rows and another order.
+class PackedHistories:
+    """Batches of histories: each epoch has the same events, cut into other rows and in another order.
 
     Args:
-        sequences: A user's catalogue columns each, oldest first.
-        vocabulary: Numbers of the tokens.
-        settings: Those of `Mini`.
+        sequences: Catalogue columns of each user, oldest first.
+        vocabulary: Token ids.
+        config: Settings of `Mini`.
     """
 
-    def __init__(
-        self, sequences: Sequence[np.ndarray], vocabulary: Vocabulary, settings: dict[str, Any]
-    ) -> None:
-        self.sequences = [one.tolist() for one in sequences]
-        self.vocabulary, self.settings = vocabulary, settings
-        self.n_items = vocabulary.n_items
-        self.never = never_met(self.sequences, vocabulary.n_items)
+    def __init__(self, sequences: Sequence[np.ndarray], vocabulary: Vocabulary, config: MiniConfig) -> None:
+        self.sequences = [sequence.tolist() for sequence in sequences]
+        self.vocabulary, self.config = vocabulary, config
+        self.unseen = unseen_items(self.sequences, vocabulary.n_items)
 
-    def epoch(self, number: int) -> list[list[Row]]:
-        """Return the rows of an epoch in batches of like length, in a random order.
+    def epoch(self, number: int) -> list[list[HistoryRow]]:
+        """Return the rows of an epoch in batches of similar length, in random order.
 
         Args:
-            number: From 0; with the seed it decides all draws.
+            number: Number of the epoch, from 0; together with the seed it determines all random draws.
         """
-        rng = np.random.default_rng([self.settings["seed"], number])
+        rng = np.random.default_rng([self.config.seed, number])
         draw = random.Random(int(rng.integers(2**62))).random
-        rows: list[Row] = []
+        rows: list[HistoryRow] = []
         for user in rng.permutation(len(self.sequences)).tolist():
-            rows += self._rows(user, int(rng.integers(1, self.settings["length"] + 1)), draw)
-        size = self.settings["batch_size"]
-        order = np.argsort([len(row.tokens) + 4 * draw() for row in rows], kind="stable")
-        batches = [[rows[at] for at in order[start : start + size]] for start in range(0, len(order), size)]
-        return [batches[at] for at in rng.permutation(len(batches))]
+            rows += self._rows(user, int(rng.integers(1, self.config.length + 1)), draw)
+        lengths = [len(row.token_ids) + LENGTH_JITTER * draw() for row in rows]
+        return batches_of_similar_length(rows, lengths, self.config.batch_size, rng)
 
-    def _rows(self, user: int, first_length: int, draw: Callable[[], float]) -> list[Row]:
-        """Cut a history into rows; the first is shorter by chance, so that each epoch cuts elsewhere."""
-        settings, sequence = self.settings, self.sequences[user]
-        rows: list[Row] = []
+    def _rows(self, user: int, first_length: int, draw: Callable[[], float]) -> list[HistoryRow]:
+        """Cut a history into rows; the first has a random length, so that each epoch cuts at other events."""
+        config, sequence = self.config, self.sequences[user]
+        rows: list[HistoryRow] = []
         start, length = 0, first_length
         while start < len(sequence):
-            row = Row(user, [START], [], [])
+            row = HistoryRow(user, [START], [], [])
             end = min(len(sequence), start + length)
             for event in range(start, end):
-                row.places.append(len(row.tokens) - 1)
+                row.positions.append(len(row.token_ids) - 1)
                 row.events.append(event)
-                if draw() >= settings["forgetting"]:
-                    row.tokens.append(self.vocabulary.first_item + sequence[event])
-            if not settings["packed"]:
-                del row.places[:-1], row.events[:-1]
-            del row.tokens[row.places[-1] + 1 :]  # nothing is learnt behind it
+                if draw() >= config.item_dropout:
+                    row.token_ids.append(self.vocabulary.first_item + sequence[event])
+            if not config.packed:
+                del row.positions[:-1], row.events[:-1]
+            del row.token_ids[row.positions[-1] + 1 :]  # no target follows these tokens
             rows.append(row)
-            start, length = end, settings["length"]
+            start, length = end, config.length
         return rows
 
-    def batch(self, rows: Sequence[Row]) -> Batch:
+    def batch(self, rows: Sequence[HistoryRow]) -> HistoryBatch:
         """Return rows as arrays."""
-        tokens = padded([row.tokens for row in rows])
-        n_places = np.cumsum([0, *(len(row.places) for row in rows)])
-        left_out = np.tile(self.never, (n_places[-1], 1))
-        for first, row in zip(n_places, rows, strict=False):
-            history, met = self.sequences[row.user], 0
+        token_ids = pad([row.token_ids for row in rows])
+        length = token_ids.shape[1]
+        first_targets = np.cumsum([0, *(len(row.events) for row in rows)])
+        excluded = np.tile(self.unseen, (first_targets[-1], 1))
+        targets = [[self.sequences[row.user][event] for event in row.events] for row in rows]
+        for first, row, columns in zip(first_targets, rows, targets, strict=False):
+            history, n_seen = self.sequences[row.user], 0
             for number, event in enumerate(row.events, start=first):
-                left_out[number : first + len(row.events), history[met:event]] = True
-                met = event
-            targets = [history[event] for event in row.events]
-            left_out[np.arange(first, first + len(targets)), targets] = False  # an item may be met twice
-        return Batch(
-            tokens,
-            flat([row.places for row in rows], tokens.shape[1]),
-            np.array(
-                [self.sequences[row.user][event] for row in rows for event in row.events], dtype=np.int32
-            ),
-            left_out,
+                excluded[number : first + len(columns), history[n_seen:event]] = True
+                n_seen = event
+            # A target that the user has interacted with before competes all the same.
+            excluded[np.arange(first, first + len(columns)), columns] = False
+        positions = [
+            number * length + position for number, row in enumerate(rows) for position in row.positions
+        ]
+        return HistoryBatch(
+            token_ids,
+            np.array(positions, dtype=np.int32),
+            np.array([column for columns in targets for column in columns], dtype=np.int32),
+            excluded,
         )
 
 
-def never_met(sequences: Sequence[Sequence[int]], n_items: int) -> np.ndarray:
-    """Return which items no history holds, shape (n_items,), bool.
+def unseen_items(sequences: Sequence[Sequence[int]], n_items: int) -> np.ndarray:
+    """Return a mask of the items without interactions, shape (n_items,), bool.
 
-    They do not compete in training: it would teach that what is new is never chosen.
+    They are excluded from the softmax of training; otherwise the model would learn that new items are never chosen.
     """
-    never = np.ones(n_items, dtype=bool)
+    unseen = np.ones(n_items, dtype=bool)
     for sequence in sequences:
-        never[list(sequence)] = False
-    return never
+        unseen[list(sequence)] = False
+    return unseen
 
 
-def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return lists of tokens as one array, zeros behind each, int32."""
-    length = -(-max(map(len, rows), default=1) // BATCH_WIDTH) * BATCH_WIDTH
-    found = np.zeros((len(rows), length), dtype=np.int32)
-    for filled, row in zip(found, rows, strict=True):
-        filled[: len(row)] = row
-    return found
+def batches_of_similar_length(
+    examples: Sequence[T], lengths: Sequence[float], batch_size: int, rng: np.random.Generator
+) -> list[list[T]]:
+    """Sort examples by length, cut them into batches, and shuffle the batches."""
+    order = np.argsort(lengths, kind="stable")
+    starts = range(0, len(order), batch_size)
+    batches = [[examples[number] for number in order[start : start + batch_size]] for start in starts]
+    return [batches[number] for number in rng.permutation(len(batches))]
 
 
-def flat(places: Sequence[Sequence[int]], length: int) -> np.ndarray:
-    """Return places in rows as places in the rows laid end to end, int32."""
-    return np.array(
-        [number * length + one for number, row in enumerate(places) for one in row], dtype=np.int32
-    )
+def pad(sequences: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return token sequences as one array padded with zeros at the end, shape (n, length), int32."""
+    length = -(-max(map(len, sequences), default=1) // PADDING_MULTIPLE) * PADDING_MULTIPLE
+    token_ids = np.zeros((len(sequences), length), dtype=np.int32)
+    for row, sequence in zip(token_ids, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return token_ids

@@ -1,139 +1,161 @@
-"""How Keras trains `Mini`: two networks with their losses, and epochs that can be taken up again.
+"""The Keras networks that train `Mini`: token embeddings, the two losses, initial weights.
 
-First histories (`HistoryTrainer`: what comes next?), then texts (`TextTrainer`: how does a text move that?), while what
-was learnt of histories is held. Derived in chapter `instruction-tuning`.
+`HistoryTrainer` learns the next item of histories. `InstructionTrainer` then learns how an instruction changes its
+probability, with all that was learnt about histories frozen. Derived in chapter `instruction-tuning`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from instructrec.models.mini.vocabulary import CONTROLS
+from instructrec.models.mini.features import TokenFeatures
+from instructrec.models.mini.vocabulary import CONTROL_TOKENS
 
-QUIET = 1.0
-"""Words begin at this length, so that items begin as their own vectors more than as their descriptions."""
-HIDDEN = -1e9
-"""The logit of an item that does not compete."""
-HEADWIND = 4.0
-"""In tuning, items that fail a text are so many nats likelier than they are, and have to be put down all the same."""
-WORD_WEIGHT = 0.2
-"""What the words of answers weigh beside texts that ask for an item."""
+ITEM_WORD_WEIGHT = 0.5
+"""Weight of the embedding of each word that describes an item, in the item's embedding."""
+WORD_DROPOUT = 0.15
+"""Share of the words whose own embedding is dropped in a training step, so that only the SmolLM2 vector is left."""
+INITIAL_WORD_NORM = 1.0
+"""Initial mean norm of word embeddings; small, so that items start near their own embeddings."""
+WORD_STDDEV = 0.02
+"""Standard deviation of initial word embeddings that are added to SmolLM2 vectors."""
+EXCLUDED_LOGIT = -1e9
+"""Logit of an item that is excluded from a softmax."""
+MIN_LOG_PROB = -50.0
+"""Lower bound of target log-probabilities in the KL divergence, to avoid 0 times minus infinity."""
+REJECTED_MARGIN = 4.0
+"""In tuning, logits of items that do not meet an instruction are raised by this many nats; so the model must push them
+down further than the loss alone would demand."""
+ANSWER_LOSS_WEIGHT = 0.2
+"""Weight of the loss of answer words beside the loss of instructions."""
+FEEDFORWARD_SCALE = 0.1
+"""Factor on the usual initial weights of the feed-forward outputs."""
+NEGATIVE_HEAD_SCALE = -0.5
+"""Output scale of the heads that subtract what they attend to, in the decoder of instructions."""
 
 
-class Descriptions(NamedTuple):
-    """What is said of tokens beside their own vectors.
+class TokenEmbedding(keras.layers.Layer):
+    """Embeddings of all tokens: control tokens, items, words of training, out-of-vocabulary words.
 
-    Attributes:
-        words: Which words describe each item, shape (n_items, most), int32; the number of all words of training stands
-            for none.
-        vectors: Vectors from elsewhere of the words of training and of more, shape (n, size), float32; None if there
-            are none.
-    """
+    word = own embedding + vector @ projection; an out-of-vocabulary word has no own embedding.
+    item = own embedding + `ITEM_WORD_WEIGHT` * sum of the embeddings of the words that describe it.
 
-    words: np.ndarray | None
-    vectors: np.ndarray | None
+    In training, own embeddings of words are dropped at random, so that the projected vectors learn to replace them.
 
-
-class TokenTable(keras.layers.Layer):
-    """The vectors of all tokens, made from their parts: controls, items, words of training, more words.
-
-    More words have no vectors of their own. A word's vector is its own plus a learnt turn of the one from elsewhere; an
-    item's is its own plus `weight` times those of the words that describe it.
-    In training, own vectors of words are dropped now and then, so that the ones from elsewhere learn to stand in for
-    them.
+    Args:
+        items: Initial own embeddings of items, shape (n_items, size), float32.
+        n_words: Number of words of training.
+        features: Words that describe items, and word vectors.
+        word_dropout: Share of the words whose own embedding is dropped in a step, in [0, 1).
+        seed: Seed of initial weights and dropout.
     """
 
     def __init__(
-        self, items: np.ndarray, n_words: int, said: Descriptions, weight: float, dropped: float, seed: int
+        self, items: np.ndarray, n_words: int, features: TokenFeatures, word_dropout: float, seed: int
     ) -> None:
-        super().__init__(name="token_table")
-        self.said, self.weight, self.dropped = said, weight, dropped
+        super().__init__(name="token_embedding")
+        self.features, self.word_dropout = features, word_dropout
         self.n_items, self.size = items.shape
         self.n_words = n_words
-        start = keras.initializers.TruncatedNormal(stddev=self.size**-0.5, seed=seed)
-        small = keras.initializers.TruncatedNormal(stddev=0.02, seed=seed + 1)
-        self.controls = self.add_weight(shape=(len(CONTROLS), self.size), initializer=start, name="controls")
+        usual = keras.initializers.TruncatedNormal(stddev=self.size**-0.5, seed=seed)
+        small = keras.initializers.TruncatedNormal(stddev=WORD_STDDEV, seed=seed + 1)
+        self.controls = self.add_weight(
+            shape=(len(CONTROL_TOKENS), self.size), initializer=usual, name="controls"
+        )
         self.items = self.add_weight(shape=items.shape, initializer="zeros", name="items")
         self.items.assign(items)
-        own = start if said.vectors is None else small
-        self.words = self.add_weight(shape=(n_words, self.size), initializer=own, name="words")
-        self.turn = None
-        if said.vectors is not None:
-            shape = (said.vectors.shape[1], self.size)
-            self.turn = self.add_weight(shape=shape, initializer="zeros", name="turn")
-            self.turn.assign(QUIET * second_half(*shape, seed))
+        vectors = features.word_vectors
+        self.words = self.add_weight(
+            shape=(n_words, self.size), initializer=usual if vectors is None else small, name="words"
+        )
+        self.projection = None
+        if vectors is not None:
+            shape = (vectors.shape[1], self.size)
+            self.projection = self.add_weight(shape=shape, initializer="zeros", name="projection")
+            self.projection.assign(INITIAL_WORD_NORM * projection_to_last_axes(*shape, seed))
         self.seeds = keras.random.SeedGenerator(seed)
 
     def call(self, training: bool = False) -> Any:
-        """Return the vectors of all tokens but more words, shape (n, size)."""
+        """Return the embeddings of all tokens but out-of-vocabulary words, shape (n_tokens, size)."""
         words = self.words
-        if training and self.dropped:
-            kept = keras.random.uniform((words.shape[0], 1), seed=self.seeds) >= self.dropped
-            words = words * ops.cast(kept, "float32")
-        if self.turn is not None:
-            assert self.said.vectors is not None
-            words = words + ops.matmul(self.said.vectors[: self.n_words], self.turn)
-        described: Any = 0.0
-        if self.said.words is not None:
-            described_by = ops.concatenate([words, ops.zeros((1, self.size))])
-            described = self.weight * ops.sum(ops.take(described_by, self.said.words, axis=0), axis=1)
-        return ops.concatenate([self.controls, self.items + described, words])
+        if training and self.word_dropout:
+            mask = keras.random.uniform((words.shape[0], 1), seed=self.seeds) >= self.word_dropout
+            words = words * ops.cast(mask, "float32")
+        if self.projection is not None:
+            assert self.features.word_vectors is not None
+            words = words + ops.matmul(self.features.word_vectors[: self.n_words], self.projection)
+        description: Any = 0.0
+        if self.features.item_words is not None:
+            padded_words = ops.concatenate([words, ops.zeros((1, self.size))])
+            word_sums = ops.sum(ops.take(padded_words, self.features.item_words, axis=0), axis=1)
+            description = ITEM_WORD_WEIGHT * word_sums
+        return ops.concatenate([self.controls, self.items + description, words])
 
     def look_up(self, table: Any, token_ids: Any) -> Any:
-        """Return the vectors of tokens, more words among them, from the table that `call` returned."""
-        known = len(CONTROLS) + self.n_items + self.n_words
-        if self.said.vectors is None or len(self.said.vectors) == self.n_words:
+        """Return the embeddings of tokens, out-of-vocabulary words included.
+
+        Args:
+            table: Embeddings that `call` returned.
+            token_ids: Token ids of any shape.
+
+        Returns:
+            Tensor of shape (..., size).
+        """
+        first_oov = len(CONTROL_TOKENS) + self.n_items + self.n_words
+        vectors = self.features.word_vectors
+        if vectors is None or len(vectors) == self.n_words:
             return ops.take(table, token_ids, axis=0)
-        more = ops.matmul(
-            ops.take(self.said.vectors, ops.maximum(token_ids - known + self.n_words, 0), axis=0), self.turn
-        )
-        own = ops.take(table, ops.minimum(token_ids, known - 1), axis=0)
-        return ops.where((token_ids < known)[..., None], own, more)
+        word_numbers = ops.maximum(token_ids - first_oov + self.n_words, 0)
+        projected = ops.matmul(ops.take(vectors, word_numbers, axis=0), self.projection)
+        in_table = ops.take(table, ops.minimum(token_ids, first_oov - 1), axis=0)
+        return ops.where((token_ids < first_oov)[..., None], in_table, projected)
 
 
-def second_half(n: int, size: int, seed: int) -> np.ndarray:
-    """Return a turn of n-vectors into the last n of `size` axes, or as many as there are, shape (n, size), float32."""
-    used = min(n, size)
-    turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))
-    placed = np.zeros((n, size), dtype=np.float32)
-    placed[:, size - used :] = turn[:, :used]
-    return placed
+def projection_to_last_axes(n: int, size: int, seed: int) -> np.ndarray:
+    """Return a random rotation of n-vectors into the last min(n, size) of `size` axes, shape (n, size), float32."""
+    n_axes = min(n, size)
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))
+    projection = np.zeros((n, size), dtype=np.float32)
+    projection[:, size - n_axes :] = rotation[:, :n_axes]
+    return projection
 
 
-class Decoder(keras.Model):
-    """What both trainings share: a decoder over a table of tokens, and losses with their names.
+class DecoderTrainer(keras.Model):
+    """Base of both trainers: a decoder over token embeddings, and named losses that are added up.
 
     Args:
-        blocks: The decoder's layers and its last norm.
-        table: Vectors of the tokens.
-        dropout: Share of the numbers that are dropped of what enters the first layer.
+        blocks: Layers of the decoder and its final norm.
+        embedding: Token embeddings.
+        dropout: Dropout rate of the input of the first layer.
         losses: Names of the losses.
 
     Attributes:
-        dropping: Whether anything is dropped in training; read when a step is compiled.
+        uses_dropout: Whether anything is dropped in training; read when the training step is traced.
     """
 
-    dropping = True
+    uses_dropout = True
 
-    def __init__(self, blocks: list[Any], table: TokenTable, dropout: float, losses: tuple[str, ...]) -> None:
+    def __init__(
+        self, blocks: list[Any], embedding: TokenEmbedding, dropout: float, losses: tuple[str, ...]
+    ) -> None:
         super().__init__(name=type(self).__name__.lower())
-        self.table, self.blocks = table, blocks
-        self.drop = keras.layers.Dropout(dropout)
+        self.embedding, self.blocks = embedding, blocks
+        self.input_dropout = keras.layers.Dropout(dropout)
         self.means = {name: keras.metrics.Mean(name) for name in losses}
 
     def states(self, hidden: Any, token_ids: Any, training: bool) -> Any:
-        """Return the states behind all tokens, shape (batch * length, size), from their vectors."""
-        training = training and self.dropping
-        hidden = self.drop(hidden, training=training)
-        read = ops.cast(ops.not_equal(token_ids, 0), "int32")
+        """Return the states after all tokens, shape (batch * length, size), from their embeddings."""
+        training = training and self.uses_dropout
+        hidden = self.input_dropout(hidden, training=training)
+        mask = ops.cast(ops.not_equal(token_ids, 0), "int32")
         for block in self.blocks[:-1]:
-            hidden = block(hidden, decoder_padding_mask=read, training=training)
-        return ops.reshape(self.blocks[-1](hidden), (-1, self.table.size))
+            hidden = block(hidden, decoder_padding_mask=mask, training=training)
+        return ops.reshape(self.blocks[-1](hidden), (-1, self.embedding.size))
 
     def compute_loss(
         self,
@@ -143,217 +165,270 @@ class Decoder(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the sum of the losses, that of words at `WORD_WEIGHT`, and note them."""
+        """Return the sum of the losses in `y_pred`, and update their means; answer words weigh `ANSWER_LOSS_WEIGHT`."""
         loss: Any = 0.0
         for name, value in y_pred.items():
             self.means[name].update_state(value)
-            loss = loss + (WORD_WEIGHT if name == "word" else 1.0) * value
+            loss = loss + (ANSWER_LOSS_WEIGHT if name == "word" else 1.0) * value
         return loss
 
     @property
     def metrics(self) -> list[Any]:
-        """The means of the losses over an epoch."""
+        """Means of the losses over an epoch."""
         return list(self.means.values())
 
 
-class HistoryTrainer(Decoder):
-    """From a batch of conversations to how unlikely the items chosen are, `item`, in nats.
+class HistoryTrainer(DecoderTrainer):
+    """Loss of the next item in histories, `item`, in nats.
 
-    -log p(the item chosen | history), among the items that are not left out, a mean over the places.
+    -log p(next item | history), a softmax over the items that are not excluded; the mean over all positions of a batch.
     """
 
-    def __init__(self, blocks: list[Any], table: TokenTable, dropout: float) -> None:
-        super().__init__(blocks, table, dropout, ("item",))
+    def __init__(self, blocks: list[Any], embedding: TokenEmbedding, dropout: float) -> None:
+        super().__init__(blocks, embedding, dropout, ("item",))
 
     def call(self, batch: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Return the loss of a batch."""
-        table = self.table(training=training and self.dropping)
-        first = len(CONTROLS)
-        items = table[first : first + self.table.n_items]
+        """Return the loss of a batch, the fields of a `HistoryBatch` by name."""
+        table = self.embedding(training=training and self.uses_dropout)
+        first = len(CONTROL_TOKENS)
+        items = table[first : first + self.embedding.n_items]
         states = self.states(ops.take(table, batch["token_ids"], axis=0), batch["token_ids"], training)
-        histories = ops.take(states, batch["item_places"], axis=0)
-        logits = ops.where(batch["left_out"], HIDDEN, ops.matmul(histories, ops.transpose(items)))
-        return {"item": _mean(_cross_entropy(logits, batch["items"]))}
+        histories = ops.take(states, batch["positions"], axis=0)
+        logits = ops.where(batch["excluded"], EXCLUDED_LOGIT, ops.matmul(histories, ops.transpose(items)))
+        return {"item": _mean(_cross_entropy(logits, batch["targets"]))}
 
 
-class TextTrainer(Decoder):
-    """From a batch of texts to how far their answers are from what they should be.
+class InstructionTrainer(DecoderTrainer):
+    """Losses of instructions and of questions answered in words.
 
-    - text: the distance in nats (KL divergence) of p(item | history, text) from Bayes' rule, by which it is p(item |
-      history) times how likely each item makes the text (`QueryGenerator.log_shares`), without the excluded items;
-    - word: -log p(the word that follows | history, question), among words of training and control tokens.
+    - text: KL divergence in nats of p(item | history, instruction) from the target distribution, which by Bayes' rule
+    is
+      proportional to p(item | history) p(instruction | item), the latter from `QueryGenerator.log_shares`; excluded
+      items have probability 0;
+    - word: -log p(next word | history, question), a softmax over words of training and control tokens.
 
-    Each is a mean over its places, 0 where there are none. The states of histories and the items' vectors that go with
-    them are given and held; an item has a second vector for texts, its own and what describes it.
+    Each is a mean over its examples, 0 if a batch has none. States of histories and the item embeddings that score them
+    are fixed; each item has a second embedding that scores instructions.
 
     Args:
-        blocks: The decoder's layers and its last norm.
-        table: Vectors of the tokens, of items those for texts.
-        items: Vectors of items for histories, shape (n_items, size), held.
-        nobody: The state of an empty history, shape (size,).
-        log_shares: Log likelihood of each meaning at each item, shape (n_meanings, n_items).
-        dropout: Share of the numbers that are dropped of what enters the first layer.
-        copies: Which weights of words are learnt, of `COPIES`.
-        copy_dropout: Share of the texts whose words are not copied, while anything is dropped.
+        blocks: Layers of the decoder and its final norm.
+        embedding: Token embeddings, with the items' second embeddings.
+        history_items: Item embeddings that score histories, shape (n_items, size), fixed.
+        empty_history: State of an empty history, shape (size,).
+        log_shares: Log-likelihood of each meaning given each item, shape (n_meanings, n_items).
+        dropout: Dropout rate of the input of the first layer.
+        copies: Parts of the copy mechanism, of `config.COPY_TARGETS`.
+        copy_dropout: Share of the instructions whose words are not copied in a step.
     """
 
     def __init__(
         self,
         blocks: list[Any],
-        table: TokenTable,
-        items: np.ndarray,
-        nobody: np.ndarray,
+        embedding: TokenEmbedding,
+        history_items: np.ndarray,
+        empty_history: np.ndarray,
         log_shares: np.ndarray,
         dropout: float,
         copies: Sequence[str],
         copy_dropout: float,
     ) -> None:
-        super().__init__(blocks, table, dropout, ("text", "word"))
-        self.held, self.nobody, self.log_shares = items, nobody, log_shares
+        super().__init__(blocks, embedding, dropout, ("text", "word"))
+        self.history_items, self.empty_history, self.log_shares = history_items, empty_history, log_shares
         self.copy_dropout = copy_dropout
-        shape = (table.size, table.size)
+        shape = (embedding.size, embedding.size)
         self.copies = {name: self.add_weight(shape=shape, initializer="zeros", name=name) for name in copies}
 
     def call(self, batch: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Return the losses of a batch."""
-        table = self.table(training=training and self.dropping)
-        first, first_word = len(CONTROLS), len(CONTROLS) + self.table.n_items
-        token_ids, histories = batch["token_ids"], batch["histories"]
-        vectors = self.table.look_up(table, token_ids)
-        told = ops.cast(batch["questions"], "float32")[:, None] * _unit(histories)
-        hidden = ops.concatenate([vectors[:, :1] + told[:, None], vectors[:, 1:]], axis=1)
+        """Return the losses of a batch: the fields of an `InstructionBatch` by name, and `histories`.
+
+        `histories` holds the state of the history before each example, shape (batch, size), in place of `events`.
+        """
+        table = self.embedding(training=training and self.uses_dropout)
+        token_ids = batch["token_ids"]
+        vectors = self.embedding.look_up(table, token_ids)
+        prefix = ops.cast(batch["questions"], "float32")[:, None] * _unit(batch["histories"])
+        hidden = ops.concatenate([vectors[:, :1] + prefix[:, None], vectors[:, 1:]], axis=1)
         states = self.states(hidden, token_ids, training)
-        texts = ops.take(states, batch["text_places"], axis=0)
-        by_token = ops.reshape(states, (-1, ops.shape(token_ids)[1], self.table.size))
+        terms = self._instruction_logits(batch, table, vectors, states, training)
+        return {
+            "text": self._instruction_loss(batch, terms),
+            "word": self._answer_loss(batch, table, states),
+        }
+
+    def _instruction_logits(
+        self, batch: dict[str, Any], table: Any, vectors: Any, states: Any, training: bool
+    ) -> list[Any]:
+        """Return the terms that each instruction adds to the logits of the items, each of shape (m, n_items)."""
+        first, first_word = len(CONTROL_TOKENS), len(CONTROL_TOKENS) + self.embedding.n_items
+        token_ids, instructions = batch["token_ids"], batch["instructions"]
+        texts = ops.take(states, batch["last_positions"], axis=0)
+        by_token = ops.reshape(states, (-1, ops.shape(token_ids)[1], self.embedding.size))
         weights = {
-            name: word_weights(texts, ops.take(by_token, batch["asking"], axis=0), turn)
-            for name, turn in self.copies.items()
+            name: copy_weights(texts, ops.take(by_token, instructions, axis=0), matrix)
+            for name, matrix in self.copies.items()
         }
         if "words" in weights:
-            is_word = (token_ids >= first) & (token_ids < first_word + self.table.n_words)
-            copied = ops.take(vectors * ops.cast(is_word, "float32")[:, :, None], batch["asking"], axis=0)
-            by_words = ops.einsum("nt,nts->ns", weights["words"], copied)
-            if training and self.dropping and self.copy_dropout:
-                kept = (
-                    keras.random.uniform((ops.shape(texts)[0], 1), seed=self.table.seeds) >= self.copy_dropout
-                )
-                by_words = by_words * ops.cast(kept, "float32")
-            texts = texts + by_words
-        known = ops.take(histories, batch["asking"], axis=0)
-        read = ops.where(batch["told"][:, None], self.nobody, known)
-        trust, held = batch["trust"][:, None], ops.transpose(self.held)
-        means = ops.sum(ops.take(self.log_shares, batch["meanings"], axis=0), axis=1)
-        wanted = ops.where(batch["left_out"], HIDDEN, trust * ops.matmul(known, held) + means)
-        asked = trust * ops.matmul(read, held) + ops.matmul(texts, ops.transpose(table[first:first_word]))
+            in_training = (token_ids >= first) & (token_ids < first_word + self.embedding.n_words)
+            words = ops.take(vectors * ops.cast(in_training, "float32")[:, :, None], instructions, axis=0)
+            texts = texts + self._copied_words(weights["words"], words, training)
+        terms = [ops.matmul(texts, ops.transpose(table[first:first_word]))]
         if "titles" in weights:
-            rows = ops.take(batch["titling"], batch["asking"], axis=0)
-            which = ops.equal(rows[:, :, None], ops.arange(ops.shape(batch["titled"])[0], dtype="int32"))
-            by_word = ops.einsum("nt,ntk->nk", weights["titles"], ops.cast(which, "float32"))
-            asked = asked + ops.matmul(by_word, batch["titled"])
-        asked = asked + HEADWIND * ops.cast(means < HIDDEN / 2, "float32")
-        possible = ops.cast(
-            ops.max(wanted, axis=-1) > HIDDEN / 2, "float32"
-        )  # else all that meet it are left out
-        wanted = ops.log_softmax(wanted)
-        answers = ops.log_softmax(ops.where(batch["left_out"], HIDDEN, asked))
-        text = ops.sum(ops.exp(wanted) * (ops.maximum(wanted, -50.0) - answers), axis=-1) * possible
-        spoken = ops.concatenate([table[:first], table[first_word:]])
-        said = ops.matmul(ops.take(states, batch["word_places"], axis=0), ops.transpose(spoken))
-        return {"text": _mean(text), "word": _mean(_cross_entropy(said, batch["words"]))}
+            terms.append(self._title_logits(batch, weights["titles"]))
+        return terms
+
+    def _copied_words(self, weights: Any, words: Any, training: bool) -> Any:
+        """Return the weighted sum of each instruction's word vectors, (m, size); zeros at the rate `copy_dropout`."""
+        copied = ops.einsum("nt,nts->ns", weights, words)
+        if training and self.uses_dropout and self.copy_dropout:
+            draws = keras.random.uniform((ops.shape(weights)[0], 1), seed=self.embedding.seeds)
+            copied = copied * ops.cast(draws >= self.copy_dropout, "float32")
+        return copied
+
+    def _title_logits(self, batch: dict[str, Any], weights: Any) -> Any:
+        """Return, for each item, the sum of the weights of the words that its title holds, shape (m, n_items)."""
+        rows = ops.take(batch["title_rows"], batch["instructions"], axis=0)
+        n_rows = ops.shape(batch["title_masks"])[0]
+        is_row = ops.equal(rows[:, :, None], ops.arange(n_rows, dtype="int32"))
+        by_row = ops.einsum("nt,ntk->nk", weights, ops.cast(is_row, "float32"))
+        return ops.matmul(by_row, batch["title_masks"])
+
+    def _instruction_loss(self, batch: dict[str, Any], terms: list[Any]) -> Any:
+        """Return the mean KL divergence of the model's distributions from the target distributions."""
+        histories = ops.take(batch["histories"], batch["instructions"], axis=0)
+        visible = ops.where(batch["states_taste"][:, None], self.empty_history, histories)
+        weight, items = batch["history_weight"][:, None], ops.transpose(self.history_items)
+        likelihood = ops.sum(ops.take(self.log_shares, batch["meanings"], axis=0), axis=1)
+        target = ops.where(
+            batch["excluded"], EXCLUDED_LOGIT, weight * ops.matmul(histories, items) + likelihood
+        )
+        logits = weight * ops.matmul(visible, items)
+        for term in terms:
+            logits = logits + term
+        logits = logits + REJECTED_MARGIN * ops.cast(likelihood < EXCLUDED_LOGIT / 2, "float32")
+        # Without this mask, an instruction that only excluded items meet would have a uniform target.
+        has_target = ops.cast(ops.max(target, axis=-1) > EXCLUDED_LOGIT / 2, "float32")
+        target = ops.log_softmax(target)
+        log_probs = ops.log_softmax(ops.where(batch["excluded"], EXCLUDED_LOGIT, logits))
+        divergence = ops.sum(ops.exp(target) * (ops.maximum(target, MIN_LOG_PROB) - log_probs), axis=-1)
+        return _mean(divergence * has_target)
+
+    def _answer_loss(self, batch: dict[str, Any], table: Any, states: Any) -> Any:
+        """Return the mean cross-entropy of the words of answers."""
+        first, first_word = len(CONTROL_TOKENS), len(CONTROL_TOKENS) + self.embedding.n_items
+        outputs = ops.concatenate([table[:first], table[first_word:]])
+        positions = ops.take(states, batch["answer_positions"], axis=0)
+        logits = ops.matmul(positions, ops.transpose(outputs))
+        return _mean(_cross_entropy(logits, batch["answer_words"]))
 
 
-def word_weights(texts: Any, states: Any, turn: Any) -> Any:
-    """Return how much of each word is copied, g · W s / width, shape (n, length).
+def copy_weights(texts: Any, states: Any, matrix: Any) -> Any:
+    """Return the weight at which each word of an instruction is copied, g · W s / width, shape (n, length).
 
     Args:
-        texts: States behind whole texts, g, shape (n, size).
-        states: States behind their tokens, s, shape (n, length, size).
-        turn: W, shape (size, size).
+        texts: State after the last token of each instruction, g, shape (n, size).
+        states: States after its tokens, s, shape (n, length, size).
+        matrix: W, shape (size, size).
     """
-    return ops.einsum("ns,nts->nt", ops.matmul(texts, turn) / turn.shape[0], states)
+    return ops.einsum("ns,nts->nt", ops.matmul(texts, matrix) / matrix.shape[0], states)
 
 
 def _unit(vectors: Any) -> Any:
-    """Return vectors of a mean square of 1 over the numbers of each."""
+    """Scale vectors so that the mean square of each is 1."""
     return vectors * ops.rsqrt(ops.mean(ops.square(vectors), axis=-1, keepdims=True) + 1e-6)
 
 
 def _cross_entropy(logits: Any, targets: Any) -> Any:
-    """Return -log softmax(logits) at the targets, one for each row."""
-    own = ops.squeeze(ops.take_along_axis(logits, targets[:, None], axis=1), 1)
-    return ops.logsumexp(logits, axis=-1) - own
+    """Return -log softmax(logits)[target] of each row."""
+    target_logits = ops.squeeze(ops.take_along_axis(logits, targets[:, None], axis=1), 1)
+    return ops.logsumexp(logits, axis=-1) - target_logits
 
 
 def _mean(values: Any) -> Any:
-    """Return the mean, 0 of nothing."""
+    """Return the mean, 0 for no values."""
     return ops.sum(values) / ops.cast(ops.maximum(ops.shape(values)[0], 1), "float32")
 
 
-def start_as_average(blocks: list[Any], seed: int, opposed: bool = False) -> None:
-    """Let each layer begin as an average of what it reads: values and outputs of attention undo each other.
+def start_as_average(blocks: list[Any], seed: int, negative_heads: bool = False) -> None:
+    """Initialise decoder blocks so that attention starts as a mean of its inputs: values and outputs cancel out.
 
-    The feed-forward layers begin at a tenth of their usual size. Where tokens begin as vectors of their likeness, the
-    untrained network then ranks by the mean likeness to the history, or by the words that a text shares with what
-    describes an item.
+    The outputs of feed-forward layers start at a tenth of their usual size. Where embeddings already express
+    similarity, the untrained network then ranks items by their mean similarity to the history, or by the words that an
+    instruction shares with their descriptions.
 
     Args:
-        blocks: The decoder's layers, built.
-        seed: Of the turns.
-        opposed: Let half of the heads take away what they read, at half the size, for texts that refuse.
+        blocks: Layers of the decoder, built.
+        seed: Seed of the random rotations.
+        negative_heads: Let half of the heads subtract what they attend to, at half the size, for instructions that
+            refuse.
     """
     rng = np.random.default_rng(seed)
     for block in blocks:
-        weights = {weight.path.split("/", 1)[-1]: weight for weight in block.weights}
-        value = next(one for path, one in weights.items() if path.endswith("value/kernel"))
-        output = next(one for path, one in weights.items() if path.endswith("attention_output/kernel"))
-        size = value.shape[0]
-        if opposed:
-            half = size // 2
-            read = np.zeros((size, size))
-            read[half:, :half], _ = np.linalg.qr(rng.normal(size=(half, half)))
-            read[half:, half:] = read[half:, :half]
-            back = read.T.copy()
-            back[half:] *= -0.5
-        else:
-            read, _ = np.linalg.qr(rng.normal(size=(size, size)))
-            back = read.T
-        value.assign(read.reshape(value.shape))
-        output.assign(back.reshape(output.shape))
-        last = next(one for path, one in weights.items() if path.endswith("feedforward_output_dense/kernel"))
-        last.assign(last * 0.1)
+        value = _weight(block, "value/kernel")
+        output = _weight(block, "attention_output/kernel")
+        value_matrix, output_matrix = _cancelling_matrices(value.shape[0], rng, negative_heads)
+        value.assign(value_matrix.reshape(value.shape))
+        output.assign(output_matrix.reshape(output.shape))
+        feedforward = _weight(block, "feedforward_output_dense/kernel")
+        feedforward.assign(feedforward * FEEDFORWARD_SCALE)
 
 
-def compiled_step(
-    trainer: Decoder, example: dict[str, np.ndarray]
-) -> Callable[[dict[str, np.ndarray]], dict[str, Any]]:
-    """Return a step of training, from a batch to its losses, compiled once for batches of all shapes.
+def _weight(block: Any, suffix: str) -> Any:
+    """Return the first weight of a decoder block whose path ends so."""
+    return next(weight for weight in block.weights if weight.path.split("/", 1)[-1].endswith(suffix))
 
-    Keras's own `train_on_batch` compiles the first shape apart, so that a training that is taken up again would differ
-    in the last bits from one that ran through.
+
+def _cancelling_matrices(
+    size: int, rng: np.random.Generator, negative_heads: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return value and output matrices whose product is the identity, or half of it of each sign on the second half."""
+    if not negative_heads:
+        rotation, _ = np.linalg.qr(rng.normal(size=(size, size)))
+        return rotation, rotation.T
+    half = size // 2
+    value = np.zeros((size, size))
+    value[half:, :half], _ = np.linalg.qr(rng.normal(size=(half, half)))
+    value[half:, half:] = value[half:, :half]
+    output = value.T.copy()
+    output[half:] *= NEGATIVE_HEAD_SCALE
+    return value, output
+
+
+class EpochBatches:
+    """Batches of the current epoch as a `tf.data.Dataset` for Keras's `fit`.
+
+    All batches have one signature, so that `fit` traces a training step once. Keras would take the signature of its own
+    data sets from the first two batches, whose lengths may agree by chance, and traces the first shape apart; a resumed
+    training would then differ in the last bits.
 
     Args:
-        trainer: Compiled and built.
-        example: A batch; of its shapes only the last axes of floats and of masks are kept.
+        example: A batch; of its shapes the last axis of floats and masks is fixed.
+
+    Attributes:
+        batches: Functions that build a batch each.
     """
-    import tensorflow as tf
 
-    signature = {
-        name: tf.TensorSpec(
-            (None, array.shape[1] if array.dtype != np.int32 else None) if array.ndim == 2 else (None,),
-            tf.as_dtype(array.dtype),
-            name=name,
-        )
-        for name, array in example.items()
-    }
-    step = tf.function(trainer.train_step, input_signature=[signature])
+    def __init__(self, example: dict[str, np.ndarray]) -> None:
+        self.example = example
+        self.batches: Sequence[Callable[[], dict[str, np.ndarray]]] = ()
 
-    def run(batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        trainer.reset_metrics()
-        return step(batch)
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return (build() for build in self.batches)
 
-    return run
+    def dataset(self) -> Any:
+        """Return the data set; each iteration of it goes over the batches that are current then."""
+        import tensorflow as tf
+
+        signature = {
+            name: tf.TensorSpec(
+                (None, array.shape[1] if array.dtype != np.int32 else None) if array.ndim == 2 else (None,),
+                tf.as_dtype(array.dtype),
+                name=name,
+            )
+            for name, array in self.example.items()
+        }
+        return tf.data.Dataset.from_generator(lambda: iter(self), output_signature=signature).prefetch(1)
 
 
-def variables_of(trainer: keras.Model) -> list[Any]:
-    """Return all that changes as a compiled and built network is trained."""
+def training_variables(trainer: keras.Model) -> list[Any]:
+    """Return all variables that training changes, of a compiled and built network and its optimizer."""
     return [*trainer.variables, *trainer.optimizer.variables]

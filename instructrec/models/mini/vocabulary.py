@@ -1,4 +1,4 @@
-"""Tokens of the language model `mini`: control tokens, one token an item, and words.
+"""Tokens of the language model `mini`: control tokens, one token per item, and words.
 
 Derived in chapter `instruction-tuning`.
 """
@@ -9,70 +9,72 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-CONTROLS = ("<pad>", "<start>", "<ask>", "<answer>", "<end>", "<unknown>")
-PAD, START, ASK, ANSWER, END, UNKNOWN = range(len(CONTROLS))
-LONGEST = 48
-"""The most tokens of an instruction that are read, the first ones."""
+CONTROL_TOKENS = ("<pad>", "<start>", "<ask>", "<answer>", "<end>", "<unknown>")
+PAD, START, ASK, ANSWER, END, UNKNOWN = range(len(CONTROL_TOKENS))
+MAX_TOKENS = 48
+"""Maximum number of tokens of a text; further tokens are cut off."""
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+|<=|>=|[<>=]")
 
 
 def tokenise(text: str) -> list[str]:
-    """Return the tokens of a text: words and numbers in lower case, Chinese by character, signs of comparison."""
+    """Split a text into tokens: words and numbers in lower case, single Chinese characters, comparison signs."""
     return _TOKEN.findall(text.lower())
 
 
 class Vocabulary:
-    """Numbers for control tokens, items, words that training knows, and more words, in this order.
+    """Token ids of control tokens, items, words of training and out-of-vocabulary words, in this order.
 
     Attributes:
-        n_items: How many items.
-        words: Words that training knows.
-        more: Words that only their vectors say something of.
+        n_items: Number of items.
+        words: Words of training, which have embeddings of their own.
+        oov_words: Out-of-vocabulary words, embedded by their SmolLM2 vectors only.
+        first_item: Id of the first item.
+        first_word: Id of the first word of training.
+        first_oov: Id of the first out-of-vocabulary word.
     """
 
-    def __init__(self, n_items: int, words: Sequence[str], more: Sequence[str] = ()) -> None:
+    def __init__(self, n_items: int, words: Sequence[str], oov_words: Sequence[str] = ()) -> None:
         self.n_items = n_items
-        self.words, self.more = list(words), list(more)
-        self.first_item = len(CONTROLS)
+        self.words, self.oov_words = list(words), list(oov_words)
+        self.first_item = len(CONTROL_TOKENS)
         self.first_word = self.first_item + n_items
-        self.first_more = self.first_word + len(words)
-        self._numbers = {word: number for number, word in enumerate([*words, *more], start=self.first_word)}
+        self.first_oov = self.first_word + len(words)
+        self._ids = {word: number for number, word in enumerate([*words, *oov_words], start=self.first_word)}
         self._encode = lru_cache(100_000)(self._encode_text)
 
     def __len__(self) -> int:
-        return self.first_word + len(self._numbers)
-
-    @property
-    def n_words(self) -> int:
-        """Number of all words."""
-        return len(self._numbers)
+        return self.first_word + len(self._ids)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return the numbers of a text's tokens, at most `LONGEST`.
+        """Return the token ids of a text, at most `MAX_TOKENS`.
 
-        A word that is not known is read without an "s" at its end, or else as `<unknown>`.
+        An unknown word is looked up without a final "s", and becomes `<unknown>` if that fails too.
         """
         return self._encode(text)
 
     def _encode_text(self, text: str) -> tuple[int, ...]:
-        return tuple([self._number(token) for token in tokenise(text)[:LONGEST]])
+        return tuple([self._token_id(token) for token in tokenise(text)[:MAX_TOKENS]])
 
-    def _number(self, token: str) -> int:
-        known = self._numbers.get(token)
-        return self._numbers.get(token.removesuffix("s"), UNKNOWN) if known is None else known
+    def _token_id(self, token: str) -> int:
+        token_id = self._ids.get(token)
+        return self._ids.get(token.removesuffix("s"), UNKNOWN) if token_id is None else token_id
 
-    def spoken(self, token: int) -> int:
-        """Return the number of a control token or word among those alone, without items."""
-        return token if token < self.first_item else token - self.n_items
+    def output_id(self, token_id: int) -> int:
+        """Return the row of a control token or word in the output layer for words, which has no items."""
+        return token_id if token_id < self.first_item else token_id - self.n_items
 
-    def tokens(self, numbers: Sequence[int]) -> list[str]:
-        """Return tokens by number, an item as `<item COLUMN>`."""
-        all_words = [*self.words, *self.more]
+    def input_id(self, output_id: int) -> int:
+        """Return the token id of a row of the output layer for words, the inverse of `output_id`."""
+        return output_id if output_id < self.first_item else output_id + self.n_items
+
+    def tokens(self, token_ids: Sequence[int]) -> list[str]:
+        """Return tokens as text, an item as `<item COLUMN>`."""
+        all_words = [*self.words, *self.oov_words]
         return [
-            CONTROLS[number]
-            if number < self.first_item
-            else f"<item {number - self.first_item}>"
-            if number < self.first_word
-            else all_words[number - self.first_word]
-            for number in map(int, numbers)
+            CONTROL_TOKENS[token_id]
+            if token_id < self.first_item
+            else f"<item {token_id - self.first_item}>"
+            if token_id < self.first_word
+            else all_words[token_id - self.first_word]
+            for token_id in map(int, token_ids)
         ]

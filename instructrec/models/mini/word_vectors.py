@@ -1,6 +1,6 @@
-"""Vectors of English words, for a small model that meets new ones: of what genre is a film that has to do with it?
+"""Vectors of English words from SmolLM2: which film genres the language model associates with a word.
 
-`python -m instructrec.models.mini.word_vectors` makes the file in data/words/ anew from SmolLM2's weights. Derived in
+`python -m instructrec.models.mini.word_vectors` creates the file in data/words/ from SmolLM2's weights. Derived in
 chapter `instruction-tuning`.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,44 +18,43 @@ import numpy as np
 from instructrec.errors import InputError
 from instructrec.files import DATA_FOLDER, atomic_write, digest
 
-FOLDER = DATA_FOLDER / "words"
-FILE = FOLDER / "smollm2-words.npz"
+FILE = DATA_FOLDER / "words" / "smollm2-words.npz"
 SHA256 = "82657fa8f5f11a29c27e0788381a8dc848b981b3456924d11cb89e314c579fba"
 SIZE = 32
-"""Length of a vector: the first principal axes of SmolLM2's answers."""
-READ = (
+"""Length of a vector: number of principal axes of SmolLM2's predictions."""
+PROMPTS = (
     ("Movie keyword:", " {}. Movie genre:"),
     ("A movie with", " {} in it is a movie of the genre"),
 )
-"""What SmolLM2 reads of a word: a prompt, and the word as it goes on; what it would say next is its answer."""
-ANSWERS = 200
-"""So many answers count, the likeliest over all words."""
-EVERY = 16
-"""Which answers are likeliest is found from one word in so many."""
-MOST = 90_000
-"""So many words are taken of a list, the first ones."""
+"""Prompts for SmolLM2: a prefix, and the text with the word after it. The next-token predictions are used."""
+N_PREDICTED_TOKENS = 200
+"""Number of predicted tokens that are used, those with the highest mean probability over all words."""
+SAMPLING_STEP = 16
+"""These tokens are determined from every 16th word only, to save memory and time."""
+MAX_LISTED_WORDS = 90_000
+"""Maximum number of words that are read from a word list."""
 
 
 class WordVectors(NamedTuple):
-    """Words and their vectors.
+    """Words with their vectors.
 
     Attributes:
-        words: In lower case; none that another one stands for but for an "s" at its end.
-        vectors: Shape (n_words, SIZE), float32, with a mean square length of 1.
+        words: Words in lower case; a plural in "s" is not among them if its singular is.
+        vectors: Vectors, shape (n_words, SIZE), float32, with a mean squared norm of 1.
     """
 
     words: list[str]
     vectors: np.ndarray
 
-    def of(self, words: list[str]) -> np.ndarray:
-        """Return the vectors of words, shape (n, SIZE), float32; zeros for one that is not there."""
-        numbers = {word: number for number, word in enumerate(self.words)}
-        found = np.zeros((len(words), self.vectors.shape[1]), dtype=np.float32)
-        for row, word in zip(found, words, strict=True):
-            number = numbers.get(word, numbers.get(word.removesuffix("s")))
-            if number is not None:
-                row[:] = self.vectors[number]
-        return found
+    def of(self, words: Sequence[str]) -> np.ndarray:
+        """Return the vectors of words, shape (n, SIZE), float32; zeros for an unknown word."""
+        rows = {word: row for row, word in enumerate(self.words)}
+        vectors = np.zeros((len(words), self.vectors.shape[1]), dtype=np.float32)
+        for vector, word in zip(vectors, words, strict=True):
+            row = rows.get(word, rows.get(word.removesuffix("s")))
+            if row is not None:
+                vector[:] = self.vectors[row]
+        return vectors
 
 
 @cache
@@ -74,20 +74,19 @@ def word_vectors() -> WordVectors:
         return WordVectors(arrays["words"].tolist(), vectors)
 
 
-def choose_words(listed: list[str], tokens: list[str]) -> list[str]:
-    """Return the words to make vectors of: of a list, and those that are one token of SmolLM2 behind a space.
+def choose_words(word_list: Sequence[str], tokens: Sequence[str]) -> list[str]:
+    """Return the words that get a vector: those of a list, and those that are a single token of SmolLM2.
 
     Args:
-        listed: Words, the commonest first.
-        tokens: SmolLM2's, in which "Ġ" stands for a space.
+        word_list: Words, the most frequent first.
+        tokens: SmolLM2's tokens, in which "Ġ" stands for a space.
 
     Returns:
-        Words of two letters or more, in lower case, in the order given; a word that another one is but for an "s" at
-        its end is left out.
+        Distinct words of at least two letters in lower case, in the given order, without plurals in "s" of others.
     """
-    words = dict.fromkeys(word for word in listed[:MOST] if re.fullmatch("[a-z]{2,}", word))
-    whole = (re.fullmatch("Ġ([A-Za-z]{2,})", token) for token in tokens)
-    words.update(dict.fromkeys(found[1].lower() for found in whole if found))
+    words = dict.fromkeys(word for word in word_list[:MAX_LISTED_WORDS] if re.fullmatch("[a-z]{2,}", word))
+    matches = (re.fullmatch("Ġ([A-Za-z]{2,})", token) for token in tokens)
+    words.update(dict.fromkeys(match[1].lower() for match in matches if match))
     return [
         word
         for word in words
@@ -95,95 +94,92 @@ def choose_words(listed: list[str], tokens: list[str]) -> list[str]:
     ]
 
 
-def answers(states: list[np.ndarray], embeddings: np.ndarray) -> np.ndarray:
-    """Return how likely SmolLM2 finds each of the answers that count, behind each word, by the mean over `READ`.
+def prediction_features(states: Sequence[np.ndarray], embeddings: np.ndarray) -> np.ndarray:
+    """Return SmolLM2's logits of the most probable next tokens after each word, the mean over `PROMPTS`.
 
     Args:
-        states: Arrays of shape (n_words, width), one for each of `READ`.
-        embeddings: Of SmolLM2's tokens, shape (n_tokens, width); they are those of its answers too.
+        states: States after each word, an array of shape (n_words, width) for each of `PROMPTS`.
+        embeddings: SmolLM2's token embeddings, shape (n_tokens, width), which are also its output weights.
 
     Returns:
-        Log likelihoods less their mean over the answers, shape (n_words, ANSWERS), float32.
+        Logits minus their mean over the tokens, shape (n_words, N_PREDICTED_TOKENS), float32.
     """
-    chances = np.zeros(len(embeddings))
-    for one in states:
-        logits = one[::EVERY] @ embeddings.T
+    mean_probabilities = np.zeros(len(embeddings))
+    for prompt_states in states:
+        logits = prompt_states[::SAMPLING_STEP] @ embeddings.T
         logits -= logits.max(axis=1, keepdims=True)
-        likely = np.exp(logits)
-        chances += (likely / likely.sum(axis=1, keepdims=True)).mean(axis=0)
-    chosen = np.argsort(-chances, kind="stable")[:ANSWERS]
-    found = sum(one @ embeddings[chosen].T for one in states) / len(states)
-    return found - found.mean(axis=1, keepdims=True)
+        likelihoods = np.exp(logits)
+        mean_probabilities += (likelihoods / likelihoods.sum(axis=1, keepdims=True)).mean(axis=0)
+    best = np.argsort(-mean_probabilities, kind="stable")[:N_PREDICTED_TOKENS]
+    features = sum(prompt_states @ embeddings[best].T for prompt_states in states) / len(states)
+    return features - features.mean(axis=1, keepdims=True)
 
 
-def compress(rows: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """Return rows, less their mean, along their first principal axes.
+def principal_components(rows: np.ndarray, size: int = SIZE) -> np.ndarray:
+    """Return centred rows along their first principal axes.
 
     Args:
-        rows: Shape (n, width).
-        size: How many axes.
+        rows: Array of shape (n, width).
+        size: Number of axes.
 
     Returns:
-        Array of shape (n, size), float64, with a mean square length of 1.
+        Array of shape (n, size), float64, with a mean squared norm of 1. The largest entry of each axis is positive.
     """
     centred = rows.astype(np.float64)
     centred -= centred.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     axes = axes[:, ::-1][:, :size].T
     axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
-    turned = centred @ axes.T
-    return turned / np.sqrt(np.mean(np.sum(turned**2, axis=1)))
+    components = centred @ axes.T
+    return components / np.sqrt(np.mean(np.sum(components**2, axis=1)))
 
 
-def make(words: list[str] | None = None, path: Path = FILE) -> Path:
-    """Write the file of vectors from SmolLM2's weights, and return its place.
-
-    SmolLM2 is asked by the prompts of `READ` of what genre a film is that has to do with the word. Its answers are
-    compressed and rounded to bytes, a scale for each axis. Takes about ten minutes on two cores.
+def create_file(words: Sequence[str] | None = None, path: Path = FILE) -> Path:
+    """Write the file of word vectors from SmolLM2's weights and return its path; about ten minutes on two cores.
 
     Args:
-        words: See `choose_words`; those of the file in data/words/ by default.
-        path: Where to write.
+        words: Words from `choose_words`; by default those of the file in data/words/.
+        path: File to write.
 
     Raises:
         InputError: SmolLM2's weights are not installed.
     """
     from instructrec.models.lm.smollm2 import load_smollm2
 
-    words = word_vectors().words if words is None else words
+    words = word_vectors().words if words is None else list(words)
     model = load_smollm2()
-    states = [model.last_states(prompt, [text.format(word) for word in words]) for prompt, text in READ]
-    write(words, compress(answers(states, np.asarray(model.backbone.token_embedding.embeddings))), path)
+    states = [model.last_states(prefix, [text.format(word) for word in words]) for prefix, text in PROMPTS]
+    embeddings = np.asarray(model.backbone.token_embedding.embeddings)
+    write(words, principal_components(prediction_features(states, embeddings)), path)
     return path
 
 
-def write(words: list[str], turned: np.ndarray, path: Path) -> None:
-    """Write words and vectors as a file of bytes with a scale for each axis."""
-    scale = np.abs(turned).max(axis=0) / 127
+def write(words: Sequence[str], vectors: np.ndarray, path: Path) -> None:
+    """Write words and their vectors, rounded to bytes with a scale for each axis."""
+    scale = np.abs(vectors).max(axis=0) / 127
     with atomic_write(path, "wb") as handle:
         np.savez_compressed(
             handle,
             words=np.array(words, dtype=np.str_),
-            vectors=np.rint(turned / scale).astype(np.int8),
+            vectors=np.rint(vectors / scale).astype(np.int8),
             scale=scale.astype(np.float32),
         )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Make the file, of the same words or of another list."""
-    parser = argparse.ArgumentParser(description="Make the vectors of words from SmolLM2's weights.")
-    parser.add_argument("--words", type=Path, help="a list of words, one a line, the commonest first")
+    """Create the file of word vectors, of the same words or of those of a list."""
+    parser = argparse.ArgumentParser(description="Create the word vectors from SmolLM2's weights.")
+    parser.add_argument("--words", type=Path, help="a word list, one word per line, the most frequent first")
     options = parser.parse_args(arguments)
     words = None
     if options.words is not None:
         from instructrec.models.lm.smollm2 import read_gguf
 
-        listed = [
-            line.split()[0] for line in options.words.read_text("utf-8-sig").splitlines() if line.strip()
-        ]
-        words = choose_words(listed, read_gguf().values["tokenizer.ggml.tokens"])
-    place = make(words)
-    print(f"{place}: {place.stat().st_size} bytes, SHA-256 {digest(place)}")
+        lines = options.words.read_text("utf-8-sig").splitlines()
+        word_list = [line.split()[0] for line in lines if line.strip()]
+        words = choose_words(word_list, read_gguf().values["tokenizer.ggml.tokens"])
+    path = create_file(words)
+    print(f"{path}: {path.stat().st_size} bytes, SHA-256 {digest(path)}")
     return 0
 
 
