@@ -130,12 +130,14 @@ class Mini(NextItemModel):
         seeded_keras(self.config.seed)
         from instructrec.models.mini.training import MiniTraining
 
+        on_epoch = self._on_epoch
         MiniTraining(
-            self,
-            dataset,
+            self.decoders,
+            self.title_columns,
             generator,
             sequences,
-            on_epoch=self._on_epoch,
+            losses=self.history,
+            on_epoch=None if on_epoch is None else lambda epoch: on_epoch(epoch, self),
             verbose=self._verbose,
             checkpoint=self._checkpoint,
         ).run()

@@ -13,25 +13,21 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
-from instructrec.datasets.dataset import Dataset
 from instructrec.instructions.query_generator import QueryGenerator
 from instructrec.models.mini import trainer as trainers
 from instructrec.models.mini.batches import InstructionBatches, InstructionExample
 from instructrec.models.mini.config import MiniConfig
-from instructrec.models.mini.decoders import Part
+from instructrec.models.mini.decoders import Decoders, Part
 from instructrec.models.mini.features import token_features
 from instructrec.models.mini.packing import HistoryRow, PackedHistories
 from instructrec.models.mini.vocabulary import START
 from instructrec.models.neural.sasrec import cosine_factors
 from instructrec.models.training_checkpoint import TrainingCheckpoint
-
-if TYPE_CHECKING:
-    from instructrec.models.mini.model import Mini
 
 INSTRUCTION_WORD_SCALE = 4.0
 """Factor on own word embeddings at the start of tuning, so that title words differ from each other more."""
@@ -67,40 +63,44 @@ class Phase:
 
 
 class MiniTraining:
-    """Trains a `Mini`; its decoders' weights and its `history` of losses are updated.
+    """Trains the decoders of a `Mini`.
 
     Args:
-        model: The model, with its vocabulary and untrained decoders.
-        dataset: Users, items and interactions.
+        decoders: Untrained decoders; their weights are stored at the end of each phase, and before `on_epoch`.
+        title_columns: Columns of the items whose titles hold a word, by the word's token id.
         generator: Query generator of the data set.
         sequences: Catalogue columns of each user, oldest first.
-        on_epoch: Called after each epoch with its number, from 1, and the model.
+        losses: Mean losses by epoch, to which each epoch appends.
+        on_epoch: Called after each epoch with its number, from 1.
         verbose: Keras's 0 (no output), 1 (a progress bar) or 2 (a line per epoch).
         checkpoint: File that is written after each epoch; None writes none.
     """
 
     def __init__(
         self,
-        model: Mini,
-        dataset: Dataset,
+        decoders: Decoders,
+        title_columns: dict[int, np.ndarray],
         generator: QueryGenerator,
         sequences: list[np.ndarray],
         *,
-        on_epoch: Callable[[int, Any], None] | None,
+        losses: dict[str, list[float]],
+        on_epoch: Callable[[int], None] | None,
         verbose: int,
         checkpoint: Path | None,
     ) -> None:
-        self.model, self.dataset, self.generator, self.sequences = model, dataset, generator, sequences
-        self.on_epoch, self.verbose = on_epoch, verbose
-        self.config: MiniConfig = model.config
-        self.decoders, self.vocabulary = model.decoders, model.vocabulary
+        self.decoders, self.title_columns = decoders, title_columns
+        self.config, self.vocabulary = decoders.config, decoders.vocabulary
+        self.generator, self.sequences = generator, sequences
+        self.losses, self.on_epoch, self.verbose = losses, on_epoch, verbose
         self.features = token_features(generator, self.vocabulary, self.config)
         self.checkpoint = TrainingCheckpoint(checkpoint, self._digest())
 
     def _digest(self) -> str:
         """Return a digest of settings and data; a checkpoint of another training is refused by it."""
         events = [sequence.tolist() for sequence in self.sequences]
-        content = json.dumps([self.model.settings, events, self.vocabulary.words, version("keras")])
+        content = json.dumps(
+            [self.config.model_dump(mode="json"), events, self.vocabulary.words, version("keras")]
+        )
         return hashlib.sha256(content.encode()).hexdigest()
 
     def run(self) -> None:
@@ -119,7 +119,7 @@ class MiniTraining:
         histories = PackedHistories(self.sequences, self.vocabulary, config)
         blocks = self.decoders.blocks("history")
         trainers.start_as_average(blocks[:-1], config.seed)
-        embedding = self._embedding(initial_items(self.sequences, self.dataset.n_items, config))
+        embedding = self._embedding(initial_items(self.sequences, self.vocabulary.n_items, config))
 
         def batch(rows: list[HistoryRow]) -> dict[str, np.ndarray]:
             return histories.batch(rows)._asdict()
@@ -143,7 +143,7 @@ class MiniTraining:
             self.vocabulary,
             config,
             self.features.word_vectors,
-            self.model.title_columns if "titles" in config.copies else None,
+            self.title_columns if "titles" in config.copies else None,
         )
         blocks = decoders.blocks("text")
         trainers.start_as_average(blocks[:-1], config.seed + 1, negative_heads=True)
@@ -191,7 +191,7 @@ class MiniTraining:
 
     def _instruction_embedding(self, learnt: trainers.TokenEmbedding) -> trainers.TokenEmbedding:
         """Return token embeddings that start with the words that training on histories has learnt."""
-        items = np.zeros((self.dataset.n_items, self.config.hidden_size), dtype=np.float32)
+        items = np.zeros((self.vocabulary.n_items, self.config.hidden_size), dtype=np.float32)
         embedding = self._embedding(items)
         embedding.words.assign(learnt.words + embedding.words * INSTRUCTION_WORD_SCALE)
         if learnt.projection is not None:
@@ -214,7 +214,7 @@ class MiniTraining:
             batches.batches = phase.batches_of(epoch)
             self._fit_epoch(phase, epoch, dataset, len(batches.batches))
             finished = {**self.checkpoint.note.get("done", {}), phase.part: epoch + 1}
-            self.checkpoint.save(phase.part, variables, done=finished, losses=self.model.history)
+            self.checkpoint.save(phase.part, variables, done=finished, losses=self.losses)
             self._after_epoch(phase, epoch)
         self._store(phase)
 
@@ -238,13 +238,13 @@ class MiniTraining:
         if not self.checkpoint.restore(phase.part, variables):
             return 0
         n_done: int = self.checkpoint.note["done"][phase.part]
-        self.model.history.update(self.checkpoint.note["losses"])
+        self.losses.update(self.checkpoint.note["losses"])
         if self.verbose:
             print(f"resuming after epoch {phase.first_epoch + n_done}/{self.config.total_epochs}", flush=True)
         return n_done
 
     def _fit_epoch(self, phase: Phase, epoch: int, dataset: Any, n_batches: int) -> None:
-        """Run one epoch by Keras's `fit`, and append its mean losses to the model's history.
+        """Run one epoch by Keras's `fit`, and append its mean losses to `losses`.
 
         A call per epoch, because epochs differ in their number of batches and `fit` assumes that of the first.
         """
@@ -266,7 +266,7 @@ class MiniTraining:
             shuffle=False,
         )
         for name in phase.trainer.means:
-            self.model.history.setdefault(name, []).extend(map(float, record.history[name]))
+            self.losses.setdefault(name, []).extend(map(float, record.history[name]))
 
     def _store(self, phase: Phase) -> None:
         """Store the weights of a phase in the decoders."""
@@ -276,7 +276,7 @@ class MiniTraining:
     def _after_epoch(self, phase: Phase, epoch: int) -> None:
         if self.on_epoch is not None:
             self._store(phase)
-            self.on_epoch(phase.first_epoch + epoch + 1, self.model)
+            self.on_epoch(phase.first_epoch + epoch + 1)
 
 
 def initial_items(sequences: list[np.ndarray], n_items: int, config: MiniConfig) -> np.ndarray:
