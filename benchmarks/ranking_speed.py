@@ -1,20 +1,20 @@
-"""Time ranking measures from a score matrix: ours, ranx and LensKit, on the same blocks of scores in one run.
+"""Time ranking metrics from a score matrix: ours, ranx and LensKit, on the same blocks of scores in one run.
 
     python -m benchmarks.ranking_speed [--users 100000] [--items 10000] [--repeats 7] [--out FILE]
 
-Each library turns the same float32 scores into HR, NDCG and MRR at 10, in a process of its own (see
-benchmarks/peers/README.md), block by block in turns with ours on the same users, warmed up, so that a busy machine
-slows both. The making of the scores is not counted. Ways:
+Each library turns the same float32 scores into HR, NDCG and MRR at 10, in its own process (see
+benchmarks/peers/README.md), after a warm-up, block by block and in turns with ours on the same users, so that load on
+the machine slows both. Generating the scores does not count. Ways:
 
-- full rows: the library is given every item's score and finds the best itself, by its own classes; LensKit also with
-  its metrics called directly, past its collections. This is the same work as ours, and the limit of 10 is about it.
-- NumPy cuts: `argpartition` finds the best 10, the library ranks and measures those; for ranx also past its classes,
-  with arrays that its compiled code reads. The cut is counted, the library never sees the scores.
-- already cut: the same, the cut is not counted. An easier task than ours: a thousandth of the numbers.
+- full rows: the library gets every item's score and finds the best itself, by its own classes; LensKit also with its
+  metrics called directly, without its collections. This is the same work as ours, and the limit of 10 applies to it.
+- NumPy cuts: `argpartition` finds the best 10, and the library ranks and evaluates these; for ranx also without its
+  classes, with arrays for its compiled code. The cut counts; the library never sees the scores.
+- already cut: the same, but the cut does not count. An easier task than ours: a thousandth of the numbers.
 
-A way that is slow gets smaller blocks, and ours is timed on the same. Then ours ranks all users as one stream in a new
-process, whose largest memory is read. Writes benchmarks/results/ranking_speed.json. Exit status 1 if ours is below 10
-times as fast on full rows, the stream needs more than 1 GB, or two libraries' figures differ by more than 1e-9.
+A slow way gets smaller blocks, and ours is timed on the same blocks. Then ours ranks all users as one stream in a new
+process, whose peak memory is read. Writes benchmarks/results/ranking_speed.json. Exit status 1 if ours is less than 10
+times as fast on full rows, the stream needs more than 1 GB, or the metrics of two libraries differ by more than 1e-9.
 """
 
 from __future__ import annotations
@@ -36,13 +36,15 @@ from instructrec.files import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).with_name("results") / "ranking_speed.json"
-TIMES, MEGABYTES, SAME = 10.0, 1000.0, 1e-9
-OWN_WAYS = ("full rows", "full rows, classes")
-SMALL = {("ranx", "full rows"): 50}  # users a block where a thousand would take many seconds
+MIN_SPEEDUP, MAX_MEGABYTES, TOLERANCE = 10.0, 1000.0, 1e-9
+COMPARABLE_WAYS = ("full rows", "full rows, classes")
+"""The ways that do the same work as ours."""
+SMALL_BLOCKS = {("ranx", "full rows"): 50}
+"""Users per block where a thousand would take many seconds."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Time ranking measures from a score matrix.")
+    parser = argparse.ArgumentParser(description="Time ranking metrics from a score matrix.")
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--block", type=int, default=1_000, help="users a block")
@@ -69,32 +71,37 @@ def main() -> int:
             with worker(str(metrics), library) as (ask_peer, hello):
                 versions[library] = hello["version"]
                 for way in hello["ways"]:
-                    users = min(SMALL.get((library, way), options.block), options.block)
-                    found = {"library": library, "way": way, "users": users}
-                    found |= compare(ask, ask_peer, way, {**sizes, "users": users}, options.repeats)
-                    compared.append(found)
+                    users = min(SMALL_BLOCKS.get((library, way), options.block), options.block)
+                    comparison = {"library": library, "way": way, "users": users}
+                    comparison |= compare(ask, ask_peer, way, {**sizes, "users": users}, options.repeats)
+                    compared.append(comparison)
                     print(
-                        f"{library + ', ' + way:<32}{users:>7}{found['seconds'] * 1e3:>11.1f}"
-                        f"{found['ours'] * 1e3:>9.2f}{found['ratio']:>8.1f}{found['lowest']:>8.1f}"
-                        f"{found['highest']:>9.1f}",
+                        f"{library + ', ' + way:<32}{users:>7}{comparison['seconds'] * 1e3:>11.1f}"
+                        f"{comparison['ours'] * 1e3:>9.2f}{comparison['ratio']:>8.1f}{comparison['lowest']:>8.1f}"
+                        f"{comparison['highest']:>9.1f}",
                         flush=True,
                     )
     with worker(sys.executable, "instructrec") as (ask, _):
         blocks = -(-options.users // options.block)
-        whole = ask({**sizes, "way": "full rows", "block": 0, "users": options.block, "blocks": blocks})
+        stream = ask({**sizes, "way": "full rows", "block": 0, "users": options.block, "blocks": blocks})
     n_users = blocks * options.block
     print(
-        f"ours, {n_users:,} users x {options.items:,} items as one stream: {whole['seconds']:.2f} s, "
-        f"{whole['peak_mb']:.0f} MB at most"
+        f"ours, {n_users:,} users x {options.items:,} items as one stream: {stream['seconds']:.2f} s, "
+        f"{stream['peak_mb']:.0f} MB at most"
     )
-    gap = max(one["largest_gap"] for one in compared)
+    gap = max(comparison["largest_gap"] for comparison in compared)
     checks = {
-        f"at least {TIMES:.0f} times as fast as {one['library']} ({one['way']})": one["ratio"] >= TIMES
-        for one in compared
-        if one["way"] in OWN_WAYS
+        f"at least {MIN_SPEEDUP:.0f} times as fast as {comparison['library']} ({comparison['way']})": comparison[
+            "ratio"
+        ]
+        >= MIN_SPEEDUP
+        for comparison in compared
+        if comparison["way"] in COMPARABLE_WAYS
     }
-    checks[f"{n_users:,} x {options.items:,} within {MEGABYTES:.0f} MB"] = whole["peak_mb"] <= MEGABYTES
-    checks["the same figures to 1e-9"] = gap <= SAME
+    checks[f"{n_users:,} x {options.items:,} within {MAX_MEGABYTES:.0f} MB"] = (
+        stream["peak_mb"] <= MAX_MEGABYTES
+    )
+    checks["the same figures to 1e-9"] = gap <= TOLERANCE
     for name, holds in checks.items():
         print(f"{'yes' if holds else 'NO':<4}{name}")
     words = [word for word in sys.argv[1:] if word not in ("--out", str(options.out))]
@@ -105,7 +112,7 @@ def main() -> int:
             "versions": versions,
             "block": {"users": options.block, **sizes, "type": "float32", "measures": "HR, NDCG, MRR at 10"},
             "repeats": options.repeats,
-            "stream": {"users": n_users, "items": options.items, **whole},
+            "stream": {"users": n_users, "items": options.items, **stream},
             "compared": compared,
             "checks": checks,
         }
@@ -114,9 +121,9 @@ def main() -> int:
 
 
 def compare(ask: Any, ask_peer: Any, way: str, sizes: dict[str, int], repeats: int) -> dict[str, Any]:
-    """Time one way of a peer and ours in turns on the same blocks; medians, and the ratio pair by pair."""
+    """Time one way of a peer and ours in turns on the same blocks; return medians and the ratios of the pairs."""
     ask({**sizes, "way": "full rows", "block": 0})
-    ask_peer({**sizes, "way": way, "block": 0})  # compiled, and every cache warm
+    ask_peer({**sizes, "way": way, "block": 0})  # compiles code and warms all caches
     ours, theirs = [], []
     for block in range(1, repeats + 1):
         order = [("ours", ask, "full rows"), ("theirs", ask_peer, way)]
@@ -129,19 +136,19 @@ def compare(ask: Any, ask_peer: Any, way: str, sizes: dict[str, int], repeats: i
         for first, second in zip(a["figures"], b["figures"], strict=True)
     ]
     return {
-        "seconds": statistics.median(one["seconds"] for one in theirs),
-        "ours": statistics.median(one["seconds"] for one in ours),
+        "seconds": statistics.median(timing["seconds"] for timing in theirs),
+        "ours": statistics.median(timing["seconds"] for timing in ours),
         "ratio": statistics.median(ratios),
         "lowest": min(ratios),
         "highest": max(ratios),
         "largest_gap": max(gaps),
-        "peak_mb": max(one["peak_mb"] for one in theirs),
+        "peak_mb": max(timing["peak_mb"] for timing in theirs),
     }
 
 
 @contextmanager
 def worker(python: str, library: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Start a library's process; yield a function that asks it for one timing, and what it said of itself."""
+    """Start a library's process; yield a function that requests one timing, and the library's first message."""
     process = subprocess.Popen(
         [python, "-W", "ignore", str(ROOT / "benchmarks" / "peers" / "speed.py"), library],
         stdin=subprocess.PIPE,
@@ -158,11 +165,11 @@ def worker(python: str, library: str) -> Iterator[tuple[Any, dict[str, Any]]]:
             sys.exit(
                 f"error: the process of {library} ended with status {process.wait()}; its message is above"
             )
-        found: dict[str, Any] = json.loads(line)
-        return found
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
-    def ask(what: dict[str, Any]) -> dict[str, Any]:
-        process.stdin.write(json.dumps(what) + "\n")  # type: ignore[union-attr]
+    def ask(question: dict[str, Any]) -> dict[str, Any]:
+        process.stdin.write(json.dumps(question) + "\n")  # type: ignore[union-attr]
         process.stdin.flush()  # type: ignore[union-attr]
         return read()
 

@@ -1,19 +1,20 @@
-"""Tune every baseline on MovieLens-100K, at least equally hard, and write down every trial.
+"""Tune every baseline on MovieLens-100K with comparable effort, and record every trial.
 
     python -m benchmarks.tuning [--models a b …] [--out FILE] [--no-winners] [--ablation]
 
 Each model is fitted with the combinations of its grid below on the training part of the leave-last-out split, and
-measured by NDCG@10 on the validation part over the whole catalogue. The networks get 12 trials each. The simple
-models, which fit in seconds, get 36, so that no network leads because it was tuned harder. All lengths of a history
-get the same trials of the other settings, so that the best of each length compares. The record is
-benchmarks/results/tuning.json, written after each trial; a second call goes on where the first was cut off. The
-winners go to instructrec/models/tuned.json, from which `models.tuned(NAME)` makes them.
+evaluated by NDCG@10 on the validation part over the whole catalogue. The networks get 12 trials each. The simple
+models, which fit in seconds, get 36, so that no network leads because it was tuned more. All history lengths get the
+same trials of the other settings, so that the best trials of the lengths can be compared. The record is
+benchmarks/results/tuning.json, written after each trial; a second call continues an interrupted search. The winners go
+to instructrec/models/tuned.json, from which `models.tuned(NAME)` creates them.
 
-A grid whose winner lay at its edge was moved, with as many trials; the trials of the grids before stand in the record
-as `earlier` and take no part. random and most-popular have no settings.
+A grid whose winner lay at its edge was replaced by another with as many trials; the trials of replaced grids are in the
+record as `earlier` and cannot win. random and most-popular have no settings.
 
-`--ablation` takes the winner of SASRec apart instead: its start from cosines and the seen items left out of the
-softmax, each with and without, for as many epochs and for twice as many; benchmarks/results/ablation.json.
+`--ablation` runs an ablation of SASRec's winner instead: its initialisation from cosines and the exclusion of seen
+items from the softmax, each with and without, for as many epochs and for twice as many;
+benchmarks/results/ablation.json.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Tune every baseline on MovieLens-100K.")
     parser.add_argument("--models", nargs="+", default=list(GRIDS), choices=list(GRIDS), metavar="MODEL")
     parser.add_argument("--out", type=Path, help="the record (default: in benchmarks/results)")
-    parser.add_argument("--ablation", action="store_true", help="take SASRec's winner apart instead")
-    parser.add_argument("--no-winners", action="store_true", help="leave the package's tuned.json as it is")
+    parser.add_argument("--ablation", action="store_true", help="run an ablation of SASRec's winner instead")
+    parser.add_argument("--no-winners", action="store_true", help="do not write the package's tuned.json")
     options = parser.parse_args()
     try:
         split = leave_last_out(datasets.load(DATA))
@@ -81,27 +82,27 @@ def main() -> int:
 
 
 def ablation_grid() -> dict[str, list[Any]]:
-    """Return the grid around SASRec's winner: both starts, seen items out or in, its epochs and twice as many."""
+    """Return the grid around SASRec's winner: both starts, seen items in or out, its epochs and twice as many."""
     winner = tuned_settings("sasrec")
-    kept = {name: [value] for name, value in winner.items() if name != "epochs"}
+    fixed = {name: [value] for name, value in winner.items() if name != "epochs"}
     switches = {"start": ["svd", "random"], "exclude_seen": [True, False]}
-    return {**kept, **switches, "epochs": [winner["epochs"], 2 * winner["epochs"]]}
+    return {**fixed, **switches, "epochs": [winner["epochs"], 2 * winner["epochs"]]}
 
 
-def show(found: Tuning) -> None:
-    seconds = sum(trial.seconds for trial in found.trials)
-    print(f"\n{found.model}: {len(found.trials)} trials, {seconds:.0f} s of fitting")
-    print(found.table().to_string(), flush=True)
-    for setting, value in found.edges().items():
+def show(tuning: Tuning) -> None:
+    seconds = sum(trial.seconds for trial in tuning.trials)
+    print(f"\n{tuning.model}: {len(tuning.trials)} trials, {seconds:.0f} s of fitting")
+    print(tuning.table().to_string(), flush=True)
+    for setting, value in tuning.edges().items():
         print(f"the winner's {setting}={value} lies at the edge of the grid")
 
 
 def winners_of(tunings: dict[str, Tuning]) -> dict[str, dict[str, Any]]:
-    """Return the winning settings of the searches that have ended, by model."""
+    """Return the winning settings of the finished searches, by model."""
     return {
-        name: one.winner.settings
-        for name, one in sorted(tunings.items())
-        if len(one.trials) == one.n_combinations
+        name: tuning.winner.settings
+        for name, tuning in sorted(tunings.items())
+        if len(tuning.trials) == tuning.n_combinations
     }
 
 

@@ -1,11 +1,11 @@
-"""Make the environments of the libraries that this package is measured against, each in a folder of its own.
+"""Create the environments of the libraries that this package is compared with, each in its own folder.
 
     python -m benchmarks.peers.environments [recbole] [rectools] [metrics]
 
-An environment is benchmarks/.peers/NAME, made from benchmarks/peers/NAME.txt, where every package is pinned and hashed.
-One that is in step with its file is used again; one that is not, or whose making was interrupted, is made anew.
-Torch's CPU wheel is enough and 5 GB smaller than the one with CUDA: where pip does not find it, name the place where
-PyTorch keeps its CPU wheels in PIP_EXTRA_INDEX_URL, or a folder that holds one in PIP_FIND_LINKS.
+An environment is benchmarks/.peers/NAME, created from benchmarks/peers/NAME.txt, where every package is pinned and
+hashed. It is used again while it agrees with its file; otherwise, or after an interruption, it is created anew. Torch's
+CPU wheel suffices and is 5 GB smaller than the CUDA wheel: if pip does not find it, name the index of PyTorch's CPU
+wheels in PIP_EXTRA_INDEX_URL, or a folder that holds one in PIP_FIND_LINKS.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ UNREACHABLE = re.compile(
 
 
 class CannotMake(Exception):
-    """An environment cannot be made; the message is one line for the person at the terminal."""
+    """An environment cannot be created; the message is one line for the user."""
 
 
 def python_of(name: str) -> Path:
-    """Return the interpreter of a peer's environment, making or repairing the environment first.
+    """Return the interpreter of a peer's environment, creating or repairing the environment if necessary.
 
     Raises:
-        CannotMake: The registry cannot be reached, or pip refuses; what was begun is deleted.
+        CannotMake: The registry cannot be reached, or pip fails; a partial environment is deleted.
     """
     requirements = HERE / f"{name}.txt"
     folder = ENVIRONMENTS / name
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "installed.txt"
-    wanted = f"# Python {sys.version.split()[0]} in {folder}\n{requirements.read_text('utf-8')}"
-    if python.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted:
+    stamp_text = f"# Python {sys.version.split()[0]} in {folder}\n{requirements.read_text('utf-8')}"
+    if python.exists() and stamp.exists() and stamp.read_text("utf-8") == stamp_text:
         return python
     print(f"making benchmarks/.peers/{name} (once; about 1 GB, a few minutes)", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -61,20 +61,20 @@ def python_of(name: str) -> Path:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    stamp.write_text(wanted, "utf-8")
+    stamp.write_text(stamp_text, "utf-8")
     return python
 
 
-def reason(name: str, said: str) -> str:
-    """Say in one line why pip failed."""
-    if UNREACHABLE.search(said):
+def reason(name: str, output: str) -> str:
+    """Return in one line why pip failed."""
+    if UNREACHABLE.search(output):
         return (
             f"cannot reach the package registry, which the environment {name!r} needs once; "
             "connect, or name a folder of wheels in PIP_FIND_LINKS, and run the command again"
         )
     errors = (
-        [line for line in said.splitlines() if line.startswith("ERROR:")]
-        or said.splitlines()
+        [line for line in output.splitlines() if line.startswith("ERROR:")]
+        or output.splitlines()
         or ["no reason"]
     )
     return f"pip cannot install benchmarks/peers/{name}.txt: {errors[-1].removeprefix('ERROR: ')}"

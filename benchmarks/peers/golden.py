@@ -1,11 +1,10 @@
-"""Let other libraries compute our measures on random data with ties; write tests/peer_figures.json.
+"""Compute our metrics by other libraries on random data with ties; write tests/peer_figures.json.
 
     python -m benchmarks.peers.golden
 
-Makes the environments `metrics` (ranx, LensKit) and `rectools` where they do not exist.
-tests/evaluation/test_against_peers.py
-makes the same data again and compares without them. Libraries order equal scores as they please, so they are given
-lists in the order of our rule (wrong items first), without the items that are left out.
+Creates the environments `metrics` (ranx, LensKit) and `rectools` if they do not exist.
+tests/evaluation/test_against_peers.py generates the same data and compares without the libraries. They break ties in
+different ways, so they get lists in the order of our rule (irrelevant items first), without excluded items.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ PEERS = {"ranx": "metrics", "lenskit": "metrics", "rectools": "rectools"}
 
 
 def random_data(seed: int = 20261124) -> dict[str, np.ndarray]:
-    """Make scores with ties, relevance, and lists as a recommender would show them.
+    """Return random scores with ties, relevance, and recommended lists.
 
     Args:
-        seed: Of `np.random.default_rng`.
+        seed: Seed of `np.random.default_rng`.
 
     Returns:
         `scores` (48, 60), 13 different values and minus infinity, some rows nearly all of it; `relevant` (48, 60),
-        bool, 1 to about 30 a row, some at minus infinity; `lists` (48, 10), columns of a catalogue of 40, -1 is an
-        empty place; `full_lists`, the same without empty places; `met` (80, 40), bool, which user met which item;
+        bool, 1 to about 30 per row, some at minus infinity; `lists` (48, 10), columns of a catalogue of 40, -1 is an
+        empty position; `full_lists`, the same without empty positions; `met` (80, 40), bool, the interactions;
         `features` (40, 6), 0 or 1, no row of zeros.
     """
     rng = np.random.default_rng(seed)
@@ -47,7 +46,7 @@ def random_data(seed: int = 20261124) -> dict[str, np.ndarray]:
     left_out = rng.random((n, size)) < rng.choice([0, 0.3, 0.93], n)[:, None]
     left_out[np.arange(n), rng.integers(0, size, n)] = False
     scores[left_out] = -np.inf
-    # items of unequal renown: the square makes the first ones frequent
+    # unequal popularity: the square makes the first items frequent
     full_lists = np.array(
         [rng.permutation(catalogue)[np.argsort(rng.random(catalogue) ** 2)][:10] for _ in range(n)]
     )
@@ -56,8 +55,8 @@ def random_data(seed: int = 20261124) -> dict[str, np.ndarray]:
     )
     lists = full_lists.copy()
     lists[np.arange(10) >= rng.integers(1, 11, n)[:, None]] = -1
-    met = rng.random((80, catalogue)) < np.linspace(0.6, 0, catalogue)
-    met[np.arange(80), rng.integers(0, 5, 80)] = True
+    interactions = rng.random((80, catalogue)) < np.linspace(0.6, 0, catalogue)
+    interactions[np.arange(80), rng.integers(0, 5, 80)] = True
     features = (rng.random((catalogue, 6)) < 0.4).astype(np.int64)
     features[np.arange(catalogue), rng.integers(0, 6, catalogue)] = 1
     return {
@@ -65,19 +64,19 @@ def random_data(seed: int = 20261124) -> dict[str, np.ndarray]:
         "relevant": relevant,
         "lists": lists,
         "full_lists": full_lists,
-        "met": met,
+        "met": interactions,
         "features": features,
     }
 
 
 def fingerprint(data: dict[str, np.ndarray]) -> str:
-    """Return a digest of the arrays' values, to tell other data from another result."""
+    """Return a digest of the arrays' values, which tells changed data from changed results."""
     parts = [f"{name} {array.tolist()}" for name, array in sorted(data.items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def ranking(scores: np.ndarray, relevant: np.ndarray) -> list[int]:
-    """Return the columns of one row in the order of our rule: higher scores first, among equal ones the wrong items."""
+    """Return the columns of one row by our rule: higher scores first, irrelevant items first among equal scores."""
     order = np.lexsort((relevant, -scores))
     return [int(column) for column in order if scores[column] > -np.inf]
 
@@ -100,8 +99,8 @@ def ranx(data: dict[str, np.ndarray]) -> dict[str, list[float]]:
     }
     run = {}
     for row, scores, relevant in zip(rows, data["scores"], data["relevant"], strict=True):
-        listed = ranking(scores, relevant)
-        run[row] = {f"i{column}": float(len(listed) - place) for place, column in enumerate(listed)}
+        columns = ranking(scores, relevant)
+        run[row] = {f"i{column}": float(len(columns) - place) for place, column in enumerate(columns)}
     runs = Run(run)
     evaluate(Qrels(qrels), runs, [f"{name}@{k}" for name in names.values() for k in KS])
     return {
@@ -131,21 +130,21 @@ def lenskit(data: dict[str, np.ndarray]) -> dict[str, Any]:
 
     classes = {"HR": Hit, "NDCG": discounted, "MRR": RecipRank, "precision": Precision, "recall": Recall}
     classes["MAP"] = AveragePrecision
-    found: dict[str, Any] = {f"{name}@{k}": [] for name in classes for k in KS}
+    figures: dict[str, Any] = {f"{name}@{k}": [] for name in classes for k in KS}
     for scores, relevant in zip(data["scores"], data["relevant"], strict=True):
-        listed = ItemList(item_ids=np.array(ranking(scores, relevant)), ordered=True)
+        ordered = ItemList(item_ids=np.array(ranking(scores, relevant)), ordered=True)
         test = ItemList(item_ids=np.flatnonzero(relevant))
         for name, metric in classes.items():
             for k in KS:
-                found[f"{name}@{k}"].append(float(metric(k).measure_list(listed, test)))
+                figures[f"{name}@{k}"].append(float(metric(k).measure_list(ordered, test)))
     nothing = ItemList(item_ids=np.array([0]))
     for lists in ("lists", "full_lists"):
         metric = ListGini(items=len(data["features"]))
-        shown = [ItemList(item_ids=line[line >= 0], ordered=True) for line in data[lists]]
-        found[f"gini of {lists}"] = float(
-            metric.global_aggregate([metric.measure_list(one, nothing) for one in shown])
+        item_lists = [ItemList(item_ids=line[line >= 0], ordered=True) for line in data[lists]]
+        figures[f"gini of {lists}"] = float(
+            metric.global_aggregate([metric.measure_list(item_list, nothing) for item_list in item_lists])
         )
-    return found
+    return figures
 
 
 def rectools(data: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -161,24 +160,26 @@ def rectools(data: dict[str, np.ndarray]) -> dict[str, Any]:
             return np.array([cosine(vectors[i], vectors[j]) for i, j in zip(items_0, items_1, strict=True)])
 
     users, items = np.nonzero(data["met"])
-    met = pd.DataFrame({Columns.User: users, Columns.Item: items})
-    found: dict[str, Any] = {}
+    interactions = pd.DataFrame({Columns.User: users, Columns.Item: items})
+    figures: dict[str, Any] = {}
     for lists in ("lists", "full_lists"):
         row, place = np.nonzero(data[lists] >= 0)
-        shown = pd.DataFrame(
+        recommendations = pd.DataFrame(
             {Columns.User: row, Columns.Item: data[lists][row, place], Columns.Rank: place + 1}
         )
-        new = MeanInvUserFreq(k=10).calc_per_user(shown, met)
-        varied = IntraListDiversity(k=10, distance_calculator=Cosine()).calc_per_user(shown)
-        found[f"novelty of {lists}"] = [float(value) for value in new.sort_index()]
-        found[f"diversity of {lists}"] = [float(value) for value in varied.sort_index()]
+        new = MeanInvUserFreq(k=10).calc_per_user(recommendations, interactions)
+        varied = IntraListDiversity(k=10, distance_calculator=Cosine()).calc_per_user(recommendations)
+        figures[f"novelty of {lists}"] = [float(value) for value in new.sort_index()]
+        figures[f"diversity of {lists}"] = [float(value) for value in varied.sort_index()]
         catalogue = np.arange(len(data["features"]))
-        found[f"coverage of {lists}"] = float(CatalogCoverage(k=10, normalize=True).calc(shown, catalogue))
-    return found
+        figures[f"coverage of {lists}"] = float(
+            CatalogCoverage(k=10, normalize=True).calc(recommendations, catalogue)
+        )
+    return figures
 
 
 def main() -> int:
-    if sys.argv[1:]:  # inside a peer's environment
+    if sys.argv[1:]:  # in a peer's environment
         from importlib.metadata import version
 
         peer, source = sys.argv[1:]
@@ -190,7 +191,10 @@ def main() -> int:
     from instructrec.files import atomic_write
 
     data = random_data()
-    found: dict[str, Any] = {"command": "python -m benchmarks.peers.golden", "data_sha256": fingerprint(data)}
+    document: dict[str, Any] = {
+        "command": "python -m benchmarks.peers.golden",
+        "data_sha256": fingerprint(data),
+    }
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "data.npz"
         np.savez(source, **data)  # type: ignore[arg-type]
@@ -209,19 +213,19 @@ def main() -> int:
             if done.returncode:
                 print(f"error: {peer} failed; its message is above", file=sys.stderr)
                 return 1
-            found[peer] = json.loads(done.stdout.splitlines()[-1])
-            print(f"{peer} {found[peer]['version']}: {len(found[peer]['figures'])} measures")
+            document[peer] = json.loads(done.stdout.splitlines()[-1])
+            print(f"{peer} {document[peer]['version']}: {len(document[peer]['figures'])} metrics")
     with atomic_write(FIGURES) as handle:
-        text = json.dumps(found, indent=1)
+        text = json.dumps(document, indent=1)
         handle.write(_one_line_a_list(text) + "\n")
     return 0
 
 
 def _one_line_a_list(text: str) -> str:
-    """Put the numbers of a list on one line, so that a difference shows which measure differs."""
+    """Put the numbers of a list on one line, so that a diff shows which metric differs."""
     import re
 
-    return re.sub(r"\[\s+([^\[\]]*?)\s+\]", lambda found: "[" + re.sub(r"\s+", " ", found[1]) + "]", text)
+    return re.sub(r"\[\s+([^\[\]]*?)\s+\]", lambda match: "[" + re.sub(r"\s+", " ", match[1]) + "]", text)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main() -> None:
     load = torch.load
     torch.load = lambda *args, **more: load(*args, **{"weights_only": False, **more})
     logging.disable(logging.WARNING)
-    found = {}
+    results = {}
     for name, settings in job["models"].items():
         dataset, test, trainer, figures, seconds = run(
             folder, name, settings, "given", ["train", "valid", "test"]
@@ -52,18 +52,18 @@ def main() -> None:
             scores=np.concatenate(rows)[:, 1:],
         )
         dataset, test, _, on_own_split, _ = run(folder, name, settings, "whole", None)
-        asked = test._dataset.inter_feat
+        test_events = test._dataset.inter_feat
         chosen = zip(
-            dataset.id2token("user_id", asked["user_id"].numpy()).tolist(),
-            dataset.id2token("item_id", asked["item_id"].numpy()).tolist(),
+            dataset.id2token("user_id", test_events["user_id"].numpy()).tolist(),
+            dataset.id2token("item_id", test_events["item_id"].numpy()).tolist(),
             strict=True,
         )
         (folder / "own_split.json").write_text(json.dumps(dict(chosen)))
-        found[name] = {"own": figures, "own_split": on_own_split, "seconds": seconds}
+        results[name] = {"own": figures, "own_split": on_own_split, "seconds": seconds}
     from importlib.metadata import version
 
     versions = {package: version(package) for package in ("recbole", "torch", "numpy")}
-    print("\n" + json.dumps({"versions": versions, "models": found}))
+    print("\n" + json.dumps({"versions": versions, "models": results}))
 
 
 def run(folder, name, settings, data, files):

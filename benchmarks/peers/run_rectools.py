@@ -29,16 +29,16 @@ from rectools.models import SASRecModel  # noqa: E402
 def main() -> None:
     folder = Path(sys.argv[1]).resolve()
     job = json.loads((folder / "job.json").read_text())
-    train, known, test = (read(folder / f"{name}.csv") for name in ("train", "known", "test"))
+    train, known_events, test = (read(folder / f"{name}.csv") for name in ("train", "known", "test"))
     pytorch_lightning.seed_everything(job["seed"], verbose=False)
     started, worked = time.perf_counter(), time.process_time()
     model = SASRecModel(**job["settings"], epochs=job["epochs"])
     model.fit(Dataset.construct(train))
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - worked
     users = test[Columns.User].unique()
-    asked = Dataset.construct(known)
+    dataset = Dataset.construct(known_events)
     started = time.perf_counter()
-    shown = model.recommend(users, asked, k=job["k"], filter_viewed=True)
+    recommendations = model.recommend(users, dataset, k=job["k"], filter_viewed=True)
     scoring = time.perf_counter() - started
     own = calc_metrics(
         {
@@ -46,11 +46,11 @@ def main() -> None:
             "NDCG@10": NDCG(k=10, divide_by_achievable=True),
             "MRR@10": MRR(k=10),
         },
-        shown,
+        recommendations,
         test,
     )
-    shown = shown.sort_values([Columns.User, Columns.Rank])
-    lists = shown.groupby(Columns.User, sort=False)[Columns.Item].apply(list)
+    recommendations = recommendations.sort_values([Columns.User, Columns.Rank])
+    lists = recommendations.groupby(Columns.User, sort=False)[Columns.Item].apply(list)
     width = max(map(len, lists))
     items = np.array([row + [""] * (width - len(row)) for row in lists])
     np.savez(folder / "lists.npz", users=lists.index.to_numpy().astype(str), items=items.astype(str))
@@ -67,7 +67,7 @@ def main() -> None:
                 "cpu_seconds": cpu_seconds,
                 "scoring": scoring,
                 "threads": torch.get_num_threads(),
-                "parameters": sum(one.numel() for one in model.torch_model.parameters()),
+                "parameters": sum(parameter.numel() for parameter in model.torch_model.parameters()),
                 "own": {name: float(value) for name, value in own.items()},
             }
         )

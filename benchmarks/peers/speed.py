@@ -1,11 +1,11 @@
-"""Time one library, block by block, on the same scores as the others; called by benchmarks/ranking_speed.py.
+"""Time one library, block by block, on the same scores as the others; run by benchmarks/ranking_speed.py.
 
     python speed.py LIBRARY
 
-Reads a JSON object a line, {"way", "block", "users", "items", "targets", "seed"}, makes that block's scores, turns them
-into HR, NDCG and MRR at 10 in the way asked for, and answers with a JSON line: seconds without the making, mean
-figures, the largest resident memory so far. With "blocks" too, `instructrec` ranks so many blocks as one stream. Runs
-in the library's own environment; `instructrec` in the book's.
+Reads one JSON object per line, {"way", "block", "users", "items", "targets", "seed"}, generates the block's scores,
+turns them into HR, NDCG and MRR at 10 in the requested way, and answers with a JSON line: seconds without the
+generation, mean metrics, peak resident memory so far. With "blocks", `instructrec` ranks that many blocks as one
+stream. Runs in the library's own environment; `instructrec` in the book's.
 """
 
 import json
@@ -22,52 +22,55 @@ K = 10
 
 
 def make(seed, block, users, items, targets):
-    """Return scores (users, items), float32, and targets (users, targets), whose scores no wrong item shares.
+    """Return scores (users, items), float32, and targets (users, targets), whose scores no other item shares.
 
-    Libraries order equal scores in their own ways; without such ties their figures can be compared.
+    Libraries break ties in different ways; without ties their metrics are comparable.
     """
     rng = np.random.default_rng([seed, block])
     scores = rng.random((users, items), dtype=np.float32)
     np.floor(scores * 2.0**22, out=scores)
-    wanted = rng.integers(0, items - targets + 1, (users, 1)) + np.arange(targets)
+    target_columns = rng.integers(0, items - targets + 1, (users, 1)) + np.arange(targets)
     fair = np.floor((1 - rng.random((users, targets), dtype=np.float32) ** 3) * 2.0**22)
-    np.put_along_axis(scores, wanted, np.minimum(fair, 2.0**22 - 1) + 0.5, axis=1)
+    np.put_along_axis(scores, target_columns, np.minimum(fair, 2.0**22 - 1) + 0.5, axis=1)
     scores *= 2.0**-22
-    return scores, wanted
+    return scores, target_columns
 
 
 def instructrec():
     from instructrec.evaluation import METRICS, rank_blocks
 
-    def full_rows(scores, wanted):
-        ranks = rank_blocks([scores], wanted if wanted.shape[1] > 1 else wanted[:, 0])
+    def full_rows(scores, targets):
+        ranks = rank_blocks([scores], targets if targets.shape[1] > 1 else targets[:, 0])
         return [METRICS[name].from_ranks(ranks, K).mean() for name in ("HR", "NDCG", "MRR")]
 
     return {"full rows": (None, full_rows)}
 
 
-def stream(asked):
-    """Rank all blocks by one call that never holds two of them; return its seconds without the making, and figures."""
+def stream(question):
+    """Rank all blocks by one call that holds one block at a time; return seconds without generation, and metrics."""
     from instructrec.evaluation import METRICS, rank_blocks
 
-    sizes = [asked[name] for name in ("users", "items", "targets")]
-    seeds = [(asked["seed"], block) for block in range(asked["block"], asked["block"] + asked["blocks"])]
-    wanted = np.concatenate([make(*seed, *sizes)[1] for seed in seeds])
-    making = 0.0
+    sizes = [question[name] for name in ("users", "items", "targets")]
+    seeds = [
+        (question["seed"], block)
+        for block in range(question["block"], question["block"] + question["blocks"])
+    ]
+    targets = np.concatenate([make(*seed, *sizes)[1] for seed in seeds])
+    generation = 0.0
 
     def blocks():
-        nonlocal making
+        nonlocal generation
         for seed in seeds:
             started = time.perf_counter()
             scores, _ = make(*seed, *sizes)
-            making += time.perf_counter() - started
+            generation += time.perf_counter() - started
             yield scores
             del scores
 
     started = time.perf_counter()
-    ranks = rank_blocks(blocks(), wanted if wanted.shape[1] > 1 else wanted[:, 0])
+    ranks = rank_blocks(blocks(), targets if targets.shape[1] > 1 else targets[:, 0])
     figures = [METRICS[name].from_ranks(ranks, K).mean() for name in ("HR", "NDCG", "MRR")]
-    return time.perf_counter() - started - making, figures
+    return time.perf_counter() - started - generation, figures
 
 
 def cut(scores):
@@ -89,37 +92,37 @@ def ranx():
             texts[size] = [str(number) for number in range(size)]
         return texts[size]
 
-    def objects(lists, wanted):
-        """Measure {item: score} a row in ranx's own classes, which sort it."""
-        users = text(len(wanted))[: len(wanted)]
+    def objects(lists, targets):
+        """Evaluate one {item: score} per row by ranx's own classes, which sort it."""
+        users = text(len(targets))[: len(targets)]
         qrels = {
-            user: {str(item): 1 for item in row} for user, row in zip(users, wanted.tolist(), strict=True)
+            user: {str(item): 1 for item in row} for user, row in zip(users, targets.tolist(), strict=True)
         }
-        found = evaluate(Qrels(qrels), Run(dict(zip(users, lists, strict=True))), names)
-        return [found[name] for name in names]
+        values = evaluate(Qrels(qrels), Run(dict(zip(users, lists, strict=True))), names)
+        return [values[name] for name in names]
 
-    def full_rows(scores, wanted):
+    def full_rows(scores, targets):
         items = text(scores.shape[1])
-        return objects([dict(zip(items, row, strict=True)) for row in scores.tolist()], wanted)
+        return objects([dict(zip(items, row, strict=True)) for row in scores.tolist()], targets)
 
-    def lists_of(columns, values, wanted):
+    def lists_of(columns, values, targets):
         names_of = ([str(column) for column in row] for row in columns.tolist())
         lists = [
             dict(zip(row, line, strict=True)) for row, line in zip(names_of, values.tolist(), strict=True)
         ]
-        return objects(lists, wanted)
+        return objects(lists, targets)
 
-    def arrays(columns, values, wanted):
-        """Measure sorted arrays, past ranx's classes: what its compiled code reads."""
+    def arrays(columns, values, targets):
+        """Evaluate sorted arrays without ranx's classes, by its compiled code."""
         run = np.stack([columns.astype(np.float64), values.astype(np.float64)], axis=2)
-        qrels = np.stack([wanted.astype(np.float64), np.ones(wanted.shape)], axis=2)
-        found = evaluate(qrels, run, names)
-        return [found[name] for name in names]
+        qrels = np.stack([targets.astype(np.float64), np.ones(targets.shape)], axis=2)
+        values = evaluate(qrels, run, names)
+        return [values[name] for name in names]
 
     return {
         "full rows": (None, full_rows),
-        "NumPy cuts, classes": (None, lambda scores, wanted: lists_of(*cut(scores), wanted)),
-        "NumPy cuts, arrays": (None, lambda scores, wanted: arrays(*cut(scores), wanted)),
+        "NumPy cuts, classes": (None, lambda scores, targets: lists_of(*cut(scores), targets)),
+        "NumPy cuts, arrays": (None, lambda scores, targets: arrays(*cut(scores), targets)),
         "already cut, classes": (cut, lists_of),
         "already cut, arrays": (cut, arrays),
     }
@@ -138,50 +141,52 @@ def lenskit():
             words[size] = Vocabulary(np.arange(size), name="item")
         return words[size]
 
-    def direct(lists, wanted, known):
-        """Call the metrics on each list, past the collections and tables."""
-        tests = [ItemList(item_nums=row, vocabulary=known) for row in wanted]
-        found = [
-            [metric.measure_list(one, test) for metric in metrics]
-            for one, test in zip(lists, tests, strict=True)
+    def direct(lists, targets, catalogue):
+        """Call the metrics on each list, without collections and tables."""
+        tests = [ItemList(item_nums=row, vocabulary=catalogue) for row in targets]
+        values = [
+            [metric.measure_list(item_list, test) for metric in metrics]
+            for item_list, test in zip(lists, tests, strict=True)
         ]
-        return np.mean(found, axis=0).tolist()
+        return np.mean(values, axis=0).tolist()
 
-    def classes(lists, wanted, known):
-        shown, tests = ItemListCollection(["user_id"]), ItemListCollection(["user_id"])
-        for user, (one, row) in enumerate(zip(lists, wanted, strict=True)):
-            shown.add(one, user)
-            tests.add(ItemList(item_nums=row, vocabulary=known), user)
+    def classes(lists, targets, catalogue):
+        recommendations, tests = ItemListCollection(["user_id"]), ItemListCollection(["user_id"])
+        for user, (item_list, row) in enumerate(zip(lists, targets, strict=True)):
+            recommendations.add(item_list, user)
+            tests.add(ItemList(item_nums=row, vocabulary=catalogue), user)
         analysis = RunAnalysis()
         for metric in metrics:
             analysis.add_metric(metric)
-        return analysis.measure(shown, tests).list_metrics().mean().tolist()
+        return analysis.measure(recommendations, tests).list_metrics().mean().tolist()
 
     def full_rows(then):
-        def work(scores, wanted):
-            known = vocabulary(scores.shape[1])
+        def work(scores, targets):
+            catalogue = vocabulary(scores.shape[1])
             numbers = np.arange(scores.shape[1], dtype=np.int32)
-            tops = [ItemList(item_nums=numbers, vocabulary=known, scores=row).top_n(K) for row in scores]
-            return then(tops, wanted, known)
+            tops = [ItemList(item_nums=numbers, vocabulary=catalogue, scores=row).top_n(K) for row in scores]
+            return then(tops, targets, catalogue)
 
         return work
 
-    def ordered(columns, known):
-        return [ItemList(item_nums=row, vocabulary=known, ordered=True) for row in columns.astype(np.int32)]
+    def ordered(columns, catalogue):
+        return [
+            ItemList(item_nums=row, vocabulary=catalogue, ordered=True) for row in columns.astype(np.int32)
+        ]
 
-    def numpy_cuts(scores, wanted):
-        known = vocabulary(scores.shape[1])
-        return direct(ordered(cut(scores)[0], known), wanted, known)
+    def numpy_cuts(scores, targets):
+        catalogue = vocabulary(scores.shape[1])
+        return direct(ordered(cut(scores)[0], catalogue), targets, catalogue)
 
     def prepare(scores):
-        known = vocabulary(scores.shape[1])
-        return ordered(cut(scores)[0], known), known
+        catalogue = vocabulary(scores.shape[1])
+        return ordered(cut(scores)[0], catalogue), catalogue
 
     return {
         "full rows, classes": (None, full_rows(classes)),
         "full rows": (None, full_rows(direct)),
         "NumPy cuts": (None, numpy_cuts),
-        "already cut": (prepare, lambda lists, known, wanted: direct(lists, wanted, known)),
+        "already cut": (prepare, lambda lists, catalogue, targets: direct(lists, targets, catalogue)),
     }
 
 
@@ -192,22 +197,28 @@ def main():
     ways = {"instructrec": instructrec, "ranx": ranx, "lenskit": lenskit}[library]()
     print(json.dumps({"version": version(library), "numpy": np.__version__, "ways": list(ways)}), flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
-        if "blocks" in asked:
-            seconds, figures = stream(asked)
+        question = json.loads(line)
+        if "blocks" in question:
+            seconds, figures = stream(question)
         else:
-            prepare, work = ways[asked["way"]]
-            scores, wanted = make(*(asked[name] for name in ("seed", "block", "users", "items", "targets")))
-            given = (scores,) if prepare is None else prepare(scores)
+            prepare, work = ways[question["way"]]
+            scores, targets = make(
+                *(question[name] for name in ("seed", "block", "users", "items", "targets"))
+            )
+            arguments = (scores,) if prepare is None else prepare(scores)
             started = time.perf_counter()
-            figures = work(*given, wanted)
+            figures = work(*arguments, targets)
             seconds = time.perf_counter() - started
-            del scores, given
+            del scores, arguments
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
         print(
             json.dumps(
-                {"seconds": seconds, "figures": [float(one) for one in figures], "peak_mb": round(peak, 1)}
+                {
+                    "seconds": seconds,
+                    "figures": [float(value) for value in figures],
+                    "peak_mb": round(peak, 1),
+                }
             ),
             flush=True,
         )

@@ -343,12 +343,12 @@ def test_the_table_of_baselines_takes_the_winners_and_adds_up_its_seconds(tmp_pa
     from instructrec.evaluation.experiment import run_experiment
     from instructrec.evaluation.results import Results
 
-    some = baselines.chosen(["als", "ease tuned", "ease", "random"])
+    some = baselines.select_models(["als", "ease tuned", "ease", "random"])
     assert [one.label for one in some] == ["random", "item-knn", "ease", "ease tuned", "als"]
     assert some[3].settings == models.tuned_settings("ease")
     assert some[2].settings == some[1].settings == {}
     with pytest.raises(InputError, match="unknown model 'easy': did you mean ease"):
-        baselines.chosen(["easy"])
+        baselines.select_models(["easy"])
     rows = [(user, item, 4.0, 10 * user + item) for user in range(9) for item in range(user % 3, 8)]
     table = pd.DataFrame(rows, columns=["user_id", "item_id", "rating", "timestamp"])
     table.to_csv(tmp_path / "events.csv", index=False)
