@@ -109,15 +109,15 @@ class Tiny:
             yield finish(self.block(i)) if workers == 1 else travelled(travelled(finish)(self.block(i)))
 
     def __iter__(self) -> Iterator[Instruction]:
-        return (one for i in range(self.n_blocks) for one in self.block(i))
+        return (instruction for i in range(self.n_blocks) for instruction in self.block(i))
 
 
-def write(made: Any, path: Path, **options: Any) -> export.ExportedFile:
-    return write_instructions(made, path, **{"progress": False, "card": False, **options})
+def write(source: Any, path: Path, **options: Any) -> export.ExportedFile:
+    return write_instructions(source, path, **{"progress": False, "card": False, **options})
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir())
 
 
 # -- forms ---------------------------------------------------------------------------------------------------------
@@ -152,19 +152,27 @@ _instructions = st.builds(
 
 
 @given(st.lists(_instructions, max_size=3))
-def test_a_line_is_the_instruction_and_nothing_else(made: list[Instruction]) -> None:
-    lines = encode(made).split(b"\n")
+def test_a_line_is_the_instruction_and_nothing_else(instructions: list[Instruction]) -> None:
+    lines = encode(instructions).split(b"\n")
     assert lines.pop() == b""
-    assert [json.loads(line) for line in lines] == [one.as_dict() for one in made]
-    assert [list(json.loads(line)) for line in lines] == [list(one.as_dict()) for one in made]
-    assert [Instruction.from_dict(orjson.loads(line)) for line in lines] == made
+    assert [json.loads(line) for line in lines] == [instruction.as_dict() for instruction in instructions]
+    assert [list(json.loads(line)) for line in lines] == [
+        list(instruction.as_dict()) for instruction in instructions
+    ]
+    assert [Instruction.from_dict(orjson.loads(line)) for line in lines] == instructions
 
 
 @given(_instructions)
-def test_the_forms_for_tuning_hold_the_two_texts_alone(one: Instruction) -> None:
-    assert json.loads(encode([one], "prompt")) == {"prompt": one.text, "response": one.response}
-    assert json.loads(encode([one], "chat")) == {
-        "messages": [{"role": "user", "content": one.text}, {"role": "assistant", "content": one.response}]
+def test_the_forms_for_tuning_hold_the_two_texts_alone(instruction: Instruction) -> None:
+    assert json.loads(encode([instruction], "prompt")) == {
+        "prompt": instruction.text,
+        "response": instruction.response,
+    }
+    assert json.loads(encode([instruction], "chat")) == {
+        "messages": [
+            {"role": "user", "content": instruction.text},
+            {"role": "assistant", "content": instruction.response},
+        ]
     }
 
 
@@ -172,14 +180,14 @@ def test_the_forms_for_tuning_hold_the_two_texts_alone(one: Instruction) -> None
     "wrong", [{"text": "half \ud83d"}, {"user_id": 2**64}, {"target": object()}, {"history": (3 + 1j,)}]
 )
 def test_what_json_cannot_hold_is_refused(tmp_path: Path, wrong: dict) -> None:
-    made = [make(1), replace(make(2), **wrong)]
+    instructions = [make(1), replace(make(2), **wrong)]
     for put in (write_jsonl, write_parquet):
         with pytest.raises(InputError) as caught:
-            put(made, tmp_path / "x.jsonl")
+            put(instructions, tmp_path / "x.jsonl")
         assert len(str(caught.value).splitlines()) == 1
         assert names(tmp_path) == []
     with pytest.raises(InputError, match="'en-pref-p1-t2' for user"):
-        encode(made)
+        encode(instructions)
 
 
 @pytest.mark.parametrize("put", [write_jsonl, write_parquet])
@@ -193,12 +201,12 @@ def test_another_form_is_refused(tmp_path: Path, put: Any) -> None:
 
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_lines_are_read_back(tmp_path: Path, ending: str) -> None:
-    made = [make(number) for number in range(50)]
+    instructions = [make(number) for number in range(50)]
     path = tmp_path / f"a{ending}"
-    assert write_jsonl(iter(made), path) == 50
-    assert list(read_jsonl(path)) == made
+    assert write_jsonl(iter(instructions), path) == 50
+    assert list(read_jsonl(path)) == instructions
     before = path.read_bytes()
-    assert write_jsonl(made, path) == 50
+    assert write_jsonl(instructions, path) == 50
     assert path.read_bytes() == before
     assert write_jsonl([], path) == 0
     assert list(read_jsonl(path)) == []
@@ -243,28 +251,28 @@ def test_a_whole_number_of_any_size_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ids", [int, str])
 def test_a_table_has_a_column_for_every_field(tmp_path: Path, ids: type) -> None:
-    made = [make(number, ids) for number in range(50)]
-    assert write_parquet(iter(made), tmp_path / "a.parquet") == 50
+    instructions = [make(number, ids) for number in range(50)]
+    assert write_parquet(iter(instructions), tmp_path / "a.parquet") == 50
     table = pq.read_table(tmp_path / "a.parquet")
-    assert table.column_names == [one.name for one in fields(Instruction)]
-    assert table.to_pylist() == [one.as_dict() for one in made]
+    assert table.column_names == [field.name for field in fields(Instruction)]
+    assert table.to_pylist() == [instruction.as_dict() for instruction in instructions]
     item = pa.int64() if ids is int else pa.string()
     assert table.schema.field("user_id").type == table.schema.field("target").type == item
     assert table.schema.field("history").type.value_type == item
-    assert {one.name for one in table.schema if one.nullable} == {
+    assert {field.name for field in table.schema if field.nullable} == {
         "target",
         "intention_source",
         "preference_source",
     }
-    assert table["target"].null_count == sum(one.target is None for one in made) > 0
+    assert table["target"].null_count == sum(instruction.target is None for instruction in instructions) > 0
 
 
 def test_tables_of_the_forms_for_tuning(tmp_path: Path) -> None:
-    made = [make(number) for number in range(50)]
+    instructions = [make(number) for number in range(50)]
     for form in ("chat", "prompt"):
-        assert write_parquet(made, tmp_path / form, form=form) == 50
+        assert write_parquet(instructions, tmp_path / form, form=form) == 50
         rows = pq.read_table(tmp_path / form).to_pylist()
-        assert rows == [json.loads(line) for line in encode(made, form).splitlines()]
+        assert rows == [json.loads(line) for line in encode(instructions, form).splitlines()]
     assert write_parquet([], tmp_path / "chat", form="chat") == 0
     kind = pq.read_schema(tmp_path / "chat").field("messages").type
     assert kind.value_type == pa.struct(
@@ -289,11 +297,11 @@ def test_the_kind_of_ids_is_known_without_any_item(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", export.ENDINGS)
 def test_instructions_are_written_completely(tmp_path: Path, ending: str, form: str, n: int) -> None:
     path = tmp_path / "new" / f"a.b{ending}"
-    written = write(Tiny(n), path, form=form, card=True)
+    exported = write(Tiny(n), path, form=form, card=True)
     content = path.read_bytes()
-    assert (written.path, written.n, written.bytes) == (path, n, len(content))
-    assert written.sha256 == sha256(content).hexdigest()
-    assert written.tally.total() == n
+    assert (exported.path, exported.n, exported.bytes) == (path, n, len(content))
+    assert exported.sha256 == sha256(content).hexdigest()
+    assert exported.tally.total() == n
     assert names(path.parent) == sorted([path.name, "a.b.card.md"])
     expected = [json.loads(line) for line in encode(list(Tiny(n)), form).splitlines()]
     if ending == ".parquet":
@@ -301,7 +309,7 @@ def test_instructions_are_written_completely(tmp_path: Path, ending: str, form: 
     else:
         lines = gzip.decompress(content) if ending.endswith(".gz") else content
         assert lines == encode(list(Tiny(n)), form)
-    assert write(Tiny(n), tmp_path / f"c{ending}", form=form).sha256 == written.sha256
+    assert write(Tiny(n), tmp_path / f"c{ending}", form=form).sha256 == exported.sha256
 
 
 def test_large_tables_have_few_row_groups(tmp_path: Path) -> None:
@@ -312,7 +320,7 @@ def test_large_tables_have_few_row_groups(tmp_path: Path) -> None:
 
 def test_the_tally_counts_every_kind(tmp_path: Path) -> None:
     tally = write(Tiny(195), tmp_path / "a.jsonl").tally
-    frame = pd.DataFrame([one.as_dict() for one in Tiny(195)])
+    frame = pd.DataFrame([instruction.as_dict() for instruction in Tiny(195)])
     assert tally.by("task") == {(str(key),): count for key, count in frame["task"].value_counts().items()}
     assert sum(tally.by(*KEY_FIELDS).values()) == 195
     assert tally.by("held_out")[(True,)] == frame["held_out"].sum()
@@ -330,11 +338,11 @@ def test_blocks_may_come_from_other_processes(tmp_path: Path, ending: str, form:
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
-    made = build_instructions(shop(), 2100, seed=3)
-    alone = write(made, tmp_path / "a.jsonl")
-    shared = write(made, tmp_path / "b.jsonl", workers=2)
+    instructions = build_instructions(shop(), 2100, seed=3)
+    alone = write(instructions, tmp_path / "a.jsonl")
+    shared = write(instructions, tmp_path / "b.jsonl", workers=2)
     assert (shared.sha256, shared.tally) == (alone.sha256, alone.tally)
-    assert list(read_jsonl(tmp_path / "b.jsonl")) == list(made)
+    assert list(read_jsonl(tmp_path / "b.jsonl")) == list(instructions)
 
 
 @pytest.mark.parametrize(
@@ -343,20 +351,20 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
 )
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / "folder.jsonl").mkdir()
-    made = Tiny(5)
+    source = Tiny(5)
     with pytest.raises(InputError, match=says):
-        write(made, tmp_path / name)
-    assert made.started == []
+        write(source, tmp_path / name)
+    assert source.started == []
     assert names(tmp_path) == ["folder.jsonl"]
     with pytest.raises(InputError, match="unknown form"):
-        write(made, tmp_path / "a.jsonl", form="table")
+        write(source, tmp_path / "a.jsonl", form="table")
 
 
 def test_progress_is_shown_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_instructions(Tiny(20), tmp_path / "a.jsonl")
-    shown = capsys.readouterr()
-    assert "20/20" in shown.err
-    assert shown.out == ""
+    output = capsys.readouterr()
+    assert "20/20" in output.err
+    assert output.out == ""
     write(Tiny(20), tmp_path / "a.jsonl")
     assert capsys.readouterr().err == ""
 
@@ -428,14 +436,14 @@ def test_the_card_of_a_teachers_words_asks_for_its_replies(tmp_path: Path) -> No
             return {**super().identity(), "annotator": {"model": "m"} if self.seed else "rules"}
 
     for seed, needed in ((0, "data and templates give"), (1, "templates and replies of the teacher give")):
-        written = write(Taught(10, seed), tmp_path / "a.jsonl", card=True)
-        assert needed in written.card.read_text("utf-8")
+        exported = write(Taught(10, seed), tmp_path / "a.jsonl", card=True)
+        assert needed in exported.card.read_text("utf-8")
 
 
 def test_the_card_says_what_the_file_is(tmp_path: Path) -> None:
-    written = write(Tiny(1195), tmp_path / "a.jsonl", card=True, command="make it")
-    assert written.card == tmp_path / "a.card.md"
-    text = written.card.read_text("utf-8")
+    exported = write(Tiny(1195), tmp_path / "a.jsonl", card=True, command="make it")
+    assert exported.card == tmp_path / "a.card.md"
+    text = exported.card.read_text("utf-8")
     _, header, body = text.split("---\n", 2)
     head = yaml.safe_load(header)
     assert head["language"] == ["en", "zh"]
@@ -444,20 +452,20 @@ def test_the_card_says_what_the_file_is(tmp_path: Path) -> None:
     assert head["size_categories"] == ["1K<n<10K"]
     assert head["configs"][0]["data_files"] == "a.jsonl"
     assert "Tiny films" in head["pretty_name"]
-    for said in (written.sha256, "1,195 instructions", "Not to be published", "Nobody, 2026", "make it"):
-        assert said in body
+    for phrase in (exported.sha256, "1,195 instructions", "Not to be published", "Nobody, 2026", "make it"):
+        assert phrase in body
     assert '| `why` | `"a \\| b\\nc"` |' in body
-    for (task, style), count in written.tally.by("task", "style").items():
+    for (task, style), count in exported.tally.by("task", "style").items():
         assert f"| {task} | {style} | {count:,} |" in body
-    for name in (one.name for one in fields(Instruction)):
+    for name in (field.name for field in fields(Instruction)):
         assert f"| `{name}` |" in body
     assert str(tmp_path) not in text
     assert write(Tiny(1195), tmp_path / "a.jsonl", card=True, command="make it").card.read_text() == text
 
 
 def test_the_card_of_free_data_says_so(tmp_path: Path) -> None:
-    written = write(build_instructions(shop(), 30), tmp_path / "a.jsonl", card=True, form="chat")
-    text = written.card.read_text("utf-8")
+    exported = write(build_instructions(shop(), 30), tmp_path / "a.jsonl", card=True, form="chat")
+    text = exported.card.read_text("utf-8")
     assert yaml.safe_load(text.split("---\n")[1])["license"] == "apache-2.0"
     assert "Not to be published" not in text
     assert "| `messages` |" in text
@@ -470,35 +478,43 @@ def test_the_card_of_free_data_says_so(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("files")
-    made = {}
+    paths = {}
     for form in FORMS:
         for ending in export.ENDINGS:
-            made[form + ending] = write(Tiny(1195), folder / f"{form}{ending}", form=form).path
-    return made
+            paths[form + ending] = write(Tiny(1195), folder / f"{form}{ending}", form=form).path
+    return paths
 
 
-ALL = tuple(one.name for one in fields(Instruction))
+ALL = tuple(field.name for field in fields(Instruction))
 
 
 def test_every_source_gives_the_same(files: dict[str, Path]) -> None:
-    made = list(Tiny(1195))
-    pairs = [(one.text.encode(), one.response.encode()) for one in made]
-    sources: list[Any] = [Tiny(1195), made, lambda: iter(made), *files.values(), str(files["chat.jsonl"])]
+    instructions = list(Tiny(1195))
+    pairs = [(instruction.text.encode(), instruction.response.encode()) for instruction in instructions]
+    sources: list[Any] = [
+        Tiny(1195),
+        instructions,
+        lambda: iter(instructions),
+        *files.values(),
+        str(files["chat.jsonl"]),
+    ]
     for source in sources:
         batches = tf_dataset(source, batch_size=300).as_numpy_iterator()
-        found = [pair for batch in batches for pair in zip(batch["text"], batch["response"], strict=True)]
-        assert found == pairs, source
+        read_pairs = [
+            pair for batch in batches for pair in zip(batch["text"], batch["response"], strict=True)
+        ]
+        assert read_pairs == pairs, source
 
 
 @pytest.mark.parametrize("source", ["plan", "instruction.jsonl", "instruction.parquet"])
 def test_every_field_has_its_type_and_shape(files: dict[str, Path], source: str) -> None:
-    made = list(Tiny(1195))
+    instructions = list(Tiny(1195))
     dataset = tf_dataset(Tiny(1195) if source == "plan" else files[source], fields=ALL)
-    for row, one in zip(dataset.as_numpy_iterator(), made, strict=True):
+    for row, instruction in zip(dataset.as_numpy_iterator(), instructions, strict=True):
         plain = {
-            **one.as_dict(),
-            "target": -1 if one.target is None else one.target,
-            "context": one.context.words(one.language),
+            **instruction.as_dict(),
+            "target": -1 if instruction.target is None else instruction.target,
+            "context": instruction.context.words(instruction.language),
         }
         for name, value in row.items():
             if name in ("history", "candidates"):
@@ -507,32 +523,41 @@ def test_every_field_has_its_type_and_shape(files: dict[str, Path], source: str)
             else:
                 assert (value.decode() if isinstance(value, bytes) else value) == (plain[name] or type(value)(0)
                     if name in ("cut", "user_id", "held_out", "target") else plain[name] or "")  # fmt: skip
-    (batch,) = tf_dataset(made[:7], batch_size=10, fields=ALL)
+    (batch,) = tf_dataset(instructions[:7], batch_size=10, fields=ALL)
     assert batch["text"].shape == (7,)
-    assert batch["history"].to_list() == [list(one.history) for one in made[:7]]
+    assert batch["history"].to_list() == [list(instruction.history) for instruction in instructions[:7]]
 
 
 def test_ids_in_words_stay_words() -> None:
-    made = [make(number, str) for number in range(9)]
-    row = next(tf_dataset(made, batch_size=9, fields=["target", "history"]).as_numpy_iterator())
-    assert row["target"].tolist() == [(one.target or "").encode() for one in made]
+    instructions = [make(number, str) for number in range(9)]
+    row = next(tf_dataset(instructions, batch_size=9, fields=["target", "history"]).as_numpy_iterator())
+    assert row["target"].tolist() == [(instruction.target or "").encode() for instruction in instructions]
     assert tf_dataset([], fields=["target"]).cardinality() == 0
     assert list(tf_dataset(lambda: [], fields=["history", "text"])) == []
 
 
 def test_ids_of_users_and_of_items_may_be_of_two_types() -> None:
-    made = [
+    instructions = [
         replace(
-            one, user_id=number, target=None if number < 3 else f"i{number}", history=(), candidates=("a",)
+            instruction,
+            user_id=number,
+            target=None if number < 3 else f"i{number}",
+            history=(),
+            candidates=("a",),
         )
-        for number, one in enumerate(Tiny(20))
+        for number, instruction in enumerate(Tiny(20))
     ]
-    rows = list(tf_dataset(made, fields=["user_id", "target", "history", "candidates"]).as_numpy_iterator())
+    rows = list(
+        tf_dataset(instructions, fields=["user_id", "target", "history", "candidates"]).as_numpy_iterator()
+    )
     assert [row["user_id"] for row in rows] == list(range(20))
     assert [row["target"] for row in rows[2:4]] == [b"", b"i3"]
     assert [row["candidates"].tolist() for row in rows[:1]] == [[b"a"]]
-    turned = [replace(one, user_id=f"u{number}", target=number) for number, one in enumerate(made)]
-    rows = list(tf_dataset(turned, fields=["user_id", "target"]).as_numpy_iterator())
+    swapped = [
+        replace(instruction, user_id=f"u{number}", target=number)
+        for number, instruction in enumerate(instructions)
+    ]
+    rows = list(tf_dataset(swapped, fields=["user_id", "target"]).as_numpy_iterator())
     assert [(row["user_id"], row["target"]) for row in rows[:2]] == [(b"u0", 0), (b"u1", 1)]
 
 
@@ -551,7 +576,9 @@ def test_shuffling_repeats_with_its_seed() -> None:
     assert once == epochs(1)
     assert once[0] != once[1]
     assert once != epochs(2)
-    assert sorted(once[0]) == sorted(once[1]) == sorted(one.text.encode() for one in Tiny(300))
+    assert (
+        sorted(once[0]) == sorted(once[1]) == sorted(instruction.text.encode() for instruction in Tiny(300))
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_every_instruction_comes_back_from_json(instruction: Instruction) -> Non
     again = Instruction.from_dict(json.loads(json.dumps(instruction.as_dict())))
     assert again == instruction
     assert again.sources == instruction.sources
-    assert [type(one) for one in (again.task, again.style, again.answer)] == [TaskForm, Style, Answer]
+    assert [type(value) for value in (again.task, again.style, again.answer)] == [TaskForm, Style, Answer]
 
 
 json_values = st.recursive(
@@ -122,23 +122,23 @@ TEXTS = {"text", "response", "template", "dataset", "preference_text", "intentio
 def fits(name: str, value: Any) -> bool:
     """Say what kind of value a key takes, apart from the package's own checks."""
 
-    def is_id(one: Any) -> bool:
-        return type(one) in (str, int)
+    def is_id(value: Any) -> bool:
+        return type(value) in (str, int)
 
     if name in ENUMS:
-        return isinstance(value, str) and value in {one.value for one in ENUMS[name]}
+        return isinstance(value, str) and value in {accepted.value for accepted in ENUMS[name]}
     if name in TEXTS or name == "language":
         return isinstance(value, str)
     if name in ("preference_source", "intention_source"):
         return value is None or value in ("oracle", "history")
     if name in ("history", "candidates"):
-        return isinstance(value, list) and all(is_id(one) for one in value)
+        return isinstance(value, list) and all(is_id(item) for item in value)
     if name == "context":
-        known = {"time", "place", "device", "occasion"}
+        names = {"time", "place", "device", "occasion"}
         return value is None or (
             isinstance(value, dict)
-            and set(value) <= known
-            and all(one is None or isinstance(one, str) for one in value.values())
+            and set(value) <= names
+            and all(text is None or isinstance(text, str) for text in value.values())
         )
     if name == "held_out":
         return isinstance(value, bool)
@@ -200,27 +200,27 @@ signs_only = st.lists(st.sampled_from([*"\"'“”‘’`\\＂＝（）、，＋
 
 
 def leaves(dataset: Dataset) -> st.SearchStrategy[Node]:
-    each: list[st.SearchStrategy[Node]] = []
-    for column, found in fields_of(dataset.items, dataset.category_field).items():
-        if found.kind == NUMBER:
+    strategies: list[st.SearchStrategy[Node]] = []
+    for column, field_type in fields_of(dataset.items, dataset.category_field).items():
+        if field_type.kind == NUMBER:
             signs = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
-            each += [
+            strategies += [
                 st.builds(Compare, st.just(column), st.just(NUMBER), signs, numbers),
                 st.lists(numbers, min_size=1, max_size=3, unique=True).map(
                     lambda chosen, column=column: In(column, NUMBER, tuple(chosen))
                 ),
                 st.tuples(numbers, numbers).map(lambda ends, column=column: Between(column, *sorted(ends))),
             ]
-        elif found.values:
-            values = st.sampled_from(list(found.values.values()))
+        elif field_type.values:
+            values = st.sampled_from(list(field_type.values.values()))
             signs = st.sampled_from(["=", "!="])
-            each += [
-                st.builds(Compare, st.just(column), st.just(found.kind), signs, values),
+            strategies += [
+                st.builds(Compare, st.just(column), st.just(field_type.kind), signs, values),
                 st.lists(values, min_size=1, max_size=3, unique=True).map(
-                    lambda chosen, column=column, kind=found.kind: In(column, kind, tuple(chosen))
+                    lambda chosen, column=column, kind=field_type.kind: In(column, kind, tuple(chosen))
                 ),
             ]
-    return st.one_of(each)
+    return st.one_of(strategies)
 
 
 def expressions(dataset: Dataset) -> st.SearchStrategy[Node]:
@@ -242,7 +242,7 @@ FILM_EXPRESSIONS = expressions(FILMS)
 def catalogues(draw: st.DrawFn) -> Dataset:
     """Return five items whose columns and values have any names."""
     items = pd.DataFrame({"item_id": range(1, 6), "title": [draw(awkward) for _ in range(5)]})
-    taken = {"item_id", "title", "popularity"}
+    used_names = {"item_id", "title", "popularity"}
     rows = {
         NUMBER: st.none() | st.floats(-1e6, 1e6),
         TEXT: st.none() | awkward,
@@ -252,8 +252,8 @@ def catalogues(draw: st.DrawFn) -> Dataset:
         st.lists(st.tuples(awkward, st.sampled_from([NUMBER, TEXT, CATEGORIES])), min_size=1, max_size=3)
     )
     for column, kind in columns:
-        if column not in taken:
-            taken.add(column)
+        if column not in used_names:
+            used_names.add(column)
             values = [draw(rows[kind]) for _ in range(5)]
             items[column] = pd.Series(values, dtype=float if kind == NUMBER else object)
     field = draw(st.sampled_from([*map(str, items.columns), "genres"]))
@@ -281,12 +281,12 @@ def truth(node: Node, row: dict[Any, Any], popularity: dict[Any, float]) -> bool
             ">": value > node.value,
             ">=": value >= node.value,
         }[node.op]
-    wanted: Any = node.values if isinstance(node, In) else (node.value,)
+    accepted: Any = node.values if isinstance(node, In) else (node.value,)
     if node.kind != NUMBER:
-        wanted = {str(one).casefold() for one in wanted}
-        value = {one.casefold() for one in (value if node.kind == CATEGORIES else [value])}
-    found = bool(wanted & value) if node.kind != NUMBER else value in wanted
-    return not found if isinstance(node, Compare) and node.op == "!=" else found
+        accepted = {str(name).casefold() for name in accepted}
+        value = {name.casefold() for name in (value if node.kind == CATEGORIES else [value])}
+    meets = bool(accepted & value) if node.kind != NUMBER else value in accepted
+    return not meets if isinstance(node, Compare) and node.op == "!=" else meets
 
 
 def check(expression: Node, dataset: Dataset) -> None:
@@ -329,17 +329,17 @@ def quoted(value: str, marks: str) -> str:
     st.booleans(),
 )
 def test_every_way_of_quoting_a_value_means_that_value(
-    column: str, value: str, marks: str, listed: bool
+    column: str, value: str, marks: str, in_list: bool
 ) -> None:
     assume(column not in ("item_id", "title"))
     items = ITEMS[["item_id", "title"]].assign(**{column: [value, *["another one"] * 5]})
     assume(value.casefold() != "another one")
     dataset = Dataset("any", FILMS.users, items, EVENTS, category_field="genres")
-    said = quoted(value, marks)
-    text = f"{column_name(column)} in ({said})" if listed else f"{column_name(column)} = {said}"
+    words = quoted(value, marks)
+    text = f"{column_name(column)} in ({words})" if in_list else f"{column_name(column)} = {words}"
     assert parse(text, dataset).mask(items).tolist() == [True, *[False] * 5], text
     if re.fullmatch(r"[a-z]+", value) and value not in ("and", "or", "not", "in", "between"):
-        assert parse(text.replace(said, value), dataset).mask(items).tolist() == [True, *[False] * 5]
+        assert parse(text.replace(words, value), dataset).mask(items).tolist() == [True, *[False] * 5]
     assert literal(value) == quoted(value, '""') or set(value) & set("“”‘’")
 
 
@@ -383,11 +383,11 @@ def spoken(draw: st.DrawFn, node: Node, inner: bool = False) -> str:
     def form(name: str) -> str:
         return draw(st.sampled_from(FORMS.get(name, [name])))
 
-    def value(one: float | str) -> str:
-        if not isinstance(one, str):
-            text = literal(one)
+    def value(entry: float | str) -> str:
+        if not isinstance(entry, str):
+            text = literal(entry)
             return text.translate(WIDE_DIGITS) if draw(st.booleans()) else text
-        return form(one) if one in FORMS else quoted(one, draw(st.sampled_from(['""', "''", "“”"])))
+        return form(entry) if entry in FORMS else quoted(entry, draw(st.sampled_from(['""', "''", "“”"])))
 
     if isinstance(node, And | Or):
         sign = "and" if isinstance(node, And) else "or"
@@ -403,7 +403,7 @@ def spoken(draw: st.DrawFn, node: Node, inner: bool = False) -> str:
             return f"{form(node.column)} between {low} and {high}"
         return form(node.column) + form("in") + low + form("..") + high
     if isinstance(node, In):
-        text = form(",").join(value(one) for one in node.values)
+        text = form(",").join(value(item) for item in node.values)
         return form(node.column) + form("in") + form("(") + text + form(")")
     if node.kind == NUMBER and draw(st.booleans()):
         return value(node.value) + form(" ") + form(MIRRORED[node.op]) + form(" ") + form(node.column)
@@ -470,9 +470,9 @@ SAYINGS = [text for text, _ in (*FILM_SAYINGS_EN, *FILM_SAYINGS_ZH, *GOODS_SAYIN
 
 
 @st.composite
-def damaged(draw: st.DrawFn, whole: st.SearchStrategy[str]) -> str:
+def damaged(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> str:
     """Return a text in which up to three stretches were lost, doubled or replaced."""
-    text = draw(whole)
+    text = draw(texts)
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(text)))
         end = draw(st.integers(start, min(len(text), start + 6)))
@@ -499,8 +499,8 @@ def test_any_condition_is_read_or_refused_at_a_column_within_it(text: str) -> No
     elif not text.strip():
         assert "empty" in constraint
     else:
-        shown = text if len(text) <= 80 else text[:77] + "..."
-        start = " ".join(f"instruction {shown!r}, column".split()) + " "
+        excerpt = text if len(text) <= 80 else text[:77] + "..."
+        start = " ".join(f"instruction {excerpt!r}, column".split()) + " "
         assert constraint.startswith(start)
         column = re.match(r"(\d+): \S", constraint[len(start) :])
         assert column is not None
@@ -537,7 +537,7 @@ NAMES = [
     "Sci-Fi",
     "War",
 ]
-PAIRS = [(one, other) for one in NAMES for other in NAMES if one <= other]
+PAIRS = [(first, second) for first in NAMES for second in NAMES if first <= second]
 MANY = Dataset(
     "many",
     pd.DataFrame({"user_id": [1, 2, 3]}),
@@ -556,7 +556,7 @@ MANY = Dataset(
 WORDS = {
     name: sorted(
         word
-        for word, meant in synonyms({one.casefold(): one for one in NAMES}, MANY).items()
+        for word, meant in synonyms({name.casefold(): name for name in NAMES}, MANY).items()
         if meant == name
     )
     for name in NAMES

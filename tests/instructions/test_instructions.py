@@ -114,10 +114,10 @@ def test_the_templates_cover_every_task_preference_and_intention(language: str) 
 def test_the_spread_is_at_least_the_papers(language: str) -> None:
     """17 about preference, 9 about intention, 13 combined; see the module's list of kinds."""
     count: Counter[tuple[str, str]] = Counter()
-    for one in load_templates(language):
-        if not one.held_out:
-            plain = one.style == Style.PLAIN
-            count[one.kind, one.task.value if plain else one.style.value] += 1
+    for template in load_templates(language):
+        if not template.held_out:
+            plain = template.style == Style.PLAIN
+            count[template.kind, template.task.value if plain else template.style.value] += 1
     paper = {
         ("preference", "T2"): 7,
         ("preference", "T3"): 5,
@@ -140,7 +140,9 @@ def test_the_spread_is_at_least_the_papers(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_cell_of_the_format_has_a_template(language: str) -> None:
     cells = {
-        (one.preference, one.intention, one.task) for one in load_templates(language) if not one.held_out
+        (template.preference, template.intention, template.task)
+        for template in load_templates(language)
+        if not template.held_out
     }
     assert cells == set(product(Preference, Intention, TaskForm))
 
@@ -277,10 +279,10 @@ def test_every_category_has_a_chinese_name_and_wishes(films: Dataset, goods: Dat
         assert len(names) >= 12
         chinese = category_names(names, "zh", dataset)
         assert all("\u4e00" <= word[0] <= "\u9fff" for word in chinese.values())
-        known = lexicon()["categories"]
+        entries = lexicon()["categories"]
         for name in names - {"unknown"}:
-            assert known[name.casefold()]["wishes_en"], name
-            assert known[name.casefold()]["wishes_zh"], name
+            assert entries[name.casefold()]["wishes_en"], name
+            assert entries[name.casefold()]["wishes_zh"], name
 
 
 def test_a_wish_never_names_its_category() -> None:
@@ -367,9 +369,9 @@ def test_a_condition_is_read_back_and_admits_its_item(
         if annotator.categories[item]:
             labels = annotator.categories[item]
             text = annotator.condition(labels, annotator.years.get(item), annotator.prices.get(item), draw)
-            found = parse(text, dataset)
-            assert found.mask(dataset.items)[row], (text, str(found))
-            assert not found.describe()["ignored"], (text, found.describe())
+            constraint = parse(text, dataset)
+            assert constraint.mask(dataset.items)[row], (text, str(constraint))
+            assert not constraint.describe()["ignored"], (text, constraint.describe())
             seen.add(text)
     assert len(seen) > 100
 
@@ -377,56 +379,64 @@ def test_a_condition_is_read_back_and_admits_its_item(
 # -- generation ----------------------------------------------------------------------------------------------------
 
 
-def check(one: Instruction, dataset: Dataset) -> None:
+def check(instruction: Instruction, dataset: Dataset) -> None:
     titles = [Verbalizer(dataset, language).titles for language in LANGUAGES]
-    own = titles[LANGUAGES.index(one.language)]
-    check_with(one, dataset, titles, own)
+    own = titles[LANGUAGES.index(instruction.language)]
+    check_with(instruction, dataset, titles, own)
 
 
-def check_with(one: Instruction, dataset: Dataset, titles: list[dict], own: dict) -> None:
-    bare = one.text
+def check_with(instruction: Instruction, dataset: Dataset, titles: list[dict], own: dict) -> None:
+    bare = instruction.text
     for title in sorted({*own.values()}, key=len, reverse=True):
         if title in bare:
             bare = bare.replace(title, "·")
-    assert not any(mark in bare for mark in ("{{", "}}", "{%", "None", "nan", "()", "[]")), one.text
+    assert not any(mark in bare for mark in ("{{", "}}", "{%", "None", "nan", "()", "[]")), instruction.text
     assert bare == bare.strip()
-    assert one.target not in one.history
-    words = one.answer not in (Answer.ITEM, Answer.REASONED_ITEM)
-    assert (one.target is None) == words
+    assert instruction.target not in instruction.history
+    words = instruction.answer not in (Answer.ITEM, Answer.REASONED_ITEM)
+    assert (instruction.target is None) == words
     if words:
-        assert one.task == TaskForm.T2
-        assert one.response not in one.text
-        if one.answer in (Answer.PREFERENCE, Answer.BOTH):
-            assert one.preference_text in one.response
-        if one.answer in (Answer.INTENTION, Answer.BOTH):
-            assert one.intention_text in one.response
-        assert all(own[item] in one.text for item in one.candidates)
-    elif one.task == TaskForm.T2:
-        assert one.candidates == ()
-        assert one.response.endswith(own[one.target])
-        assert one.answer == Answer.REASONED_ITEM or one.response == own[one.target]
-        assert not any(contains_title(one.text, known[one.target]) for known in titles)
-    elif one.task == TaskForm.T3:
-        assert one.response.endswith(own[one.target])
-        assert one.target in one.candidates
-        assert len({own[item] for item in one.candidates}) == len(one.candidates)
-    elif one.task == TaskForm.T1:
-        assert len(one.candidates) == 2
-        assert one.candidates["AB".index(one.response)] == one.target
+        assert instruction.task == TaskForm.T2
+        assert instruction.response not in instruction.text
+        if instruction.answer in (Answer.PREFERENCE, Answer.BOTH):
+            assert instruction.preference_text in instruction.response
+        if instruction.answer in (Answer.INTENTION, Answer.BOTH):
+            assert instruction.intention_text in instruction.response
+        assert all(own[item] in instruction.text for item in instruction.candidates)
+    elif instruction.task == TaskForm.T2:
+        assert instruction.candidates == ()
+        assert instruction.response.endswith(own[instruction.target])
+        assert instruction.answer == Answer.REASONED_ITEM or instruction.response == own[instruction.target]
+        assert not any(
+            contains_title(instruction.text, titles_in_language[instruction.target])
+            for titles_in_language in titles
+        )
+    elif instruction.task == TaskForm.T3:
+        assert instruction.response.endswith(own[instruction.target])
+        assert instruction.target in instruction.candidates
+        assert len({own[item] for item in instruction.candidates}) == len(instruction.candidates)
+    elif instruction.task == TaskForm.T1:
+        assert len(instruction.candidates) == 2
+        assert instruction.candidates["AB".index(instruction.response)] == instruction.target
     else:
-        (shown,) = one.candidates
-        assert one.response == {"en": ("no", "yes"), "zh": ("否", "是")}[one.language][shown == one.target]
-    assert not set(one.candidates) & set(one.history)
-    assert (one.intention_source is None) == (one.intention == Intention.I0)
-    assert (one.preference_source is None) == (one.preference == Preference.P0)
-    assert bool(one.intention_text) == (one.intention != Intention.I0)
-    assert bool(one.preference_text) == (one.preference == Preference.P2)
-    assert set(one.sources) <= {"preference", "intention", "time", "place", "device", "occasion"}
-    if one.preference == Preference.P0 and one.intention_source != "history":
-        assert one.history == ()
-    if one.preference == Preference.P0 and one.intention == Intention.I0:
-        assert one.context.words(one.language)
-    assert Instruction.from_dict(json.loads(json.dumps(one.as_dict()))) == one
+        (shown_item,) = instruction.candidates
+        assert (
+            instruction.response
+            == {"en": ("no", "yes"), "zh": ("否", "是")}[instruction.language][
+                shown_item == instruction.target
+            ]
+        )
+    assert not set(instruction.candidates) & set(instruction.history)
+    assert (instruction.intention_source is None) == (instruction.intention == Intention.I0)
+    assert (instruction.preference_source is None) == (instruction.preference == Preference.P0)
+    assert bool(instruction.intention_text) == (instruction.intention != Intention.I0)
+    assert bool(instruction.preference_text) == (instruction.preference == Preference.P2)
+    assert set(instruction.sources) <= {"preference", "intention", "time", "place", "device", "occasion"}
+    if instruction.preference == Preference.P0 and instruction.intention_source != "history":
+        assert instruction.history == ()
+    if instruction.preference == Preference.P0 and instruction.intention == Intention.I0:
+        assert instruction.context.words(instruction.language)
+    assert Instruction.from_dict(json.loads(json.dumps(instruction.as_dict()))) == instruction
 
 
 @settings(max_examples=25, deadline=None)
@@ -441,16 +451,20 @@ def test_any_instruction_is_sound(
     data_seed: int, seed: int, source: str, held_out: bool | None, history_length: int
 ) -> None:
     dataset = tiny(seed=data_seed)
-    made = list(
+    instructions = list(
         generate(dataset, 12, seed=seed, source=source, held_out=held_out, history_length=history_length)
     )
-    assert len(made) == 12
-    texts = {one.id: one.variants[0] for language in LANGUAGES for one in load_templates(language)}
-    for one in made:
-        check(one, dataset)
-        assert len(one.history) <= max(history_length, TASTE_LENGTH)
-        assert len(one.history) <= history_length or "{{ history }}" not in texts[one.template]
-        assert held_out is None or one.held_out == held_out
+    assert len(instructions) == 12
+    texts = {
+        template.id: template.variants[0] for language in LANGUAGES for template in load_templates(language)
+    }
+    for instruction in instructions:
+        check(instruction, dataset)
+        assert len(instruction.history) <= max(history_length, TASTE_LENGTH)
+        assert (
+            len(instruction.history) <= history_length or "{{ history }}" not in texts[instruction.template]
+        )
+        assert held_out is None or instruction.held_out == held_out
 
 
 @pytest.mark.parametrize("source", ["oracle", "history"])
@@ -460,84 +474,101 @@ def test_instructions_from_real_data_are_sound(
 ) -> None:
     dataset: Dataset = request.getfixturevalue(name)
     titles = [Verbalizer(dataset, language).titles for language in LANGUAGES]
-    for one in generate(dataset, 150, seed=1, source=source, held_out=None):
-        check_with(one, dataset, titles, titles[LANGUAGES.index(one.language)])
-        if one.task == TaskForm.T3:
-            assert len(one.candidates) == 10
+    for instruction in generate(dataset, 150, seed=1, source=source, held_out=None):
+        check_with(instruction, dataset, titles, titles[LANGUAGES.index(instruction.language)])
+        if instruction.task == TaskForm.T3:
+            assert len(instruction.candidates) == 10
 
 
 def test_the_history_is_what_came_just_before_the_target(films: Dataset) -> None:
     histories = films.histories()
-    for one in generate(films, 200, seed=2):
-        story = list(dict.fromkeys(histories[one.user_id]))
-        if one.target is not None:
-            assert story[one.cut] == one.target
-        if one.history:
-            assert list(one.history) == story[one.cut - len(one.history) : one.cut]
-            titles = one.preference == Preference.P1
-            assert len(one.history) == min(one.cut, 10 if titles else len(one.history))
+    for instruction in generate(films, 200, seed=2):
+        story = list(dict.fromkeys(histories[instruction.user_id]))
+        if instruction.target is not None:
+            assert story[instruction.cut] == instruction.target
+        if instruction.history:
+            assert (
+                list(instruction.history)
+                == story[instruction.cut - len(instruction.history) : instruction.cut]
+            )
+            titles = instruction.preference == Preference.P1
+            assert len(instruction.history) == min(
+                instruction.cut, 10 if titles else len(instruction.history)
+            )
 
 
 @pytest.mark.parametrize("source", ["oracle", "history"])
 def test_nothing_after_the_cut_is_used(source: str) -> None:
     dataset = tiny(seed=3)
-    made = next(iter(generate(dataset, 1, seed=4, source=source)))
-    story = dataset.ordered[dataset.ordered["user_id"] == made.user_id]
-    chosen = list(dict.fromkeys(story["item_id"]))[made.cut]
+    instruction = next(iter(generate(dataset, 1, seed=4, source=source)))
+    story = dataset.ordered[dataset.ordered["user_id"] == instruction.user_id]
+    chosen = list(dict.fromkeys(story["item_id"]))[instruction.cut]
     cut = int(np.flatnonzero((story["item_id"] == chosen).to_numpy())[0])
     later = story.index[cut + 1 :]
     changed = dataset.interactions.copy()
     changed.loc[later, "item_id"] = np.resize(story.loc[later, "item_id"].to_numpy()[::-1], len(later))
     again = next(iter(generate(dataset.with_interactions(changed), 1, seed=4, source=source)))
-    assert again == made
+    assert again == instruction
 
 
 def test_an_intention_from_history_does_not_depend_on_the_target() -> None:
     dataset = tiny(seed=5)
     annotator = Verbalizer(dataset, "en")
-    for one in generate(dataset, 100, ["en"], seed=6, source="history"):
-        if one.intention == Intention.I2 and one.style != Style.PARAMETRIC:
-            assert one.intention_text == annotator.join(annotator.labels(one.history))
+    for instruction in generate(dataset, 100, ["en"], seed=6, source="history"):
+        if instruction.intention == Intention.I2 and instruction.style != Style.PARAMETRIC:
+            assert instruction.intention_text == annotator.join(annotator.labels(instruction.history))
 
 
 def test_an_oracle_preference_looks_at_the_target(films: Dataset) -> None:
     annotator = Verbalizer(films, "en")
     options = {"seed": 8, "tasks": ["T2"], "styles": ["plain"], "preference_source": "oracle"}
-    made = [one for one in generate(films, 300, ["en"], **options) if one.preference != Preference.P0]
-    assert {one.preference_source for one in made} == {"oracle"}
+    instructions = [
+        instruction
+        for instruction in generate(films, 300, ["en"], **options)
+        if instruction.preference != Preference.P0
+    ]
+    assert {instruction.preference_source for instruction in instructions} == {"oracle"}
     akin = [
-        all(set(annotator.categories[item]) & set(annotator.categories[one.target]) for item in one.history)
-        for one in made
-        if one.preference == Preference.P1
+        all(
+            set(annotator.categories[item]) & set(annotator.categories[instruction.target])
+            for item in instruction.history
+        )
+        for instruction in instructions
+        if instruction.preference == Preference.P1
     ]
     assert np.mean(akin) > 0.9  # all but those whose history has nothing akin
     times = films.ordered.drop_duplicates(["user_id", "item_id"]).set_index(["user_id", "item_id"])[
         "timestamp"
     ]
-    counted = [one for one in made if one.preference == Preference.P2]
+    counted = [instruction for instruction in instructions if instruction.preference == Preference.P2]
     assert len(counted) > 50
-    for one in counted:
-        moment = int(times[one.user_id, one.target])
-        assert one.preference_text == annotator.taste([*one.history, one.target], moment)
-    honest = [annotator.taste(one.history, int(times[one.user_id, one.target])) for one in counted]
-    assert honest != [one.preference_text for one in counted]
+    for instruction in counted:
+        moment = int(times[instruction.user_id, instruction.target])
+        assert instruction.preference_text == annotator.taste(
+            [*instruction.history, instruction.target], moment
+        )
+    honest = [
+        annotator.taste(instruction.history, int(times[instruction.user_id, instruction.target]))
+        for instruction in counted
+    ]
+    assert honest != [instruction.preference_text for instruction in counted]
 
 
 def test_an_intention_from_history_looks_past_titles_picked_for_the_target(films: Dataset) -> None:
     options = {"seed": 8, "source": "history", "preference_source": "oracle", "styles": ["plain"]}
     annotator = Verbalizer(films, "en")
     histories = films.histories()
-    made = [
-        one
-        for one in generate(films, 1500, ["en"], **options)
-        if (one.preference, one.intention) == (Preference.P1, Intention.I2)
+    instructions = [
+        instruction
+        for instruction in generate(films, 1500, ["en"], **options)
+        if (instruction.preference, instruction.intention) == (Preference.P1, Intention.I2)
     ]
-    assert len(made) > 50
-    for one in made:
-        story = list(dict.fromkeys(histories[one.user_id]))
-        lately = story[max(0, one.cut - 10) : one.cut]
-        assert one.intention_text == annotator.join(annotator.labels(lately))
-        assert set(lately) <= set(one.history) <= set(story[: one.cut])
+    assert len(instructions) > 50
+    for instruction in instructions:
+        story = list(dict.fromkeys(histories[instruction.user_id]))
+        lately = story[max(0, instruction.cut - 10) : instruction.cut]
+        assert instruction.intention_text == annotator.join(annotator.labels(lately))
+        assert set(lately) <= set(instruction.history) <= set(story[: instruction.cut])
 
 
 @pytest.mark.parametrize(
@@ -573,11 +604,17 @@ def test_no_other_form_of_the_targets_title_stands_in_a_text() -> None:
     log = dataset.interactions.assign(
         item_id=dataset.interactions["item_id"] + dataset.interactions.index % 2
     )
-    both = Dataset("both", dataset.users, pd.concat([first, again], ignore_index=True), log, "genres")
-    titles = dict(zip(both.items["item_id"], both.items["title"], strict=True))
-    made = [one for one in generate(both, 600, ["en"], tasks=["T2"]) if one.target is not None]
-    assert len(made) > 200
-    assert not any(contains_title(one.text, titles[one.target]) for one in made)
+    doubled = Dataset("both", dataset.users, pd.concat([first, again], ignore_index=True), log, "genres")
+    titles = dict(zip(doubled.items["item_id"], doubled.items["title"], strict=True))
+    instructions = [
+        instruction
+        for instruction in generate(doubled, 600, ["en"], tasks=["T2"])
+        if instruction.target is not None
+    ]
+    assert len(instructions) > 200
+    assert not any(
+        contains_title(instruction.text, titles[instruction.target]) for instruction in instructions
+    )
 
 
 def test_a_wish_that_is_a_title_is_not_asked_for_beside_it() -> None:
@@ -593,15 +630,23 @@ def test_a_wish_that_is_a_title_is_not_asked_for_beside_it() -> None:
         {"user_id": 1, "item_id": items["item_id"], "rating": np.nan, "timestamp": items["item_id"]}
     )
     war = Dataset("war", events[["user_id"]].head(1), items, events, "genres")
-    made = [one for one in generate(war, 200, ["en"], styles=["turned_round"]) if one.intention == "I1"]
-    assert made
-    assert not [one.text for one in made if one.response.casefold() in one.text.casefold()]
+    instructions = [
+        instruction
+        for instruction in generate(war, 200, ["en"], styles=["turned_round"])
+        if instruction.intention == "I1"
+    ]
+    assert instructions
+    assert not [
+        instruction.text
+        for instruction in instructions
+        if instruction.response.casefold() in instruction.text.casefold()
+    ]
 
 
 def test_a_wish_behind_an_item_is_asked_for_only_of_an_oracle(films: Dataset) -> None:
     def asked(source: str) -> set[str]:
-        made = generate(films, 400, ["en"], source=source, styles=["turned_round"])
-        return {one.answer.value for one in made}
+        instructions = generate(films, 400, ["en"], source=source, styles=["turned_round"])
+        return {instruction.answer.value for instruction in instructions}
 
     assert asked("oracle") == {"preference", "intention", "both"}
     assert asked("history") == {"preference"}
@@ -617,7 +662,7 @@ class Parrot:
 
     def annotate(self, requests: list[AnnotationRequest]) -> list[str | None]:
         self.asked += requests
-        return [self.reply(one) for one in requests]
+        return [self.reply(request) for request in requests]
 
     @staticmethod
     def reply(request: AnnotationRequest) -> str | None:
@@ -630,35 +675,52 @@ class Parrot:
 
 def test_a_teacher_writes_tastes_and_wishes_and_the_rules_the_rest(films: Dataset) -> None:
     teacher = Parrot()
-    made = list(build_instructions(films, 400, seed=9, teacher=teacher))
+    instructions = list(build_instructions(films, 400, seed=9, teacher=teacher))
     assert len(teacher.asked) == len(set(teacher.asked))  # nothing is asked twice
-    assert not any(str(one.user_id) in request.titles for one in made for request in teacher.asked)
+    assert not any(
+        str(instruction.user_id) in request.titles
+        for instruction in instructions
+        for request in teacher.asked
+    )
     by_rules = list(build_instructions(films, 400, seed=9))
-    assert {one.annotator for one in made} == {"rules", "parrot", "rules+parrot", "parrot+rules"}
-    for one in made:
-        taste = one.preference_text.startswith("taste <")
-        wish = one.intention_text.startswith("wish <")
-        assert ("parrot" in one.annotator) == (taste or wish)
-        assert not wish or one.intention == Intention.I1
-        said = one.response if one.answer in (Answer.PREFERENCE, Answer.INTENTION) else one.text
-        assert not taste or one.preference_text in f"{one.text}\n{one.response}"
-        assert not wish or one.intention_text in f"{one.text}\n{one.response}", said
-    assert [one.template for one in made[:200]] == [one.template for one in by_rules[:200]]
-    assert made == list(build_instructions(films, 400, seed=9, teacher=teacher))
+    assert {instruction.annotator for instruction in instructions} == {
+        "rules",
+        "parrot",
+        "rules+parrot",
+        "parrot+rules",
+    }
+    for instruction in instructions:
+        taste = instruction.preference_text.startswith("taste <")
+        wish = instruction.intention_text.startswith("wish <")
+        assert ("parrot" in instruction.annotator) == (taste or wish)
+        assert not wish or instruction.intention == Intention.I1
+        text = (
+            instruction.response
+            if instruction.answer in (Answer.PREFERENCE, Answer.INTENTION)
+            else instruction.text
+        )
+        assert not taste or instruction.preference_text in f"{instruction.text}\n{instruction.response}"
+        assert not wish or instruction.intention_text in f"{instruction.text}\n{instruction.response}", text
+    assert [instruction.template for instruction in instructions[:200]] == [
+        instruction.template for instruction in by_rules[:200]
+    ]
+    assert instructions == list(build_instructions(films, 400, seed=9, teacher=teacher))
     assert build_instructions(films, 1, teacher=teacher).identity() != build_instructions(films, 1).identity()
 
 
 def test_a_teacher_is_told_what_it_must_not_say(films: Dataset) -> None:
     teacher = Parrot()
-    made = list(build_instructions(films, 200, ["en"], seed=9, source="history", teacher=teacher))
-    titles = {films.titles[one.target] for one in made if one.target is not None}
+    instructions = list(build_instructions(films, 200, ["en"], seed=9, source="history", teacher=teacher))
+    titles = {
+        films.titles[instruction.target] for instruction in instructions if instruction.target is not None
+    }
     assert titles & {title for request in teacher.asked for title in request.forbidden}
     for request in teacher.asked:
         assert not set(request.titles) & set(request.forbidden)
 
 
 def test_several_data_sets_share_by_their_events(films: Dataset, goods: Dataset) -> None:
-    count = Counter(one.dataset for one in generate([films, goods], 4000, seed=3))
+    count = Counter(instruction.dataset for instruction in generate([films, goods], 4000, seed=3))
     share = goods.n_interactions / (goods.n_interactions + films.n_interactions)
     assert count["shop"] / 4000 == pytest.approx(share, abs=0.03)
 
@@ -672,16 +734,16 @@ def test_the_same_seed_gives_the_same_and_a_shorter_run_is_its_beginning(films: 
 
 
 def test_any_number_of_workers_makes_the_same(films: Dataset) -> None:
-    made = build_instructions(films, 2 * BLOCK + 500, seed=7)
-    alone = list(made)
-    assert [one for block in made.blocks(workers=2) for one in block] == alone
-    assert list(made.blocks(finish=len)) == [BLOCK, BLOCK, 500]
-    assert pickle.loads(pickle.dumps(made)).block(2) == alone[2 * BLOCK :]
+    dataset = build_instructions(films, 2 * BLOCK + 500, seed=7)
+    alone = list(dataset)
+    assert [instruction for block in dataset.blocks(workers=2) for instruction in block] == alone
+    assert list(dataset.blocks(finish=len)) == [BLOCK, BLOCK, 500]
+    assert pickle.loads(pickle.dumps(dataset)).block(2) == alone[2 * BLOCK :]
     with pytest.raises(InputError, match="workers is 0"):
-        made.blocks(workers=0)
+        dataset.blocks(workers=0)
     for number in (-1, 3, 0.5):
         with pytest.raises(InputError, match=f"block is {number}"):
-            made.block(number)
+            dataset.block(number)
 
 
 def _die(block: list[Instruction]) -> None:
@@ -706,7 +768,7 @@ def test_a_script_that_its_workers_cannot_import_is_told_so(tmp_path: Path) -> N
     )
     assert run.returncode == 1
     assert "InputError: one of 2 workers ended early" in run.stderr
-    assert [one.name for one in tmp_path.iterdir()] == ["careless.py"]
+    assert [path.name for path in tmp_path.iterdir()] == ["careless.py"]
 
 
 def test_the_workers_of_a_killed_run_end_and_clear_up(tmp_path: Path) -> None:
@@ -730,7 +792,7 @@ def test_the_workers_of_a_killed_run_end_and_clear_up(tmp_path: Path) -> None:
 def test_an_identity_tells_instruction_datasets_apart(films: Dataset, goods: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(GOOD, "utf-8")
-    plans = [
+    instruction_datasets = [
         build_instructions(films, 10),
         build_instructions(films, 11),
         build_instructions(films, 10, seed=1),
@@ -745,28 +807,34 @@ def test_an_identity_tells_instruction_datasets_apart(films: Dataset, goods: Dat
         build_instructions(films, 10, ["en"], templates={"en": path}),
         build_instructions(films.with_interactions(films.interactions.iloc[1:]), 10),
     ]
-    known = [json.dumps(one.identity()) for one in plans]
-    assert len(set(known)) == len(plans)
-    assert json.dumps(build_instructions(films, 10).identity()) == known[0]
-    (own,) = {one.template for one in plans[-2]}
+    identities = [json.dumps(dataset.identity()) for dataset in instruction_datasets]
+    assert len(set(identities)) == len(instruction_datasets)
+    assert json.dumps(build_instructions(films, 10).identity()) == identities[0]
+    (own,) = {instruction.template for instruction in instruction_datasets[-2]}
     assert own == "mine"
-    assert pickle.loads(pickle.dumps(plans[-2])).block(0) == plans[-2].block(0)
+    assert pickle.loads(pickle.dumps(instruction_datasets[-2])).block(0) == instruction_datasets[-2].block(0)
 
 
 def test_languages_tasks_and_contexts_can_be_chosen(films: Dataset) -> None:
-    made = list(generate(films, 60, ["zh"], tasks=["T0", TaskForm.T2], context_share=1.0))
-    assert {one.language for one in made} == {"zh"}
-    assert {one.task for one in made} == {TaskForm.T0, TaskForm.T2}
-    known = [text for one in made for text in one.context.as_dict().values() if text]
-    assert len(known) >= 60
-    assert all(one.context.words("zh") in one.text for one in made)
+    instructions = list(generate(films, 60, ["zh"], tasks=["T0", TaskForm.T2], context_share=1.0))
+    assert {instruction.language for instruction in instructions} == {"zh"}
+    assert {instruction.task for instruction in instructions} == {TaskForm.T0, TaskForm.T2}
+    circumstances = [
+        text for instruction in instructions for text in instruction.context.as_dict().values() if text
+    ]
+    assert len(circumstances) >= 60
+    assert all(instruction.context.words("zh") in instruction.text for instruction in instructions)
     plain = generate(films, 60, context_share=0.0)
-    stated = {bool(one.context.words()) for one in plain if (one.preference, one.intention) != ("P0", "I0")}
+    stated = {
+        bool(instruction.context.words())
+        for instruction in plain
+        if (instruction.preference, instruction.intention) != ("P0", "I0")
+    }
     assert stated == {False}
 
 
 def test_half_of_the_pointwise_answers_are_no(films: Dataset) -> None:
-    answers = Counter(one.response for one in generate(films, 1000, ["en"], tasks=["T0"]))
+    answers = Counter(instruction.response for instruction in generate(films, 1000, ["en"], tasks=["T0"]))
     assert abs(answers["yes"] - 500) < 80  # five standard deviations
 
 
@@ -820,9 +888,9 @@ def test_data_that_cannot_yield_an_instruction_are_refused() -> None:
 def test_data_without_categories_yield_what_needs_none() -> None:
     dataset = tiny()
     bare = replace(dataset, items=dataset.items.drop(columns=["genres", "year"]))
-    made = list(generate(bare, 100))
-    assert {one.intention for one in made} == {Intention.I0}
-    assert {one.preference for one in made} == {Preference.P0, Preference.P1}
+    instructions = list(generate(bare, 100))
+    assert {instruction.intention for instruction in instructions} == {Intention.I0}
+    assert {instruction.preference for instruction in instructions} == {Preference.P0, Preference.P1}
     with pytest.raises(InputError, match="no categories"):
         generate(bare, 1, styles=["related"])
 
@@ -831,7 +899,7 @@ def test_data_without_categories_yield_what_needs_none() -> None:
 
 
 def test_statistics_count_words_in_english_and_characters_in_chinese() -> None:
-    made = [
+    instructions = [
         Instruction(text, "x", TaskForm.T2, Preference.P0, Intention.I2, language, 1, 2)
         for text, language in [
             ("one two three", "en"),
@@ -840,7 +908,7 @@ def test_statistics_count_words_in_english_and_characters_in_chinese() -> None:
             ("推荐 一部电影", "zh"),
         ]
     ]
-    table = statistics(iter(made)).set_index("language")
+    table = statistics(iter(instructions)).set_index("language")
     assert table.loc["en", "count"] == 3
     assert table.loc["en", "mean_length"] == pytest.approx(7 / 3)
     assert table.loc["en", "distinct_share"] == pytest.approx(2 / 3)
