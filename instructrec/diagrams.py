@@ -1,7 +1,7 @@
 """Mermaid diagrams that show in JupyterLab and in the HTML book, offline.
 
-The graph is built by mermaid-py; its class `Mermaid` would ask a web service to draw it, so this module hands the
-script to the reader's own page instead.
+The package mermaid-py builds the graph. Its class `Mermaid` would let a web service draw it; this module passes the
+script to the reader's page instead.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Diagram:
 
     Args:
         graph: A graph of mermaid-py, such as `mermaid.flowchart.FlowChart`.
-        title: A few words that name the diagram, for screen readers.
-        description: What it shows, in a sentence, for those who cannot see it.
+        title: Name of the diagram in a few words, for screen readers.
+        description: Content of the diagram in one sentence, for screen readers.
     """
 
     def __init__(self, graph: Graph, title: str, description: str) -> None:
@@ -37,8 +37,8 @@ class Diagram:
         lines = self.graph.script.strip().split("\n")
         start = lines.index("---", 1) + 1 if lines[0] == "---" else 0
         kind, *body = lines[start:]
-        spoken = [f"\taccTitle: {_one_line(self.title)}", f"\taccDescr: {_one_line(self.description)}"]
-        return "\n".join([kind, *spoken, *body])
+        accessible = [f"\taccTitle: {_one_line(self.title)}", f"\taccDescr: {_one_line(self.description)}"]
+        return "\n".join([kind, *accessible, *body])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/markdown": f"```mermaid\n{self.script}\n```", "text/plain": repr(self)}
@@ -55,18 +55,19 @@ def flowchart(
     direction: str = "LR",
     shapes: Mapping[str, str] | None = None,
 ) -> Diagram:
-    """Draw boxes and arrows.
+    """Return a diagram of boxes and arrows.
 
     Args:
-        nodes: Label of each node by an ASCII name; labels may be in any language and hold `<br>`.
-        links: Pairs (from, to), or triples with the arrow's label.
-        title: A few words that name the diagram, for screen readers.
-        description: What it shows, in a sentence, for those who cannot see it.
+        nodes: Label of each node by an ASCII name; labels may be in any language and contain `<br>`.
+        links: Pairs (from, to), or triples (from, to, label of the arrow).
+        title: Name of the diagram in a few words, for screen readers.
+        description: Content of the diagram in one sentence, for screen readers.
         direction: "LR", "TB", "RL" or "BT".
-        shapes: Shape of single nodes, by mermaid-py's names, such as "round-edge", "cylindrical", "rhombus".
+        shapes: mermaid-py's name of a node's shape by node, such as "round-edge", "cylindrical", "rhombus".
 
     Raises:
-        InputError: A name that is not plain ASCII, a link to no node, or an unknown direction.
+        InputError: A name that is not lower-case ASCII, a link to or a shape of an unknown node, or an unknown
+            direction.
     """
     from mermaid.flowchart import FlowChart, Link, Node
 
@@ -81,11 +82,11 @@ def flowchart(
             raise InputError(f"a link or shape names {name!r}; nodes are: {', '.join(nodes)}")
     if direction not in DIRECTIONS:
         raise InputError(f"direction {direction!r}; accepted: {', '.join(DIRECTIONS)}")
-    drawn = {name: Node(name, label, shape=shapes.get(name, "normal")) for name, label in nodes.items()}
+    boxes = {name: Node(name, label, shape=shapes.get(name, "normal")) for name, label in nodes.items()}
     arrows = [
-        Link(drawn[link[0]], drawn[link[1]], message=link[2] if len(link) == 3 else "") for link in links
+        Link(boxes[link[0]], boxes[link[1]], message=link[2] if len(link) == 3 else "") for link in links
     ]
-    return Diagram(FlowChart(title, list(drawn.values()), arrows, direction), title, description)
+    return Diagram(FlowChart(title, list(boxes.values()), arrows, direction), title, description)
 
 
 def _one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The one error that bad input raises."""
+"""The error that bad input raises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Input from outside that cannot be used; its message is one line: what, where, and what would be accepted.
+    """Unusable input; the message is one line that names the argument, its value and the accepted values.
 
     The command line prints the message on standard error and ends with exit status 2.
     """
@@ -17,16 +17,16 @@ class InputError(ValueError):
 
 
 def one_of(kind: str, value: object, accepted: Iterable[object], most: int = 8) -> InputError:
-    """Return the error for a `value` that is none of the `accepted` ones, near misses named first.
+    """Return the error for a value that is not accepted; the message suggests similar values first.
 
     Args:
-        kind: What the value is, such as "model" or "user".
-        value: The value that was given.
-        accepted: Every value that would have been accepted.
-        most: How many accepted values the message names.
+        kind: Kind of the value, such as "model" or "user".
+        value: The unknown value.
+        accepted: All accepted values.
+        most: Number of accepted values that the message lists.
     """
     names = [str(name) for name in accepted]
     close = get_close_matches(str(value), names, n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    listed = ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
-    return InputError(f"unknown {kind} {str(value)!r}: {hint}accepted: {listed}")
+    accepted_names = ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
+    return InputError(f"unknown {kind} {str(value)!r}: {hint}accepted: {accepted_names}")

@@ -1,4 +1,4 @@
-"""Writing files so that an interrupted run leaves the old file or the new one, never a part of one."""
+"""Atomic writes of files and folders: an interrupted run leaves the old or the new version, never a part of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO, Any
 from instructrec.errors import InputError
 
 DATA_FOLDER = Path(__file__).resolve().parents[1] / "data"
-"""The small data and trained models that are committed with the book."""
+"""Folder of the small data sets and trained models that are committed with the book."""
 
 
 @contextmanager
@@ -25,8 +25,11 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         path: The file to write; its folder must exist or be creatable.
         mode: "w" for UTF-8 text with Unix line ends, "wb" for bytes.
 
+    Yields:
+        The open temporary file.
+
     Raises:
-        InputError: The place cannot be written (no permission, no space, a folder is in the way).
+        InputError: The path cannot be written, for lack of permission or space, or because it is a folder.
     """
     target = Path(path)
     temporary: Path | None = None
@@ -34,16 +37,14 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise IsADirectoryError(21, "Is a directory")
-        handle_number, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         temporary = Path(name)
-        text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-        with os.fdopen(handle_number, mode, **text) as handle:
+        encoding: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+        with os.fdopen(descriptor, mode, **encoding) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
         temporary = None
     except OSError as error:
@@ -55,9 +56,18 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
 
 @contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of `path` once the block ends without an error.
+    """Create a temporary folder beside `path` and move it to `path` once the block ends without an error.
 
-    An earlier folder at `path` stays whole until then. Raises `InputError` where the place cannot be written.
+    An earlier folder at `path` stays unchanged until then.
+
+    Args:
+        path: The folder to write; its parent must exist or be creatable.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        InputError: The path cannot be written, for lack of permission or space, or because it is a file.
     """
     target = Path(path)
     temporary: Path | None = None
@@ -67,9 +77,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise NotADirectoryError(20, "Not a directory")
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
+        temporary.chmod(0o777 & ~_umask())
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
             try:
@@ -95,6 +103,13 @@ def digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
     """Return the hexadecimal digest of a file's bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+def _umask() -> int:
+    """Return the process's file mode creation mask, which can be read only by setting it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def _cannot_write(target: Path, error: OSError) -> InputError:

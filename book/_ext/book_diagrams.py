@@ -1,7 +1,6 @@
-"""Mermaid fences, in Markdown cells and in Markdown outputs, become diagrams that the page draws by itself.
+"""Render the Mermaid fences of Markdown cells and outputs as diagrams, drawn in the reader's page without a server.
 
-A fence may carry Mermaid's own `accTitle: …` and `accDescr: …`, which become the diagram's text alternative. Without
-them the alternative lists the diagram's labels.
+The text alternative of a diagram is the `accTitle: …` and `accDescr: …` of its source, or else the list of its labels.
 """
 
 from __future__ import annotations
@@ -14,28 +13,30 @@ from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-LABEL = re.compile(r"""[\[({|]\s*"?([^\[\](){}|"]+?)"?\s*[\])}|]""")
+NODE_LABEL = re.compile(r"""[\[({|]\s*"?([^\[\](){}|"]+?)"?\s*[\])}|]""")
 
 
 class diagram(nodes.General, nodes.Element):  # noqa: N801 (docutils names nodes in lower case)
-    """A Mermaid diagram: `source` and `alternative` are strings."""
+    """A Mermaid diagram with the strings `source` and `alternative`."""
 
 
 def text_alternative(source: str) -> str:
-    """What a screen reader says instead of the picture."""
+    """Return the text that a screen reader reads instead of the picture."""
     title = re.search(r"^\s*accTitle\s*:\s*(.+)$", source, re.MULTILINE)
     description = re.search(r"^\s*accDescr\s*(?::\s*(.+)|\{\s*([^}]*)\})", source, re.MULTILINE)
-    told = [title.group(1).strip()] if title else []
+    texts = [title.group(1).strip()] if title else []
     if description:
-        told.append(" ".join((description.group(1) or description.group(2)).split()))
-    if told:
-        return ". ".join(text.rstrip(".") for text in told) + "."
-    labels = dict.fromkeys(re.sub(r"<br\s*/?>|\s+", " ", label).strip() for label in LABEL.findall(source))
+        texts.append(" ".join((description.group(1) or description.group(2)).split()))
+    if texts:
+        return ". ".join(text.rstrip(".") for text in texts) + "."
+    labels = dict.fromkeys(
+        re.sub(r"<br\s*/?>|\s+", " ", label).strip() for label in NODE_LABEL.findall(source)
+    )
     return "Diagram: " + "; ".join(label for label in labels if label) + "." if labels else "Diagram."
 
 
 class MermaidFences(SphinxPostTransform):
-    """Replace literal blocks of the language `mermaid` before anything tries to highlight them."""
+    """Replace literal blocks of the language `mermaid` by diagrams, before Sphinx highlights their code."""
 
     default_priority = 50
 

@@ -1,4 +1,4 @@
-"""Links made with {term} carry the term's definition, which `glossary.js` shows on hover and on keyboard focus."""
+"""Add the term's definition to links of the role {term}; `glossary.js` shows it on hover and on keyboard focus."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-LONGEST = 400
+MAX_CHARACTERS = 400
 
 
 def definitions_in(document: nodes.document) -> dict[str, str]:
-    """The text of each definition in a page's glossaries, by the id of its term."""
-    found: dict[str, str] = {}
+    """Return the text of each definition in a page's glossaries, by the id of its term."""
+    texts: dict[str, str] = {}
     for glossary in document.findall(addnodes.glossary):
         for item in glossary.findall(nodes.definition_list_item):
-            text = " ".join(" ".join(d.astext() for d in item.findall(nodes.definition)).split())
-            if len(text) > LONGEST:
-                text = text[:LONGEST].rsplit(" ", 1)[0] + " …"
+            text = " ".join(" ".join(part.astext() for part in item.findall(nodes.definition)).split())
+            if len(text) > MAX_CHARACTERS:
+                text = text[:MAX_CHARACTERS].rsplit(" ", 1)[0] + " …"
             for term in item.findall(nodes.term):
-                found.update(dict.fromkeys(term["ids"], text))
-    return found
+                texts.update(dict.fromkeys(term["ids"], text))
+    return texts
 
 
 def definitions(app: Sphinx) -> dict[str, str]:
-    """The definitions of every term that the book knows, by id, read once a build."""
+    """Return the definitions of all terms in the book by id, cached for the build."""
     if not hasattr(app, "book_definitions"):
         pages = {page for _, _, kind, page, _, _ in app.env.get_domain("std").get_objects() if kind == "term"}
-        known: dict[str, str] = {}
+        texts: dict[str, str] = {}
         for page in sorted(pages):
-            known.update(definitions_in(app.env.get_doctree(page)))
-        app.book_definitions = known  # type: ignore[attr-defined]
+            texts.update(definitions_in(app.env.get_doctree(page)))
+        app.book_definitions = texts  # type: ignore[attr-defined]
     return app.book_definitions  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Give the theme's controls accessible names that agree with what they show, in the HTML itself."""
+"""Give the theme's controls accessible names that agree with their visible text, in the HTML itself."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CITATION = re.compile(r'(<div class="citation"[^>]*) role="doc-biblioentry"')
 LABEL = re.compile(r' (?:title|aria-label)="[^"]*"')
 
 
-def with_names(html: str) -> str:
+def with_accessible_names(html: str) -> str:
     """Return a page whose controls are named by their visible text."""
-    # The visible text, such as "Search Ctrl + K" or "Show code cell source", is the better name.
+    # Without a title or label the visible text, such as "Search Ctrl + K" or "Show code cell source", is the name.
     html = SEARCH_BUTTON.sub(lambda match: LABEL.sub("", match[0]), html)
     html = FOLDED_CELL.sub("<summary>", html)
     # An icon's tooltip is not part of the name of its button.
     html = THEME_ICON.sub(r'\1 aria-hidden="true"', html)
-    # A list of works needs list items.
+    # The theme marks the bibliography as a list, whose children must be list items.
     return CITATION.sub(r'\1 role="listitem"', html)
 
 
@@ -33,8 +33,8 @@ def rewrite_pages(app: Sphinx, error: Exception | None) -> None:
         if "_static" in path.parts:
             continue
         html = path.read_text("utf8")
-        if (named := with_names(html)) != html:
-            path.write_text(named, "utf8")
+        if (new_html := with_accessible_names(html)) != html:
+            path.write_text(new_html, "utf8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Leave out what Jupyter Book adds that would ask another host: Thebe's loader, which comes from a CDN."""
+"""Remove the loader of Thebe, which Jupyter Book adds to each page and which would load files from a CDN."""
 
 from __future__ import annotations
 

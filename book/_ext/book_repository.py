@@ -1,6 +1,6 @@
-"""Launch, edit, issue and repository buttons, all from one setting: the repository's address.
+"""Configure the launch, edit, issue and repository buttons by one setting, the repository's address.
 
-While `book_repository` is empty no page shows any of them, so none is dead.
+Without an address (`book_repository` is empty) pages show no button, so that no link is broken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COLAB = "https://colab.research.google.com"
 
 
 def theme_options(address: str, branch: str) -> dict[str, Any]:
-    """The theme's options for a repository's address; those for none where it is empty."""
+    """Return the theme's options for a repository's address, which may be empty."""
     if not address.strip():
         return {"repository_url": "", "launch_buttons": {}, **dict.fromkeys(BUTTONS, False)}
     launch: dict[str, Any] = {"binderhub_url": BINDER, "notebook_interface": "jupyterlab"}

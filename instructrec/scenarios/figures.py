@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from instructrec.errors import InputError
-from instructrec.plotting import COLOURS, GREY
+from instructrec.plotting import COLOURS, GREY, new_axes
 from instructrec.statistics.intervals import Interval
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def curves_with_intervals(
             raise InputError(
                 f"curve {name!r} has {len(intervals)} points for {len(settings)} settings; give one each"
             )
-    import matplotlib.pyplot as plt
-
-    ax = plt.subplots(layout="constrained")[1]
+    ax = new_axes()
     for number, (name, intervals) in enumerate(curves.items()):
         colour = _CURVE_COLOURS[number % len(_CURVE_COLOURS)]
         low, high = [interval.low for interval in intervals], [interval.high for interval in intervals]

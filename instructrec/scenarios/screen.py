@@ -70,7 +70,7 @@ def _most_frequent_category(
 
 
 def _random_category(categories: Sequence[str], rng: np.random.Generator) -> str | None:
-    return str(categories[rng.integers(len(categories))]) if categories else None
+    return str(categories[int(rng.integers(len(categories)))]) if categories else None
 
 
 def occasion_table(

@@ -336,7 +336,7 @@ MEANS = {"a": 0.5, "b": 0.4, "c": 0.3, "d": 0.2}
 
 
 @pytest.mark.parametrize(
-    ("not_apart", "expected"),
+    ("insignificant_pairs", "expected"),
     [
         ([], []),
         ([("a", "b")], [["a", "b"]]),
@@ -346,9 +346,9 @@ MEANS = {"a": 0.5, "b": 0.4, "c": 0.3, "d": 0.2}
         ([("a", "b"), ("b", "c"), ("c", "d"), ("b", "d"), ("a", "c")], [["a", "b", "c"], ["b", "c", "d"]]),
     ],
 )
-def test_bars_join_models_of_which_no_two_are_significant(not_apart, expected):
-    assert plotting.indifferent_groups(list(MEANS), not_apart) == expected
-    ax = plotting.critical_difference(MEANS, not_apart, "NDCG@10")
+def test_bars_join_models_of_which_no_two_are_significant(insignificant_pairs, expected):
+    assert plotting.insignificant_groups(list(MEANS), insignificant_pairs) == expected
+    ax = plotting.critical_difference(MEANS, insignificant_pairs, "NDCG@10")
     bars = [line for line in ax.lines if line.get_linewidth() == 4]
     assert len(bars) == len(expected)
     for bar, group in zip(bars, expected, strict=True):

@@ -59,7 +59,7 @@ def _critical_difference(runs: ProtocolRuns, means: pd.DataFrame) -> tuple[str, 
     from instructrec import plotting
 
     insignificant = [pair[:2] for pair in runs.pairs() if not pair.significant]
-    n_bars = len(plotting.indifferent_groups(runs.labels, insignificant))
+    n_bars = len(plotting.insignificant_groups(runs.labels, insignificant))
     return (
         "critical-difference",
         f"{runs.metric} of all models on {runs.description}. A bar joins models of which no two differ significantly "
