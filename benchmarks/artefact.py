@@ -1,14 +1,14 @@
-"""Make the trained `mini` in data/mini/, or train it again and show that it comes out alike.
+"""Create the trained `mini` of data/mini/, or train it again and compare the figures.
 
     python -m benchmarks.artefact --write     trains, measures and writes the artefact with its card
     python -m benchmarks.artefact             trains again and compares with the figures of the card
 
-The first takes the model that `benchmarks.mini` left of the same settings, seed and code, where there is one.
+The first uses the model that `benchmarks.mini` has stored for the same settings, seed and code, if there is one.
 
 The model is trained on the training part of leave-last-out of MovieLens-100K, with seed 0 and the settings by default.
 Its figures are those of `benchmarks.mini` on the test part. A training on another processor differs in the last bits of
-each step, and so in the end by as much as another seed would: the second command ends with 1 where a figure is further
-off than TOLERANCE.
+each step, and at the end by as much as one with another seed: the second command ends with status 1 if a figure differs
+by more than TOLERANCE.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.mini import DATA, measure, trained
+from benchmarks.common import DATA, following_figures, trained
 from instructrec import datasets
 from instructrec.errors import InputError
 from instructrec.files import atomic_write
@@ -32,13 +32,13 @@ from instructrec.split import SPLITS, Split
 PROTOCOL, SEED = "leave-last-out", 0
 FIGURES = "figures.json"
 TOLERANCE = {"ndcg": 0.012, "obeyed": 0.03}
-"""Of NDCG@10, and of satisfaction or violation at 10: twice what seeds differ by (benchmarks/results/mini.json)."""
+"""Of NDCG@10, and of satisfaction or violation at 10: twice the difference between seeds (results/mini.json)."""
 COMMAND = "python -m benchmarks.artefact --write"
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description="Make the trained mini in data/mini/, or train it again and compare."
+        description="Create the trained mini of data/mini/, or train it again and compare."
     )
     parser.add_argument(
         "--write", action="store_true", help="write the artefact instead of comparing with it"
@@ -60,31 +60,33 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def figures_of(model: Recommender, split: Split) -> dict[str, dict[str, float]]:
-    """Return NDCG@10 and how far each condition is obeyed, on the test part."""
-    rows = measure(model, None, split, "test")
+    """Return NDCG@10 and satisfaction (or violation) at 10 of each task, on the test part."""
+    figures = following_figures(model, None, split, "test")
     return {
-        name: dict(zip(("obeyed", "ndcg"), np.nanmean(one[:, :2], axis=0).round(4).tolist(), strict=True))
-        for name, one in rows.items()
+        name: dict(zip(("obeyed", "ndcg"), np.nanmean(rows[:, :2], axis=0).round(4).tolist(), strict=True))
+        for name, rows in figures.items()
     }
 
 
 def compare(figures: dict[str, dict[str, float]], shipped: dict[str, dict[str, float]]) -> int:
-    """Print figures beside those of the artefact; return 1 if one is further off than `TOLERANCE`, else 0."""
-    print(f"{'condition':<24}{'figure':<8}{'artefact':>10}{'here':>8}{'apart':>8}")
-    far = 0
+    """Print figures beside those of the artefact; return 1 if any differs by more than `TOLERANCE`, else 0."""
+    print(f"{'task':<24}{'figure':<8}{'artefact':>10}{'here':>8}{'apart':>8}")
+    n_differences = 0
     for name, row in shipped.items():
         for figure, value in row.items():
-            apart = figures[name][figure] - value
-            wrong = abs(apart) > TOLERANCE[figure]
-            far += wrong
-            mark = f"  more than {TOLERANCE[figure]}" if wrong else ""
-            print(f"{name:<24}{figure:<8}{value:>10.4f}{figures[name][figure]:>8.4f}{apart:>+8.4f}{mark}")
-    print(f"{far} of {2 * len(shipped)} figures are further apart than the tolerance")
-    return 1 if far else 0
+            difference = figures[name][figure] - value
+            is_too_large = abs(difference) > TOLERANCE[figure]
+            n_differences += is_too_large
+            mark = f"  more than {TOLERANCE[figure]}" if is_too_large else ""
+            print(
+                f"{name:<24}{figure:<8}{value:>10.4f}{figures[name][figure]:>8.4f}{difference:>+8.4f}{mark}"
+            )
+    print(f"{n_differences} of {2 * len(shipped)} figures are further apart than the tolerance")
+    return 1 if n_differences else 0
 
 
 def write(model: Recommender, split: Split, folder: Path) -> None:
-    """Write model, training note, figures and card; the figures are those of the model as it is read again."""
+    """Write model, training note, figures and card; the figures are those of the model after it is loaded again."""
     model.save(folder, catalogue=False)
     loaded = load(folder)
     figures = figures_of(loaded, split)
@@ -110,7 +112,7 @@ def card(model: Recommender, figures: dict[str, dict[str, float]], size: int) ->
 
 
 def is_refusal(name: str) -> bool:
-    """Return whether a condition refuses something, so that its share is one of violations."""
+    """Return whether a task refuses something, so that its figure is a violation."""
     return name.split(" (")[0] in ("contradicting", "negated", "unseen negation")
 
 

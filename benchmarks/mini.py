@@ -1,83 +1,49 @@
-"""Measure `mini` on MovieLens-100K: without an instruction, and what it makes of each condition of following.
+"""Measure `mini` on MovieLens-100K: without an instruction, and how it follows each kind of instruction.
 
     python -m benchmarks.mini [--seeds 0 1 2] [--part valid] [--protocol leave-last-out] [--set NAME=VALUE …]
 
 For each seed it trains the tuned SASRec and `mini` on the training part (or reads what an earlier run left under
-_build/mini) and asks both the same requests of the whole catalogue, without what the user has met. SASRec is asked
-without the instruction and its list is cut to the items that meet it, by the truth and not by the parser: the strongest
-simple answer. Prints, a line a condition:
+_build/mini) and gives both the same requests over the whole catalogue, without the items that the user has seen. SASRec
+gets no instruction; its list is filtered to the items that meet the instruction, by their true attributes and not by
+the parser: the strongest simple baseline. Prints, a line a task:
 
-- satisfaction at 10 of `mini`, as a share of what any list could reach, or violation at 10 where something is refused;
-- NDCG@10 of `mini` and of SASRec cut, and their ratio, with a 95% bootstrap interval over users of the mean of seeds;
-  texts are about the first target of a request, and what is unasked is measured over all of them.
+- satisfaction at 10 of `mini`, as a share of the highest that any list could reach, or violation at 10 if the
+  instruction refuses something;
+- NDCG@10 of `mini` and of SASRec filtered, and their ratio, with a 95% bootstrap interval over users of the mean of
+  seeds; instructions are about the first target of a request, and NDCG without one is measured over all targets.
 
-and how often it is right where it is asked for no list: yes or no, A or B, words (see `other_tasks`). With
-`--set kinds=[]` it is trained on histories alone and asked nothing: its answers without an instruction are the same.
+and its accuracy in tasks without a list: yes or no, A or B, words (see `other_tasks`). With `--set kinds=[]` it is
+trained on histories only and gets no instructions: its answers without an instruction are the same.
 
-Writes benchmarks/results/mini.json (with --part test alone), figures and settings by protocol.
+Writes benchmarks/results/mini.json (with --part test only), figures and settings by protocol.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import hashlib
 import json
 import sys
-import time
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.common import DATA, K, following_figures, instructions_of, seen_items, trained
 from instructrec import datasets
 from instructrec.errors import InputError
-from instructrec.evaluation.following_tasks import EXTRA_TASKS, TASKS, make_following_tasks
+from instructrec.evaluation.following_tasks import make_following_tasks
 from instructrec.files import atomic_write
 from instructrec.instructions.verbalizer import Verbalizer
-from instructrec.models import FilteredRecommender, Recommender, create, load, tuned
-from instructrec.models.mini import word_vectors
+from instructrec.models import FilteredRecommender
 from instructrec.models.mini.model import Mini
 from instructrec.models.mini.vocabulary import tokenise
-from instructrec.split import SPLITS, Split
+from instructrec.ranking import top_k
+from instructrec.split import SPLITS, Requests, Split
 
 RESULTS = Path(__file__).with_name("results") / "mini.json"
-KEPT = Path(__file__).parents[1] / "_build" / "mini"
-PACKAGE = Path(__file__).parents[1] / "instructrec"
-MADE_BY = {
-    "models/mini": [
-        "augmentation",
-        "batches",
-        "config",
-        "decoders",
-        "features",
-        "model",
-        "packing",
-        "trainer",
-        "training",
-        "vocabulary",
-        "word_vectors",
-    ],
-    "models/neural": ["sasrec", "training"],
-    "instructions": [
-        "category_words",
-        "query_frames",
-        "query_generator",
-        "query_meanings",
-        "templates",
-        "verbalizer",
-    ],
-    "wordings": ["lexicon"],
-}
-"""The modules that decide what a trained model is; data files beside them count too."""
-DATA = "movielens-100k"
-K = 10
-ASKED_IN = {
-    "en": (*TASKS, *EXTRA_TASKS),
-    "zh": ("stated", "unseen wording", "vague wish", "negated", "unseen negation"),
-}
-NULL = "recommend something that I would enjoy"
+N_QUESTIONS = 200
+"""Number of items, and of users, that are asked about in words."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,276 +53,155 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--protocol", choices=list(SPLITS), default="leave-last-out")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of mini")
     options = parser.parse_args(arguments)
+    settings = _settings(options.set)
+    histories_only = settings.get("kinds") == []
+    split = SPLITS[options.protocol](datasets.load(DATA))
+    figures, accuracies = [], []
+    for seed in options.seeds:
+        sasrec = trained("sasrec", seed, split, options.protocol)
+        model = trained("mini", seed, split, options.protocol, **settings)
+        assert isinstance(model, Mini)
+        figures.append(following_figures(model, sasrec, split, options.part, () if histories_only else None))
+        accuracies.append({} if histories_only else other_tasks(model, split, options.part, seed))
+    rows = {name: summary([run[name] for run in figures]) for name in figures[0]}
+    tasks = {name: float(np.mean([run[name] for run in accuracies])) for name in accuracies[0]}
+    _print(rows, tasks)
+    if options.part == "test":
+        note = {"seeds": options.seeds, "protocol": options.protocol, "settings": model.settings}
+        results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+        results[options.protocol] = {**note, "rows": rows, "tasks": tasks}
+        with atomic_write(RESULTS) as handle:
+            json.dump(results, handle, indent=1, ensure_ascii=False)
+            handle.write("\n")
+    return 0
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return settings of `mini` from NAME=VALUE pairs, values in JSON."""
     settings = {}
-    for pair in options.set:
+    for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"argument --set: {pair!r} given; NAME=VALUE such as epochs=5 is accepted")
         settings[name] = json.loads(value)
-    split = SPLITS[options.protocol](datasets.load(DATA))
-    runs, others = [], []
-    for seed in options.seeds:
-        sasrec = trained("sasrec", seed, split, options.protocol)
-        model = trained("mini", seed, split, options.protocol, **settings)
-        runs.append(measure(model, sasrec, split, options.part, () if settings.get("kinds") == [] else None))
-        assert isinstance(model, Mini)
-        others.append({} if settings.get("kinds") == [] else other_tasks(model, split, options.part, seed))
-    rows = {name: summary([one[name] for one in runs]) for name in runs[0]}
-    print(f"{'condition':<22}{'obeyed':>8}{'NDCG@10':>9}{'SASRec cut':>12}{'ratio':>8}  95% interval")
+    return settings
+
+
+def _print(rows: dict[str, dict[str, Any]], tasks: dict[str, float]) -> None:
+    print(f"{'task':<22}{'obeyed':>8}{'NDCG@10':>9}{'filtered':>12}{'ratio':>8}  95% interval")
     for name, row in rows.items():
         ratio = ""
         if row["ratio"] is not None:
             low, high = row["interval"]
             ratio = f"{row['ratio']:>8.3f}  [{low:.3f}, {high:.3f}]"
         print(f"{name:<22}{row['obeyed']:>8.3f}{row['ndcg']:>9.4f}{row['sasrec']:>12.4f}{ratio}")
-    tasks = {name: float(np.mean([one[name] for one in others])) for name in others[0]}
     print("\n".join(f"{name:<22}{value:>8.3f}" for name, value in tasks.items()))
-    if options.part == "test":
-        note = {"seeds": options.seeds, "protocol": options.protocol, "settings": model.settings}
-        every = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
-        every[options.protocol] = {**note, "rows": rows, "tasks": tasks}
-        with atomic_write(RESULTS) as handle:
-            json.dump(every, handle, indent=1, ensure_ascii=False)
-            handle.write("\n")
-    return 0
 
 
-def trained(name: str, seed: int, split: Split, protocol: str, **settings: Any) -> Recommender:
-    """Return "sasrec" (tuned) or "mini", trained on a split's training part now or by an earlier call.
+def other_tasks(model: Mini, split: Split, part: str, seed: int) -> dict[str, float]:
+    """Return the model's accuracy in tasks without a list of items.
 
-    A model is kept in _build/mini, under a digest of its settings and of the code that makes it.
-    """
-    model = tuned(name, seed=seed) if name == "sasrec" else create(name, seed=seed, **settings)
-    made_of = json.dumps(
-        [model.settings, protocol, split.train.n_interactions, code_digest(), word_vectors.SHA256]
-    ).encode()
-    folder = KEPT / f"{name}-{hashlib.sha256(made_of).hexdigest()[:16]}"
-    if not folder.is_dir():
-        started = time.perf_counter()
-        if name == "mini":
-            model.fit(split.train, verbose=2)  # type: ignore[call-arg]
-        else:
-            model.fit(split.train)
-        print(f"{name}, seed {seed}: {time.perf_counter() - started:.0f} s of training", flush=True)
-        model.save(folder)
-    return load(folder)
-
-
-def measure(
-    model: Recommender,
-    sasrec: Recommender | None,
-    split: Split,
-    part: str,
-    conditions: tuple[str, ...] | None = None,
-) -> dict[str, np.ndarray]:
-    """Return, for each condition, three figures a request: obeyed (or violated), NDCG@10, and that of SASRec cut.
-
-    Args:
-        model: What is measured.
-        sasrec: What is cut; without one its figures mean nothing.
-        split: The data.
-        part: "valid" or "test".
-        conditions: English ones, by name; all, in both languages, by default.
-
-    Returns:
-        Arrays of shape (n_requests, 3), NaN where a request is asked nothing.
-    """
-    requests = split.requests(part)
-    histories = requests.histories
-    targets = np.array([split.train.item_columns(one)[0] for one in requests.targets])
-    seen = np.zeros((len(histories), split.train.n_items), dtype=bool)
-    for row, history in zip(seen, histories, strict=True):
-        row[split.train.item_columns(history)] = True
-    simple = np.where(seen, -np.inf, 0 if sasrec is None else sasrec.score(histories))
-
-    def asked(texts: list[str | None]) -> np.ndarray:
-        return np.where(seen, -np.inf, model.score(histories, texts))
-
-    n = len(histories)
-    everything = np.ones((n, split.train.n_items), dtype=bool)
-    every_target = [split.train.item_columns(one) for one in requests.targets]
-    found = {}
-    for name, said in (("none", None), ("null", NULL)):
-        own = ndcg_of_several(asked([said] * n), every_target)
-        found[name] = np.stack([np.ones(n), own, ndcg_of_several(simple, every_target)], axis=1)
-    asked_in = ASKED_IN if conditions is None else {"en": tuple(one for one in conditions if one != "none")}
-    for language, names in asked_in.items():
-        if not names:
-            continue
-        made = make_following_tasks(split, part, list(names), (language,))
-        for name, one in made.tasks.items():
-            if name == "none":
-                continue
-            texts: list[str | None] = [None] * n
-            wanted, refused = everything.copy(), np.zeros_like(everything)
-            for number, (row, text) in enumerate(zip(made.rows, one.texts, strict=True)):
-                texts[row] = text
-                if text is not None:
-                    wanted[row] = one.wish.masks[one.wish.mask_of_request[number]]
-                    if one.forbidden is not None:
-                        refused[row] = one.forbidden.masks[one.forbidden.mask_of_request[number]]
-            obeyed = wanted if one.forbidden is None else refused
-            rows = figures(asked(texts), simple, obeyed, wanted, targets, one.forbidden is not None)
-            rows[[text is None for text in texts]] = np.nan
-            found[name if language == "en" else f"{name} ({language})"] = rows
-    return found
-
-
-@cache
-def code_digest() -> str:
-    """Return a digest of what the code of `MADE_BY` does: docstrings, comments and line breaks do not count."""
-    found = hashlib.sha256()
-    for folder, names in MADE_BY.items():
-        for name in names:
-            tree = ast.parse((PACKAGE / folder / f"{name}.py").read_text("utf-8"))
-            for node in ast.walk(tree):
-                body = getattr(node, "body", None)
-                if isinstance(body, list):
-                    node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]
-            found.update(ast.dump(tree).encode())
-        for path in sorted((PACKAGE / folder).rglob("*.toml")):
-            found.update(path.read_bytes())
-    return found.hexdigest()
-
-
-def _is_text(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
-
-
-def other_tasks(model: Mini, split: Split, part: str, seed: int, most: int = 200) -> dict[str, float]:
-    """Return how often the model is right where it is asked for no list of items.
-
-    - T0: yes or no, of the target and of an unseen item drawn at random, half of the questions each; chance is .5;
+    - T0: yes or no, for the target and for a random unseen item, half of the questions each; chance is .5;
     - T1: which of these two;
-    - both again with a text that names a category of the target;
-    - grammar mask: satisfaction at 10 of what `instructions.parse` understands, filtered by it (known categories,
-      conditions, refusals, in both languages);
-    - query: which query an item answers, turned round; the share of `most` items whose categories are all named and no
-      other, and the same in Chinese;
-    - taste: the mean over `most` users of how much the taste in words and that of rules have in common, in words (F1).
+    - both again with an instruction that names a category of the target;
+    - grammar mask: satisfaction at 10 of what `instructions.parse` understands, filtered by it (categories, conditions,
+      refusals, in both languages);
+    - query: which query an item answers; the share of `N_QUESTIONS` items whose categories are named exactly, in either
+      language;
+    - taste: the mean F1 over `N_QUESTIONS` users of the words that the taste in words shares with that of the rules.
     """
     requests = split.requests(part)
-    histories = requests.histories
     rng = np.random.default_rng([seed, 13])
     ids = split.train.items["item_id"].to_numpy()
-    targets = [one[0] for one in requests.targets]
-    others = []
-    for history, target in zip(histories, targets, strict=True):
+    targets = [items[0] for items in requests.targets]
+    negatives = []
+    for history, target in zip(requests.histories, targets, strict=True):
         unseen = np.setdiff1d(ids, [*history, target])
-        others.append(unseen[int(rng.integers(len(unseen)))])
-    made = make_following_tasks(split, part, ["stated"])
-    texts: list[str | None] = [None] * len(histories)
-    for row, text in zip(made.rows, made.tasks["stated"].texts, strict=True):
-        texts[row] = text
-    found: dict[str, float] = {}
-    for name, said in (("", None), (" with a category", texts)):
-        yes, no = (model.yes_or_no(histories, items, said) for items in (targets, others))
-        found[f"T0{name}"] = float(np.mean([*(yes > 0.5), *(no <= 0.5)]))
-        first = model.a_or_b(histories, list(zip(targets, others, strict=True)), said)
-        found[f"T1{name}"] = float(np.mean(first > 0.5))
-    filtered = FilteredRecommender(model)
-    masked = []
+        negatives.append(unseen[int(rng.integers(len(unseen)))])
+    stated = make_following_tasks(split, part, ["stated"])
+    texts = instructions_of(stated, "stated", len(requests.histories))
+    accuracies: dict[str, float] = {}
+    for name, instructions in (("", None), (" with a category", texts)):
+        yes, no = (model.yes_or_no(requests.histories, items, instructions) for items in (targets, negatives))
+        accuracies[f"T0{name}"] = float(np.mean([*(yes > 0.5), *(no <= 0.5)]))
+        pairs = list(zip(targets, negatives, strict=True))
+        accuracies[f"T1{name}"] = float(np.mean(model.a_or_b(requests.histories, pairs, instructions) > 0.5))
+    accuracies["grammar mask"] = _filtered_satisfaction(model, split, part)
+    items = rng.choice(ids, N_QUESTIONS, replace=False)
     for language in ("en", "zh"):
-        made = make_following_tasks(split, part, ["stated", "constraints", "negated"], (language,))
-        for one in made.tasks.values():
-            rows = [row for row, text in zip(made.rows, one.texts, strict=True) if text is not None]
-            asked = [text for text in one.texts if text is not None]
-            if not asked:
+        accuracies[f"query ({language})"] = _query_accuracy(model, split, items, language)
+    accuracies["taste"] = _taste_f1(model, split, requests)
+    return accuracies
+
+
+def _filtered_satisfaction(model: Mini, split: Split, part: str) -> float:
+    """Return the mean satisfaction at 10 of the model filtered by the parsed instructions."""
+    filtered, histories = FilteredRecommender(model), split.requests(part).histories
+    shares = []
+    for language in ("en", "zh"):
+        tasks = make_following_tasks(split, part, ["stated", "constraints", "negated"], (language,))
+        for task in tasks.tasks.values():
+            numbers = [number for number, text in enumerate(task.texts) if text is not None]
+            if not numbers:
                 continue
-            scores = filtered.score([histories[row] for row in rows], asked)
-            for row, score in zip(rows, scores, strict=True):
-                score[split.train.item_columns(histories[row])] = -np.inf
-            lists = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-            shown = np.isfinite(np.take_along_axis(scores, lists, axis=1))
-            meets = one.wish if one.forbidden is None else one.forbidden
-            which = [number for number, text in enumerate(one.texts) if text is not None]
-            masks = meets.masks[meets.mask_of_request[which]]
-            good = np.take_along_axis(masks if one.forbidden is None else ~masks, lists, axis=1)
-            masked.append((good & shown).sum() / shown.sum())
-    found["grammar mask"] = float(np.mean(masked))
-    items = rng.choice(ids, most, replace=False)
+            own = [histories[tasks.rows[number]] for number in numbers]
+            scores = np.array(filtered.score(own, [task.texts[number] for number in numbers]))
+            scores[seen_items(split.train, own)] = -np.inf
+            lists = top_k(scores, K)
+            sets = task.wish if task.forbidden is None else task.forbidden
+            masks = sets.masks[sets.mask_of_request[numbers]]
+            obeys = np.take_along_axis(
+                masks if task.forbidden is None else ~masks, np.maximum(lists, 0), axis=1
+            )
+            shares.append((obeys & (lists >= 0)).sum() / (lists >= 0).sum())
+    return float(np.mean(shares))
+
+
+def _query_accuracy(model: Mini, split: Split, items: np.ndarray, language: str) -> float:
+    """Return the share of the items whose categories the model names exactly."""
     categories = split.train.items.set_index("item_id")[split.train.category_field]
-    for language in ("en", "zh"):
-        annotator = Verbalizer(split.train, language)
-        right = [
-            model.answer([], "query", item, language)
-            == "".join(spoken(annotator.join(categories[item]), language))
-            for item in items
-        ]
-        found[f"query ({language})"] = float(np.mean(right))
-    annotator = Verbalizer(split.train, "en")
-    common = []
-    for history in histories[:most]:
-        own, true = set(model.answer(history).split()), set(tokenise(annotator.taste(history[-20:])))
-        common.append(2 * len(own & true) / max(1, len(own) + len(true)))
-    found["taste"] = float(np.mean(common))
-    return found
-
-
-def spoken(text: str, language: str) -> list[str]:
-    """Return what `Mini.answer` says if it says a text word by word."""
-    words = tokenise(text)
-    return words if language == "zh" else [" ".join(words)]
-
-
-def figures(
-    scores: np.ndarray,
-    simple: np.ndarray,
-    obeyed: np.ndarray,
-    wanted: np.ndarray,
-    targets: np.ndarray,
-    violated: bool = False,
-) -> np.ndarray:
-    """Return shares of the first ten in `obeyed`, NDCG@10, and NDCG@10 of the simple scores cut to `wanted`."""
-    lists = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-    hits = np.take_along_axis(obeyed, lists, axis=1).sum(axis=1)
-    possible = np.minimum((obeyed & ~np.isneginf(scores)).sum(axis=1), K)
-    share = hits / K if violated else np.where(possible > 0, hits / np.maximum(possible, 1), np.nan)
-    cut = np.where(wanted, simple, -np.inf)
-    return np.stack([share, ndcg(scores, targets), ndcg(cut, targets)], axis=1)
-
-
-def ndcg(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    own = scores[np.arange(len(targets)), targets]
-    rank = (scores > own[:, None]).sum(axis=1)
-    return np.where(np.isfinite(own) & (rank < K), 1 / np.log2(rank + 2.0), 0.0)
-
-
-def ndcg_of_several(scores: np.ndarray, targets: list[np.ndarray]) -> np.ndarray:
-    """Return NDCG@10 of requests with any number of targets, as `evaluate` measures it."""
-    gains = 1 / np.log2(np.arange(2, K + 2))
-    lists = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-    shown = np.isfinite(np.take_along_axis(scores, lists, axis=1))
-    return np.array(
-        [
-            (np.isin(row, wanted) & there) @ gains / gains[: len(wanted)].sum()
-            for row, there, wanted in zip(lists, shown, targets, strict=True)
-        ]
+    verbalizer = Verbalizer(split.train, language)
+    separator = "" if language == "zh" else " "
+    return float(
+        np.mean(
+            [
+                model.answer([], "query", item, language)
+                == separator.join(tokenise(verbalizer.join(categories[item])))
+                for item in items
+            ]
+        )
     )
 
 
-def summary(runs: list[np.ndarray], n_draws: int = 2000) -> dict[str, Any]:
-    """Return means over requests and seeds, and the ratio's interval over users."""
+def _taste_f1(model: Mini, split: Split, requests: Requests) -> float:
+    """Return the mean F1 of the words of the model's description of a taste and of that of the rules."""
+    verbalizer = Verbalizer(split.train, "en")
+    scores = []
+    for history in requests.histories[:N_QUESTIONS]:
+        answer, truth = set(model.answer(history).split()), set(tokenise(verbalizer.taste(history[-20:])))
+        scores.append(2 * len(answer & truth) / max(1, len(answer) + len(truth)))
+    return float(np.mean(scores))
+
+
+def summary(runs: Sequence[np.ndarray], n_resamples: int = 2000) -> dict[str, Any]:
+    """Return means over requests and seeds, and the ratio of the NDCGs with its bootstrap interval over users.
+
+    A ratio whose denominator is 0 in some resample (a task that no target meets) is None.
+    """
     mean = np.mean(runs, axis=0)
     mean = mean[~np.isnan(mean[:, 1])]
     rng = np.random.default_rng(0)
-    draws = mean[rng.integers(0, len(mean), (n_draws, len(mean)))][:, :, 1:].mean(axis=1)
-    obeyed, own, simple = np.nanmean(mean, axis=0)
-    compares = bool(
-        (draws[:, 1] > 0).all()
-    )  # SASRec cut to what the target fails, as a contradiction does, has 0
-    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975]) if compares else (0.0, 0.0)
+    resamples = mean[rng.integers(0, len(mean), (n_resamples, len(mean)))][:, :, 1:].mean(axis=1)
+    obeyed, ndcg, sasrec = np.nanmean(mean, axis=0)
+    has_ratio = bool((resamples[:, 1] > 0).all())
+    interval = np.quantile(resamples[:, 0] / resamples[:, 1], [0.025, 0.975]).tolist() if has_ratio else None
     return {
         "requests": len(mean),
         "obeyed": float(obeyed),
-        "ndcg": float(own),
-        "sasrec": float(simple),
-        "ratio": float(own / simple) if compares else None,
-        "interval": [float(low), float(high)] if compares else None,
+        "ndcg": float(ndcg),
+        "sasrec": float(sasrec),
+        "ratio": float(ndcg / sasrec) if has_ratio else None,
+        "interval": interval,
     }
 
 

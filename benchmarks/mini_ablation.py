@@ -1,16 +1,15 @@
-"""What `mini` owes to its parts: each is taken away or turned down, and the rest trained as before.
+"""Ablation of `mini`: each part is removed or reduced, and the others are trained as before.
 
     python -m benchmarks.mini_ablation [--only PART] [--rows NAME …] [--seeds 0 1 2] [--torch] [--processes 1]
 
 Trains on the training part of leave-last-out of MovieLens-100K and measures on the VALIDATION part (choices are made
-there). Parts of the first training are measured by NDCG@10 without a text, with three seeds; tuning by NDCG@10 and
-satisfaction@10 under some conditions, with the first of the seeds and a third of the epochs (`SHORT`), in all rows
-alike.
-Every figure has a 95% bootstrap interval over users of the mean of seeds. With `--torch` Keras runs on PyTorch, on a
-GPU where there is one (`benchmarks.on_torch`), in as many processes as are asked for.
+there). Parts of the training on histories are measured by NDCG@10 without an instruction, with three seeds; parts of
+tuning by NDCG@10 and satisfaction@10 in some tasks, with the first of the seeds and a third of the epochs
+(`SHORT_TUNING`), in all rows alike. Every figure has a 95% bootstrap interval over users of the mean of seeds. With
+`--torch` Keras runs on PyTorch, on a GPU if there is one (`benchmarks.on_torch`), in the given number of processes.
 
-Writes benchmarks/results/mini_ablation.json; a row that is there already is not trained again, nor on the CPU a model
-that `benchmarks.mini` left.
+Writes benchmarks/results/mini_ablation.json; a row that the file holds already is not trained again, and neither is, on
+the CPU, a model that `benchmarks.mini` has stored.
 """
 
 from __future__ import annotations
@@ -26,13 +25,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.mini import DATA, measure, trained
+from benchmarks.common import DATA, following_figures, trained
 from instructrec import datasets
 from instructrec.errors import InputError, one_of
 from instructrec.files import atomic_write
 from instructrec.models import create
 from instructrec.models.mini.model import Mini
 from instructrec.split import SPLITS
+from instructrec.statistics import bootstrap_interval
 
 RESULTS = Path(__file__).with_name("results") / "mini_ablation.json"
 HISTORY: dict[str, dict[str, Any]] = {
@@ -51,7 +51,7 @@ HISTORY: dict[str, dict[str, Any]] = {
     "one layer": {"n_layers": 1},
     "four layers": {"n_layers": 4},
 }
-SHORT: dict[str, Any] = {"tuning_epochs": 8, "final_epochs_without_dropout": 3}
+SHORT_TUNING: dict[str, Any] = {"tuning_epochs": 8, "final_epochs_without_dropout": 3}
 TEXTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "a tenth of the texts": {"instruction_share": 0.05},
@@ -78,11 +78,12 @@ TEXTS: dict[str, dict[str, Any]] = {
     "titles not copied": {"copies": ["words"]},
     "nothing copied": {"copies": []},
 }
+VARIANTS = {"texts": TEXTS, "history": HISTORY}
 TASKS = ("none", "stated", "unseen wording", "vague wish", "negated", "title word", "new words")
 
 
-class Task(NamedTuple):
-    """One training: the part, its row's name, the settings, and the device it is to use."""
+class Training(NamedTuple):
+    """One training: the part, its row's name, the settings, and whether to use PyTorch."""
 
     part: str
     name: str
@@ -90,17 +91,17 @@ class Task(NamedTuple):
     torch: bool
 
 
-class Done(NamedTuple):
-    """What came of it: parameters, figures a request by condition, and where it ran."""
+class Result(NamedTuple):
+    """Result of a training: number of parameters, figures of each request by task, and backend with device."""
 
-    task: Task
-    parameters: int
-    rows: dict[str, np.ndarray]
-    place: str
+    training: Training
+    n_parameters: int
+    figures: dict[str, np.ndarray]
+    device: str
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Take parts of mini away.")
+    parser = argparse.ArgumentParser(description="Remove parts of mini.")
     parser.add_argument("--only", choices=["history", "texts"])
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="rows by name, such as 'width 64'")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -116,52 +117,67 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.rows or ():
         if name not in names:
             raise one_of("row", name, names, most=len(names))
-    found: dict[str, Any] = json.loads(options.out.read_text("utf-8")) if options.out.is_file() else {}
-    tasks = []
-    for part, variants, seeds in (
-        ("texts", TEXTS, options.seeds[:1]),
-        ("history", HISTORY, options.seeds),
-    ):
-        for name, changed in variants.items():
-            settings = {**changed, **(SHORT if part == "texts" else {"kinds": []})}
-            row = found.get(f"{part}: {name}", {})
-            if options.rows and name not in options.rows:
-                continue
-            there = _of_part(part, row.get("settings", {})), row.get("seeds")
-            if options.only in (None, part) and there != (_of_part(part, Mini(**settings).settings), seeds):
-                tasks += [Task(part, name, {**settings, "seed": seed}, options.torch) for seed in seeds]
-    runs: dict[str, list[Done]] = {}
-    for done in _trained(tasks, options.processes):
-        part, name = done.task.part, done.task.name
-        key = f"{part}: {name}"
-        listed = runs.setdefault(key, [])
-        listed.append(done)
-        seeds = options.seeds if part == "history" else options.seeds[:1]
-        if len(listed) < len(seeds):
+    rows: dict[str, Any] = json.loads(options.out.read_text("utf-8")) if options.out.is_file() else {}
+    trainings = [
+        training
+        for part in ("texts", "history")
+        if options.only in (None, part)
+        for training in _missing(part, rows, options.rows, _seeds(part, options.seeds), options.torch)
+    ]
+    results: dict[str, list[Result]] = {}
+    for result in _results(trainings, options.processes):
+        part, name = result.training.part, result.training.name
+        key, seeds = f"{part}: {name}", _seeds(part, options.seeds)
+        results.setdefault(key, []).append(result)
+        if len(results[key]) < len(seeds):
             continue
-        rows = {label: summary(np.mean([one.rows[label] for one in listed], axis=0)) for label in done.rows}
-        settings = Mini(**{**done.task.settings, "seed": 0}).settings
-        found[key] = {
-            "settings": settings,
-            "seeds": seeds,
-            "parameters": done.parameters,
-            "on": done.place,
-            "rows": rows,
-        }
-        print(key, line(rows), flush=True)
-        order = [
-            f"{part}: {name}"
-            for part, rows_of in (("texts", TEXTS), ("history", HISTORY))
-            for name in rows_of
-        ]
+        rows[key] = _row(results[key], seeds)
+        print(key, line(rows[key]["rows"]), flush=True)
+        order = [f"{part}: {name}" for part, variants in VARIANTS.items() for name in variants]
         with atomic_write(options.out) as handle:
-            json.dump({key: found[key] for key in order if key in found}, handle, indent=1)
+            json.dump({key: rows[key] for key in order if key in rows}, handle, indent=1)
             handle.write("\n")
     return 0
 
 
+def _seeds(part: str, seeds: list[int]) -> list[int]:
+    """Return the seeds of a part: tuning takes the first only."""
+    return seeds if part == "history" else seeds[:1]
+
+
+def _missing(
+    part: str, rows: dict[str, Any], names: list[str] | None, seeds: list[int], torch: bool
+) -> list[Training]:
+    """Return the trainings of a part whose rows the results do not hold with these settings and seeds."""
+    trainings: list[Training] = []
+    for name, changed in VARIANTS[part].items():
+        settings = {**changed, **(SHORT_TUNING if part == "texts" else {"kinds": []})}
+        row = rows.get(f"{part}: {name}", {})
+        stored = _of_part(part, row.get("settings", {})), row.get("seeds")
+        if names and name not in names:
+            continue
+        if stored != (_of_part(part, Mini(**settings).settings), seeds):
+            trainings += [Training(part, name, {**settings, "seed": seed}, torch) for seed in seeds]
+    return trainings
+
+
+def _row(results: list[Result], seeds: list[int]) -> dict[str, Any]:
+    """Return the row of a variant from the results of its seeds."""
+    last = results[-1]
+    return {
+        "settings": Mini(**{**last.training.settings, "seed": 0}).settings,
+        "seeds": seeds,
+        "parameters": last.n_parameters,
+        "on": last.device,
+        "rows": {
+            task: summary(np.mean([result.figures[task] for result in results], axis=0))
+            for task in last.figures
+        },
+    }
+
+
 def _of_part(part: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide a part: those of tuning are nothing to the training on histories."""
+    """Return the settings that determine a part: the training on histories does not depend on those of tuning."""
     tuning = (
         "tuning_epochs",
         "final_epochs_without_dropout",
@@ -178,46 +194,45 @@ def _of_part(part: str, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trained(tasks: list[Task], processes: int) -> Iterator[Done]:
-    """Give what comes of each task, in processes of their own if there are to be several or another backend."""
-    if processes == 1 and not any(task.torch for task in tasks):
-        yield from map(train, tasks)
+def _results(trainings: list[Training], processes: int) -> Iterator[Result]:
+    """Yield the result of each training; several processes or another backend need processes of their own."""
+    if processes == 1 and not any(training.torch for training in trainings):
+        yield from map(train, trainings)
         return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap_unordered(train, tasks)
+        yield from pool.imap_unordered(train, trainings)
 
 
-def train(task: Task) -> Done:
+def train(training: Training) -> Result:
     """Train a model and measure it."""
-    place = f"TensorFlow, {platform.machine()} CPU"
-    if task.torch:
+    device = f"TensorFlow, {platform.machine()} CPU"
+    if training.torch:
         from benchmarks import on_torch
 
-        place = f"PyTorch, {on_torch.installed()}"
+        device = f"PyTorch, {on_torch.installed()}"
     split = SPLITS["leave-last-out"](datasets.load(DATA))
-    if task.torch:
-        model = create("mini", **task.settings).fit(split.train)
+    if training.torch:
+        model = create("mini", **training.settings).fit(split.train)
     else:
-        model = trained("mini", split=split, protocol="leave-last-out", **task.settings)
-    rows = measure(model, None, split, "valid", () if task.part == "history" else TASKS)
+        model = trained("mini", split=split, protocol="leave-last-out", **training.settings)
+    tasks = () if training.part == "history" else TASKS
+    figures = following_figures(model, None, split, "valid", tasks)
     assert isinstance(model, Mini)
-    return Done(task, model.n_parameters, rows, place)
+    return Result(training, model.n_parameters, figures, device)
 
 
-def summary(rows: np.ndarray, n_draws: int = 2000) -> dict[str, list[float]]:
-    """Return mean, low and high of the share obeyed and of NDCG@10."""
-    rows = rows[~np.isnan(rows[:, 1])]
-    draws = np.random.default_rng(0).integers(0, len(rows), (n_draws, len(rows)))
-    found = {}
-    for name, values in (("obeyed", rows[:, 0]), ("ndcg", rows[:, 1])):
-        values = values[~np.isnan(values)]
-        low, high = np.quantile(values[draws % len(values)].mean(axis=1), [0.025, 0.975])
-        found[name] = [round(float(one), 4) for one in (values.mean(), low, high)]
-    return found
+def summary(figures: np.ndarray) -> dict[str, list[float]]:
+    """Return mean, low and high of the share obeyed and of NDCG@10 over the requests with an instruction."""
+    figures = figures[~np.isnan(figures[:, 1])]
+    intervals = {}
+    for name, values in (("obeyed", figures[:, 0]), ("ndcg", figures[:, 1])):
+        interval = bootstrap_interval(values[~np.isnan(values)])
+        intervals[name] = [round(bound, 4) for bound in interval]
+    return intervals
 
 
 def line(rows: dict[str, dict[str, list[float]]]) -> str:
-    """Return a line for the eye."""
+    """Return the means of a row as one line."""
     return "; ".join(f"{name} {row['obeyed'][0]:.3f} {row['ndcg'][0]:.4f}" for name, row in rows.items())
 
 

@@ -1,17 +1,18 @@
-"""Items and users that `mini` never met in training: how far above chance does it rank for them?
+"""New items and users: how far above chance does `mini` rank for them?
 
     python -m benchmarks.newcomers [--seeds 0 1 2] [--torch]
 
-A tenth of the items of MovieLens-100K and a tenth of the users are drawn; all events of either are taken out of the
-training part of leave-last-out, and `mini` is trained on the rest. The items stay in the catalogue with title, year and
-genres, as a shop lists what nobody has bought yet; the users ask with their histories, in which new items are left out.
+A tenth of the items of MovieLens-100K and a tenth of the users are drawn; all events of either are removed from the
+training part of leave-last-out, and `mini` is trained on the remaining ones. The items stay in the catalogue with
+title, year and genres, as a shop lists products that nobody has bought yet; the new users have histories, without the
+new items.
 
-- new items: requests of all users whose target in the test part is a new item; ranked among the new items alone (chance
-  is one in so many), and among the whole catalogue, without text, with its category, with category and decade;
-- new users: the test part's requests of new users whose target is no new item, beside the requests of the others.
+- new items: requests of all users whose target in the test part is a new item; ranked among the new items only, and
+  among the whole catalogue, without an instruction, with its category, with its category and decade;
+- new users: the test part's requests of new users whose target is no new item, beside those of the other users.
 
 Each figure is a mean over requests and seeds with a 95% bootstrap interval over requests. With `--torch` Keras runs on
-PyTorch (`benchmarks.on_torch`), all seeds at a time. Writes benchmarks/results/newcomers.json.
+PyTorch (`benchmarks.on_torch`), all seeds at the same time. Writes benchmarks/results/newcomers.json.
 """
 
 from __future__ import annotations
@@ -26,20 +27,22 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.mini import DATA, ndcg
+from benchmarks.common import DATA, K, instructions_of, ndcg, seen_items
 from instructrec import datasets
 from instructrec.errors import InputError
+from instructrec.evaluation import METRICS, target_ranks
 from instructrec.evaluation.following_tasks import make_following_tasks
 from instructrec.files import atomic_write
 from instructrec.models import create
 from instructrec.split import SPLITS, Split
+from instructrec.statistics import bootstrap_interval
 
 RESULTS = Path(__file__).with_name("results") / "newcomers.json"
-PROTOCOL, SHARE, K = "leave-last-out", 0.1, 10
+PROTOCOL, SHARE = "leave-last-out", 0.1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Rank for items and users that mini never met.")
+    parser = argparse.ArgumentParser(description="Rank for new items and users.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--torch", action="store_true", help="Keras on PyTorch, on a GPU where there is one")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -49,10 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.torch:
         with multiprocessing.get_context("spawn").Pool(len(options.seeds)) as pool:
             place = f"PyTorch, {pool.map(_on_torch, options.seeds)[0]}"
-            runs = pool.map(partial(measured, torch=True), options.seeds, chunksize=1)
+            runs = pool.map(partial(figures_of_seed, torch=True), options.seeds, chunksize=1)
     else:
-        runs = [measured(seed) for seed in options.seeds]
-    figures = {name: [one[name] for one in runs] for name in runs[0]}
+        runs = [figures_of_seed(seed) for seed in options.seeds]
+    figures = {name: [run[name] for run in runs] for name in runs[0]}
     rows = {name: summary(np.concatenate(values)) for name, values in figures.items()}
     for name, row in rows.items():
         print(
@@ -71,68 +74,64 @@ def _on_torch(_: int) -> str:
     return on_torch.installed()
 
 
-def measured(seed: int, torch: bool = False) -> dict[str, np.ndarray]:
-    """Return `measure` of the book's split, after choosing the backend."""
+def figures_of_seed(seed: int, torch: bool = False) -> dict[str, np.ndarray]:
+    """Return `newcomer_figures` of the book's split, after the choice of the backend."""
     if torch:
         _on_torch(seed)
-    return measure(SPLITS[PROTOCOL](datasets.load(DATA)), seed)
+    return newcomer_figures(SPLITS[PROTOCOL](datasets.load(DATA)), seed)
 
 
-def measure(split: Split, seed: int) -> dict[str, np.ndarray]:
-    """Return figures by request, for one draw of newcomers and one training."""
-    data = split.train
+def newcomer_figures(split: Split, seed: int) -> dict[str, np.ndarray]:
+    """Return figures by request, for one draw of new items and users and one training."""
+    data, requests = split.train, split.requests("test")
     rng = np.random.default_rng([seed, 11])
     ids = data.items["item_id"].to_numpy()
-    new = rng.random(len(ids)) < SHARE
-    new_ids = set(ids[new].tolist())
+    is_new = rng.random(len(ids)) < SHARE
+    new_ids = set(ids[is_new].tolist())
     users = data.users["user_id"].to_numpy()
     new_users = set(users[rng.random(len(users)) < SHARE].tolist())
     events = data.interactions
-    kept = ~events["item_id"].isin(new_ids) & ~events["user_id"].isin(new_users)
-    model = create("mini", seed=seed).fit(data.with_interactions(events[kept]))
+    in_training = ~events["item_id"].isin(new_ids) & ~events["user_id"].isin(new_users)
+    model = create("mini", seed=seed).fit(data.with_interactions(events[in_training]))
     model.dataset = data
-    requests = split.requests("test")
-    histories = [[item for item in one if item not in new_ids] for one in requests.histories]
-    targets = np.array([data.item_columns(one)[0] for one in requests.targets])
-    met = np.zeros((len(histories), len(ids)), dtype=bool)
-    for row, history in zip(met, requests.histories, strict=True):
-        row[data.item_columns(history)] = True
-    made = make_following_tasks(split, "test", ["stated", "category and era"])
-    texts: dict[str, list[Any]] = {"no text": [None] * len(histories)}
-    for name, label in (("stated", "its category"), ("category and era", "its category and decade")):
-        said: list[str | None] = [None] * len(histories)
-        for row, text in zip(made.rows, made.tasks[name].texts, strict=True):
-            said[row] = text
-        texts[label] = said
-    asks_new = new[targets]
+    histories = [[item for item in history if item not in new_ids] for history in requests.histories]
+    targets = np.array([data.item_columns(items)[0] for items in requests.targets])
+    seen = seen_items(data, requests.histories)
+    has_new_target = is_new[targets]
     is_new_user = np.array([user in new_users for user in requests.user_ids])
-    found: dict[str, np.ndarray] = {}
-    for label, said in texts.items():
-        scores = np.where(met, -np.inf, model.score(histories, said))
-        among = np.where(new, scores, -np.inf)
-        found[f"new items among new items, {label}: HR@10"] = hits(among, targets)[asks_new]
-        found[f"new items in the catalogue, {label}: HR@10"] = hits(scores, targets)[asks_new]
-        known = ~asks_new
-        found[f"new users, {label}: NDCG@10"] = ndcg(scores, targets)[known & is_new_user]
-        found[f"known users, {label}: NDCG@10"] = ndcg(scores, targets)[known & ~is_new_user]
-    n_possible = (new & ~met).sum(axis=1)
-    found["new items among new items, chance: HR@10"] = np.minimum(K / n_possible, 1)[asks_new]
-    found["new items in the catalogue, chance: HR@10"] = np.minimum(K / (~met).sum(axis=1), 1)[asks_new]
-    return found
+    figures: dict[str, np.ndarray] = {}
+    for label, texts in _instructions(split, len(histories)).items():
+        scores = np.where(seen, -np.inf, model.score(histories, texts))
+        new_scores = np.where(is_new, scores, -np.inf)
+        figures[f"new items among new items, {label}: HR@10"] = hit_rate(new_scores, targets)[has_new_target]
+        figures[f"new items in the catalogue, {label}: HR@10"] = hit_rate(scores, targets)[has_new_target]
+        values = ndcg(scores, targets)
+        figures[f"new users, {label}: NDCG@10"] = values[~has_new_target & is_new_user]
+        figures[f"known users, {label}: NDCG@10"] = values[~has_new_target & ~is_new_user]
+    for label, candidates in (("among new items", is_new & ~seen), ("in the catalogue", ~seen)):
+        chance = np.minimum(K / candidates.sum(axis=1), 1)
+        figures[f"new items {label}, chance: HR@10"] = chance[has_new_target]
+    return figures
 
 
-def hits(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def _instructions(split: Split, n_requests: int) -> dict[str, list[str | None]]:
+    """Return the instruction of each request by kind."""
+    tasks = make_following_tasks(split, "test", ["stated", "category and era"])
+    return {
+        "no text": [None] * n_requests,
+        "its category": instructions_of(tasks, "stated", n_requests),
+        "its category and decade": instructions_of(tasks, "category and era", n_requests),
+    }
+
+
+def hit_rate(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return whether each target is among the first ten, as 0 or 1."""
-    own = scores[np.arange(len(targets)), targets]
-    return (np.isfinite(own) & ((scores > own[:, None]).sum(axis=1) < K)).astype(float)
+    return METRICS["HR"].from_ranks(target_ranks(scores, targets), K)
 
 
-def summary(values: np.ndarray, n_draws: int = 2000) -> dict[str, Any]:
-    """Return the mean with a 95% bootstrap interval."""
-    rng = np.random.default_rng(0)
-    draws = values[rng.integers(0, len(values), (n_draws, len(values)))].mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return {"mean": float(values.mean()), "low": float(low), "high": float(high), "requests": len(values)}
+def summary(values: np.ndarray) -> dict[str, Any]:
+    """Return the mean with a 95% bootstrap interval, and the number of requests."""
+    return {**bootstrap_interval(values)._asdict(), "requests": len(values)}
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
     python -m benchmarks.paper_tables [--seeds 0 1 2]
 
 The tasks are those of Zhang et al., 2023, arXiv:2305.07001: the next item from the history (P1), from what is asked
-alone (product search), from both (P1 with I1 or I2), and from a taste in words with what is asked (P2 with I1 or I2, of
-which the paper has no table); among the target and 9 random negatives, 9 hard ones (those that SASRec ranks first), or
-99 random ones. Where the paper gives history and taste in words (P1 and P2), `mini` gets the taste in words alone,
+alone (product search), from both (P1 with I1 or I2), and from a taste in words with what is asked (P2 with I1 or I2,
+for which the paper has no table); among the target and 9 random negatives, 9 hard ones (those that SASRec ranks first),
+or 99 random ones. Where the paper gives history and taste in words (P1 and P2), `mini` gets the taste in words alone,
 which is harder. I1 is a vague wish, I2 a category, both from the target (an oracle), as the paper's are. Most popular
-and SASRec read histories and know nothing of what is asked.
+and SASRec read histories and no instruction.
 
 Writes benchmarks/results/paper_tables.json: HR@1, 3, 5 and NDCG@3, 5 of each seed, and the mean.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.mini import DATA, trained
+from benchmarks.common import DATA, trained
 from instructrec import datasets
 from instructrec.errors import InputError
 from instructrec.evaluation.candidates import Candidates, hard_negatives, random_negatives
@@ -70,48 +70,48 @@ def tables(split: Split, plain: dict[str, Recommender], mini: Recommender, seed:
     """Return a row for each task and model: `task`, `model` and the paper's metrics."""
     requests = split.requests("test")
     histories = requests.histories
-    nobody: list[list[object]] = [[] for _ in histories]
-    made = make_following_tasks(split, "test", ["stated", "vague wish"])
-    category, wish = (made.tasks[name].texts for name in ("stated", "vague wish"))
+    empty: list[list[object]] = [[] for _ in histories]
+    written = make_following_tasks(split, "test", ["stated", "vague wish"])
+    category, wish = (written.tasks[name].texts for name in ("stated", "vague wish"))
     assert len(category) == len(histories)
-    annotator = Verbalizer(split.train, "en")
-    told = [f"my taste: {annotator.taste(history[-20:])}" for history in histories]
+    verbalizer = Verbalizer(split.train, "en")
+    taste = [f"my taste: {verbalizer.taste(history[-20:])}" for history in histories]
     random9, random99 = random_negatives(9, seed), random_negatives(99, seed)
     hard9 = hard_negatives(9, plain["sasrec"])
     none = [None] * len(histories)
     tasks: list[tuple[str, Candidates, list, list]] = [
         ("sequential", random9, histories, none),
-        ("product search", random9, nobody, category),
-        ("personalised search, P1 and P2", random9, nobody, told),
+        ("product search", random9, empty, category),
+        ("personalised search, P1 and P2", random9, empty, taste),
         ("personalised search, P1 and I1", random9, histories, wish),
         ("personalised search, P1 and I2", random9, histories, category),
-        ("personalised search, P2 and I1", random9, nobody, both(told, wish)),
-        ("personalised search, P2 and I2", random9, nobody, both(told, category)),
+        ("personalised search, P2 and I1", random9, empty, joined(taste, wish)),
+        ("personalised search, P2 and I2", random9, empty, joined(taste, category)),
         ("hard negatives", hard9, histories, none),
         ("100 candidates, P1 and I1", random99, histories, wish),
     ]
-    targets = np.array([split.train.item_columns(one)[0] for one in requests.targets])
+    targets = np.array([split.train.item_columns(items)[0] for items in requests.targets])
     rows = []
-    for task, candidates, read, texts in tasks:
+    for task, candidates, inputs, texts in tasks:
         allowed = candidates.mask(split, requests)
         for name, model in {**plain, "mini": mini}.items():
-            scores = model.score(histories if name != "mini" else read, texts if name == "mini" else None)
+            scores = model.score(histories if name != "mini" else inputs, texts if name == "mini" else None)
             rows.append({"task": task, "model": name, **figures(scores, allowed, targets)})
     return pd.DataFrame(rows)
 
 
-def both(tastes: list[str], wishes: list[str]) -> list[str]:
-    """Return a taste in words and a wish behind it as one text each."""
+def joined(tastes: list[str], wishes: list[str]) -> list[str]:
+    """Return one text each of a taste in words and the wish after it."""
     return [f"{taste}; {wish}" for taste, wish in zip(tastes, wishes, strict=True)]
 
 
 def figures(scores: np.ndarray, allowed: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Return the paper's metrics of targets among the candidates; ties share their places."""
-    own = scores[np.arange(len(targets)), targets][:, None]
-    above = (allowed & (scores > own)).sum(axis=1)
-    level = (allowed & (scores == own)).sum(axis=1)
-    values = expected_metrics(above, level, int(allowed.sum(axis=1).max()))
-    return {metric: float(one.mean()) for metric, one in values.items()}
+    """Return the paper's metrics of the targets among the candidates, the mean over the orders of tied candidates."""
+    target_scores = scores[np.arange(len(targets)), targets][:, None]
+    n_better = (allowed & (scores > target_scores)).sum(axis=1)
+    n_tied = (allowed & (scores == target_scores)).sum(axis=1)
+    metrics = expected_metrics(n_better, n_tied, int(allowed.sum(axis=1).max()))
+    return {metric: float(values.mean()) for metric, values in metrics.items()}
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.mini import trained
+from benchmarks.common import trained
 from instructrec import datasets
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
