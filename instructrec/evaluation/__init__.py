@@ -23,7 +23,6 @@ from instructrec.evaluation.classification import (
     precision,
     recall,
     roc_auc,
-    roc_curve,
 )
 from instructrec.evaluation.comparison import (
     Pair,
@@ -138,7 +137,6 @@ __all__ = [
     "recall_at_k",
     "report",
     "roc_auc",
-    "roc_curve",
     "run_experiment",
     "seed_mean",
     "seeds_difference",

@@ -107,26 +107,6 @@ def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
     return float(roc_auc_score(*checked_scores(y_true, y_score)))
 
 
-def roc_curve(y_true: ArrayLike, y_score: ArrayLike) -> pd.DataFrame:
-    """Return the points of the ROC curve, one for each distinct score as a threshold (Fawcett, 2006).
-
-    Each row predicts yes for every score of at least `threshold`: the `true_positive_rate` TP / (TP + FN) is the share
-    of yeses predicted as yes, the `false_positive_rate` FP / (FP + TN) the share of noes predicted as yes. The first
-    row predicts no for everything (threshold infinity), the last one yes. Arguments and errors as in `roc_auc`.
-
-    Returns:
-        Table of `threshold` (falling), `false_positive_rate` and `true_positive_rate` (both rising, from 0 to 1).
-    """
-    from sklearn import metrics
-
-    false_rate, true_rate, threshold = metrics.roc_curve(
-        *checked_scores(y_true, y_score), drop_intermediate=False
-    )
-    return pd.DataFrame(
-        {"threshold": threshold, "false_positive_rate": false_rate, "true_positive_rate": true_rate}
-    )
-
-
 def log_loss(y_true: ArrayLike, y_prob: ArrayLike) -> float:
     """Return the mean negative log-likelihood of the answers, in nats (Good, 1952): the binary cross-entropy.
 

@@ -26,9 +26,6 @@ from instructrec.validation import PositiveInt, check_value
 if TYPE_CHECKING:
     from instructrec.evaluation.following_tasks import FollowingTasks
 
-TASKS_OF_SEVERAL_CONSTRAINTS = ("constraints", "category and era")
-"""The tasks that state several constraints at once, see `FollowingEvaluation.by_constraint`."""
-
 
 def satisfaction_at_k(satisfied: ArrayLike, y_pred: ArrayLike, k: int = 10) -> np.ndarray:
     """Return the share of the k positions that hold an item that satisfies the instruction.
@@ -107,7 +104,6 @@ class FollowingEvaluation:
     protocol: str
     per_request: pd.DataFrame = field(repr=False)
     _values: dict[tuple[str, str, str], np.ndarray] = field(repr=False, compare=False)
-    _constraints: dict[str, dict[str, dict[str, np.ndarray]]] = field(repr=False, compare=False)
 
     @property
     def tasks(self) -> list[str]:
@@ -171,46 +167,6 @@ class FollowingEvaluation:
             for name in self.tasks
         }
         return pd.DataFrame(rows).T.rename_axis("task")
-
-    def differences(self, base: str = "none", seed: int = 0) -> pd.DataFrame:
-        """Return one row per task: `difference` of each metric from the lists of `base`, "mean [low, high]"."""
-        metrics = [name for name in self.metrics if not name.startswith("possible")]
-        rows = {
-            name: {
-                f"{metric} minus {base}": _format(self.difference(metric, name, base, seed))
-                for metric in metrics
-            }
-            for name in self.tasks
-            if name != base
-        }
-        return pd.DataFrame(rows).T.rename_axis("task")
-
-    def by_constraint(self, seed: int = 0, task: str = "constraints") -> pd.DataFrame:
-        """Return one row for each constraint of a task of several constraints, and one for all of them at once.
-
-        A row has the number of requests that state the constraint, satisfaction with and without the instruction, and
-        the paired difference, "mean [low, high]", 95% over users.
-
-        Args:
-            seed: Seed of the bootstrap.
-            task: "constraints" or "category and era".
-
-        Raises:
-            InputError: Another task, or one that was not evaluated.
-        """
-        if task not in TASKS_OF_SEVERAL_CONSTRAINTS:
-            raise one_of("task of several constraints", task, TASKS_OF_SEVERAL_CONSTRAINTS)
-        if task not in self._constraints:
-            raise InputError(f"{self.model} was not asked in task {task!r}; name it among the tasks")
-        rows = {}
-        for name, satisfaction in self._constraints[task].items():
-            rows[name] = {
-                "requests": int(np.isfinite(satisfaction[task]).sum()),
-                f"satisfaction@{self.k}": _format(_interval(satisfaction[task], seed)),
-                "no instruction": _format(_interval(satisfaction["none"], seed)),
-                "difference": _format(_interval(satisfaction[task] - satisfaction["none"], seed)),
-            }
-        return pd.DataFrame(rows).T.rename_axis("constraint")
 
 
 def evaluate_following(
@@ -280,17 +236,9 @@ def evaluate_following(
                 of_request[rows] = METRICS[metric](relevant[rows], scores, k)
         values |= {(f"{metric}@{k}", "", task_name): of_request for metric, of_request in accuracy.items()}
     values |= _satisfaction(following, lists, allowed, k)
-    constraints = {
-        task_name: {
-            constraint: {lists_of: item_sets.share(lists[lists_of]) for lists_of in ("none", task_name)}
-            for constraint, item_sets in {**task.constraints, "all of them": task.wish}.items()
-        }
-        for task_name, task in following.tasks.items()
-        if task.constraints
-    }
     per_request = _per_request(requests, following, values, k)
     protocol = f"{split.protocol}, {part}, whole catalogue, {' and '.join(languages)}"
-    return FollowingEvaluation(name, int(k), protocol, per_request, values, constraints)
+    return FollowingEvaluation(name, int(k), protocol, per_request, values)
 
 
 def compare_following(

@@ -102,13 +102,11 @@ class FollowingTask:
         texts: One per request, None where nothing is asked.
         wish: The items that satisfy each request.
         forbidden: The items that a negation forbids; None for a task without negations.
-        constraints: The items that meet each of several constraints, by the constraint's column.
     """
 
     texts: list[str | None]
     wish: ItemSets
     forbidden: ItemSets | None = None
-    constraints: dict[str, ItemSets] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -348,57 +346,42 @@ class _TaskWriter:
 
     def constraints(self) -> FollowingTask:
         field_name, numbers = self.data.category_field, _number_columns(self.data)
-        collectors = {name: _MaskCollector(self.data.n_items) for name in (field_name, *numbers)}
-        combined = _MaskCollector(self.data.n_items)
-        set_numbers: dict[str, list[int]] = {name: [] for name in collectors}
-        combined_numbers: list[int] = []
+        collector = _MaskCollector(self.data.n_items)
+        set_numbers: list[int] = []
         texts: list[str | None] = []
         columns = self.data.item_columns(self.targets)
         for row, column in zip(self.rows.tolist(), columns.tolist(), strict=True):
             category = self.wished_category[row]
             clause = f"{column_name(field_name)} = {literal(self.categories[category])}"
-            clauses = {field_name: (clause, self.masks[category])}
+            clauses = [(clause, self.masks[category])]
             for name, values in numbers.items():
                 if not np.isnan(values[column]):
                     text, mask = _range_around(name, values, values[column])
                     if not mask[~np.isnan(values)].all():  # a constraint that all items meet is none
-                        clauses[name] = (text, mask)
-            for name, collector in collectors.items():
-                set_numbers[name].append(collector.number(*clauses[name]) if name in clauses else -1)
-            text = " and ".join(clause for clause, _ in clauses.values())
-            mask = np.logical_and.reduce([mask for _, mask in clauses.values()])
-            combined_numbers.append(combined.number(text, mask))
+                        clauses.append((text, mask))
+            text = " and ".join(clause for clause, _ in clauses)
+            mask = np.logical_and.reduce([mask for _, mask in clauses])
+            set_numbers.append(collector.number(text, mask))
             texts.append(text)
-        by_constraint = {
-            name: collector.item_sets(set_numbers[name])
-            for name, collector in collectors.items()
-            if collector.masks
-        }
-        return FollowingTask(texts, combined.item_sets(combined_numbers), constraints=by_constraint)
+        return FollowingTask(texts, collector.item_sets(set_numbers))
 
     def category_and_era(self) -> FollowingTask:
         texts: list[str | None] = []
-        decades, combined = _MaskCollector(self.data.n_items), _MaskCollector(self.data.n_items)
-        set_numbers: list[tuple[int, int, int]] = []
+        collector = _MaskCollector(self.data.n_items)
+        set_numbers: list[int] = []
         years = _number_columns(self.data).get("year", np.full(self.data.n_items, np.nan))
         columns = self.data.item_columns(self.targets).tolist()
         for (row, draw), column in zip(self._draws("category and era"), columns, strict=True):
             if np.isnan(years[column]):
                 texts.append(None)
-                set_numbers.append((-1, -1, -1))
+                set_numbers.append(-1)
                 continue
             category, decade = self.wished_category[row], int(years[column]) // 10 * 10
             text, mask = _range_around("year", years, years[column])
             name = self._name(row, category)
             texts.append(self._fill("category_era", row, draw, category=name, decade=decade))
-            number = combined.number(f"{category} and {text}", self.masks[category] & mask)
-            set_numbers.append((category, decades.number(text, mask), number))
-        in_category, in_decade, in_both = (list(numbers) for numbers in zip(*set_numbers, strict=True))
-        by_constraint = {
-            self.data.category_field: ItemSets(self.masks, np.array(in_category)),
-            "year": decades.item_sets(in_decade),
-        }
-        return FollowingTask(texts, combined.item_sets(in_both), constraints=by_constraint)
+            set_numbers.append(collector.number(f"{category} and {text}", self.masks[category] & mask))
+        return FollowingTask(texts, collector.item_sets(set_numbers))
 
     def title_word(self) -> FollowingTask:
         from instructrec.instructions.query_generator import title_words

@@ -22,7 +22,6 @@ from instructrec.evaluation.candidates import (
     columns_of,
     format_id,
     full_catalogue,
-    hard_negatives,
     random_negatives,
 )
 from instructrec.evaluation.metrics import check_metrics, metric_columns, reported_metrics
@@ -82,7 +81,6 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     label: str | None = None,
     batch: int = 256,
-    hard: Recommender | None = None,
 ) -> Evaluation:
     """Evaluate a fitted recommender on a part of a split, against one set of candidates.
 
@@ -100,21 +98,15 @@ def evaluate(
         metrics: Names from `evaluation.METRICS`; by default those that are always reported.
         label: Name for tables; the model's own by default.
         batch: Number of requests scored at a time.
-        hard: A fitted recommender: the negatives are the unseen items that it scores highest, not random ones.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        InputError: Lists of unequal length, unknown metrics or none, scores that are not numbers or of a wrong shape,
-            or `hard` without `n_negatives`.
+        InputError: Lists of unequal length, unknown metrics or none, or scores that are not numbers or of a wrong
+            shape.
     """
-    if hard is not None:
-        if n_negatives is None:
-            raise InputError("hard is given without n_negatives; say how many negatives it should choose")
-        rule = hard_negatives(n_negatives, hard)
-    else:
-        rule = full_catalogue() if n_negatives is None else random_negatives(n_negatives, seed)
+    rule = full_catalogue() if n_negatives is None else random_negatives(n_negatives, seed)
     evaluations = evaluate_many(
         model, split, part, (rule,), instructions, ks, metrics, batch=batch, label=label
     )

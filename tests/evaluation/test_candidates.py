@@ -104,10 +104,10 @@ def test_one_scoring_serves_all_candidates_and_equals_one_evaluation_each(split)
     found = ev.evaluate_many(model, split, candidates=rules, ks=(1, 5), metrics=list(ev.METRICS), batch=7)
     assert list(found) == ["whole catalogue", "9 random negatives", "9 hard negatives by table"]
     assert model.asked == len(split.requests())
-    for one, settings in zip(
-        found.values(), [{}, {"n_negatives": 9}, {"n_negatives": 9, "hard": by}], strict=True
-    ):
-        alone = ev.evaluate(model, split, ks=(1, 5), metrics=list(ev.METRICS), **settings)
+    for one, rule in zip(found.values(), rules, strict=True):
+        (alone,) = ev.evaluate_many(
+            model, split, candidates=[rule], ks=(1, 5), metrics=list(ev.METRICS)
+        ).values()
         pd.testing.assert_frame_equal(one.per_user, alone.per_user)
         assert one.protocol == alone.protocol
         assert set(one.seconds) == {"score", "measure"}
@@ -221,7 +221,7 @@ def test_a_model_at_fault_is_named_with_user_and_item(split, value, word):
         ev.evaluate(model, split)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=f"table.*'{user}'.*'item-04'.*hard"):
-        ev.evaluate(Table().fit(split.train), split, n_negatives=3, hard=model)
+        ev.evaluate_many(Table().fit(split.train), split, candidates=[ev.hard_negatives(3, model)])
     scores = masked_scores(split, Table().fit(split.train))
     scores[2, 4] = value
     with pytest.raises(InputError, match=f"peer.*{word}.*'{user}'.*'item-04'"):
@@ -279,14 +279,12 @@ def test_lists_at_fault_are_named_with_user_and_item(split):
 
 def test_what_makes_no_sense_is_refused(split):
     model = Table().fit(split.train)
-    with pytest.raises(InputError, match="hard is given without n_negatives"):
-        ev.evaluate(model, split, hard=model)
     with pytest.raises(InputError, match="two candidates are named '3 random negatives'"):
         ev.evaluate_many(model, split, candidates=[ev.random_negatives(3, 0), ev.random_negatives(3, 1)])
     with pytest.raises(InputError, match="candidates is an empty list"):
         ev.evaluate_many(model, split, candidates=[])
     with pytest.raises(InputError, match="only .* unseen items"):
-        ev.evaluate(model, split, n_negatives=29, hard=model)
+        ev.evaluate_many(model, split, candidates=[ev.hard_negatives(29, model)])
     for bad in (-1, 1.5, True):
         with pytest.raises(InputError, match="n_negatives"):
             ev.random_negatives(bad)

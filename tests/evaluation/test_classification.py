@@ -43,24 +43,6 @@ def test_scores_are_judged_as_by_scikit_learn(decimals):
         for change in (lambda s: s, lambda s: 1000 * s - 500, np.float32):
             score = change(prob)
             assert cl.roc_auc(true, score) == pytest.approx(sk.roc_auc_score(true, score), abs=1e-9)
-        false_rate, true_rate, threshold = sk.roc_curve(true, prob, drop_intermediate=False)
-        curve = cl.roc_curve(true, prob)
-        assert curve["threshold"].to_numpy() == pytest.approx(threshold, abs=1e-9)
-        assert curve["false_positive_rate"].to_numpy() == pytest.approx(false_rate, abs=1e-9)
-        assert curve["true_positive_rate"].to_numpy() == pytest.approx(true_rate, abs=1e-9)
-
-
-@given(both)
-def test_the_curve_is_what_each_threshold_answers_and_its_area_is_the_area(pairs):
-    true, score = columns(pairs)
-    curve = cl.roc_curve(true, score)
-    assert len(curve) == 1 + len(np.unique(score))
-    for threshold, false_rate, true_rate in curve.itertuples(index=False):
-        count = cl.confusion(true, score >= threshold)
-        assert true_rate == pytest.approx(count["tp"] / (count["tp"] + count["fn"]), abs=1e-12)
-        assert false_rate == pytest.approx(count["fp"] / (count["fp"] + count["tn"]), abs=1e-12)
-    area = np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
-    assert area == pytest.approx(cl.roc_auc(true, score), abs=1e-12)
 
 
 def test_the_area_does_not_depend_on_how_many_noes_there_are_but_accuracy_does():
@@ -151,7 +133,7 @@ def test_the_error_sees_overconfidence_and_passes_the_overall_share():
     ("call", "said"),
     [
         (lambda: cl.roc_auc([1, 1], [0.1, 0.2]), "y_true holds only 1"),
-        (lambda: cl.roc_curve([0, 0], [0.1, 0.2]), "y_true holds only 0"),
+        (lambda: cl.roc_auc([0, 0], [0.1, 0.2]), "y_true holds only 0"),
         (lambda: cl.roc_auc([0, 1], [0.1, np.nan]), "y_score holds nan"),
         (lambda: cl.roc_auc([0, 1], [0.1, -np.inf]), "y_score holds -inf"),
         (lambda: cl.roc_auc([0, 1], [0.1]), "y_score has shape"),

@@ -12,7 +12,7 @@ import pytest
 from instructrec import __version__, models
 from instructrec.datasets.readers import from_csv
 from instructrec.errors import InputError
-from instructrec.evaluation import evaluate, results
+from instructrec.evaluation import evaluate, evaluate_many, hard_negatives, results
 from instructrec.evaluation.experiment import ModelSpec, run_experiment
 from instructrec.evaluation.results import Results
 from instructrec.models.base import Recommender
@@ -181,9 +181,8 @@ def test_hard_negatives_are_the_best_unseen_items_of_their_model(dataset, whole)
     # what is written down is what the negatives of a fitted model give
     by = models.create("item-knn", k=5).fit(split.train)
     for name, settings in {"most-popular": {}, "item-knn": {"k": 5}}.items():
-        own = evaluate(
-            models.create(name, **settings).fit(split.train), split, n_negatives=3, hard=by, ks=(1, 3)
-        )
+        model = models.create(name, **settings).fit(split.train)
+        (own,) = evaluate_many(model, split, candidates=[hard_negatives(3, by)], ks=(1, 3)).values()
         label = "popular" if name == "most-popular" else "neighbours"
         again = found.evaluation(label, "leave-last-out", CANDIDATES[2], ks=(1, 3))
         assert again.per_user.drop(columns="user_id").equals(own.per_user.drop(columns="user_id"))
