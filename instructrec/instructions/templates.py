@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 TEMPLATES_FILE = FOLDER / "templates.toml"
 """The package's own templates, in all languages."""
-KINDS = ("preference", "intention", "combined", "context")
+TEMPLATE_KINDS = ("preference", "intention", "combined", "context")
 _KEYS = (
     "id",
     "kind",
@@ -313,8 +313,8 @@ def _template(entry: Mapping[str, Any], language: str) -> Template:
             raise _TemplateError("[[template]]", f"{key} is missing; accepted keys: {', '.join(_KEYS)}")
     if not isinstance(entry["id"], str) or not entry["id"]:
         raise _TemplateError("id", f"id is {entry['id']!r}; a text is accepted")
-    if entry["kind"] not in KINDS:
-        raise _TemplateError("kind", one_of("kind", entry["kind"], KINDS))
+    if entry["kind"] not in TEMPLATE_KINDS:
+        raise _TemplateError("kind", one_of("kind", entry["kind"], TEMPLATE_KINDS))
     task = _member(TaskForm, "task", entry)
     preference = _member(Preference, "preference", entry)
     intention = _member(Intention, "intention", entry)
