@@ -175,12 +175,12 @@ def following_figures(
     for language, names in names_by_language.items():
         if not names:
             continue
-        written = make_following_tasks(split, part, list(names), (language,))
-        for name in written.tasks:
+        tasks_of_language = make_following_tasks(split, part, list(names), (language,))
+        for name in tasks_of_language.tasks:
             if name == "none":
                 continue
-            texts = instructions_of(written, name, n_requests)
-            wish, forbidden = _masks(written, written.tasks[name], seen.shape)
+            texts = instructions_of(tasks_of_language, name, n_requests)
+            wish, forbidden = _masks(tasks_of_language, tasks_of_language.tasks[name], seen.shape)
             rows = list_figures(scores_of(texts), sasrec_scores, wish, forbidden, first_targets)
             rows[[text is None for text in texts]] = np.nan
             figures[name if language == "en" else f"{name} ({language})"] = rows

@@ -1,16 +1,16 @@
-"""What `mini` costs: an answer, many, a forward pass beside the machine's matrix products, training by data size.
+"""Cost of `mini`: latency, throughput, forward pass compared with matrix products, training time by data size.
 
     python -m benchmarks.mini_cost [--skip-growth]
 
 On the model of data/mini, warm; close everything else on the machine first.
 
 - latency: `recommend` with history and instruction, one request at a time, on one thread (in a process of its own on
-  one core), 300 requests of the test part, each with another text; p50 and p99 in ms;
-- throughput: `score` of 1,000 requests with 200 different texts, as requests a second, all threads;
-- forward pass: of the decoder of histories at the shapes of training, as a share of what matrix products of the same
-  shapes reach on this machine, each alone; with a profile of where the rest of the time goes, by leaving parts away;
-- growth: seconds an epoch of either training at 1, 2, 5 and 10 times the events, users copied (simulated data: what is
-  measured is time, not accuracy); texts in front of a tenth of the events.
+  one core), 300 requests of the test part, each with another instruction; p50 and p99 in ms;
+- throughput: `score` of 1,000 requests with 200 different instructions, in requests per second, all threads;
+- forward pass: of the decoder of histories at the shapes of training, as a share of the speed of matrix products of
+  the same shapes on this machine; with the times of its parts;
+- growth: seconds per epoch of either phase of training at 1, 2, 5 and 10 times the events, users copied (simulated
+  data: time is measured, not accuracy); instructions for a tenth of the events.
 
 Writes benchmarks/results/mini_cost.json.
 """
@@ -51,11 +51,9 @@ GROWTH = (1, 2, 5, 10)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="What mini costs.")
-    parser.add_argument("--skip-growth", action="store_true", help="leave out training by data size")
-    parser.add_argument(
-        "--latency", action="store_true", help="print the latency alone, of this process as it is"
-    )
+    parser = argparse.ArgumentParser(description="Measure the cost of mini.")
+    parser.add_argument("--skip-growth", action="store_true", help="skip training by data size")
+    parser.add_argument("--latency", action="store_true", help="print the latency of this process only")
     options = parser.parse_args(arguments)
     quiet_keras()
     split = SPLITS["leave-last-out"](datasets.load("movielens-100k"))
@@ -64,46 +62,46 @@ def main(arguments: list[str] | None = None) -> int:
     if options.latency:
         print(json.dumps(latency(model, split)))
         return 0
-    found: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
-    found["machine"] = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-    found["throughput"] = throughput(model, split)
-    found["forward"] = forward(model)
-    found["latency"] = on_one_core()
+    results: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+    results["machine"] = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    results["throughput"] = throughput(model, split)
+    results["forward"] = forward(model)
+    results["latency"] = on_one_core()
     for name in ("throughput", "forward", "latency"):
-        print(name, json.dumps(found[name], indent=1), flush=True)
+        print(name, json.dumps(results[name], indent=1), flush=True)
     if not options.skip_growth:
-        found["growth"] = growth(split)
-        print(pd.DataFrame(found["growth"]).to_string(index=False))
+        results["growth"] = growth(split)
+        print(pd.DataFrame(results["growth"]).to_string(index=False))
     with atomic_write(RESULTS) as handle:
-        json.dump(found, handle, indent=1)
+        json.dump(results, handle, indent=1)
         handle.write("\n")
     return 0
 
 
 def requests_of(split: Split) -> tuple[list[Any], list[str]]:
-    """Return the histories of the test part and texts of five conditions."""
-    made = make_following_tasks(
+    """Return the histories of the test part and the instructions of five tasks."""
+    tasks = make_following_tasks(
         split, "test", ["stated", "vague wish", "negated", "constraints", "category and era"]
     )
-    texts = sorted({text for one in made.tasks.values() for text in one.texts if text})
+    texts = sorted({text for task in tasks.tasks.values() for text in task.texts if text})
     order = np.random.default_rng(0).permutation(len(texts))
-    return split.requests("test").histories, [texts[at] for at in order]
+    return split.requests("test").histories, [texts[number] for number in order]
 
 
 def on_one_core() -> dict[str, float]:
-    """Return what `latency` says in a process that has one core and one thread."""
+    """Return the `latency` of a process with one core and one thread."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
-    bound = ["taskset", "-c", "0"] if shutil.which("taskset") else []
-    command = [*bound, sys.executable, "-m", "benchmarks.mini_cost", "--latency"]
-    answer = subprocess.run(
+    prefix = ["taskset", "-c", "0"] if shutil.which("taskset") else []
+    command = [*prefix, sys.executable, "-m", "benchmarks.mini_cost", "--latency"]
+    process = subprocess.run(
         command, env={**os.environ, **threads}, capture_output=True, text=True, check=True
     )
-    found: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return figures
 
 
 def latency(model: Mini, split: Split) -> dict[str, float]:
-    """Return percentiles of `recommend` in ms, after 30 requests that are not counted."""
+    """Return percentiles of the time of `recommend` in ms, after 30 requests of warm-up."""
     histories, texts = requests_of(split)
     seconds = []
     for number in range(330):
@@ -114,23 +112,24 @@ def latency(model: Mini, split: Split) -> dict[str, float]:
 
 
 def throughput(model: Mini, split: Split) -> dict[str, float]:
-    """Return requests a second of one call of `score` with 1,000 requests, the median of five calls."""
+    """Return the requests per second of one call of `score` with 1,000 requests, the median of five calls."""
     histories, texts = requests_of(split)
-    asked = [histories[number % len(histories)] for number in range(1000)]
-    said = [texts[number % 200] for number in range(1000)]
-    model.score(asked, said)
-    seconds = [timed(lambda: model.score(asked, said)) for _ in range(5)]
+    requests = [histories[number % len(histories)] for number in range(1000)]
+    instructions = [texts[number % 200] for number in range(1000)]
+    model.score(requests, instructions)
+    seconds = [timed(lambda: model.score(requests, instructions)) for _ in range(5)]
     return {"requests a second": round(1000 / statistics.median(seconds), 1)}
 
 
 def timed(run: Callable[[], Any]) -> float:
+    """Return the seconds of a call."""
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
 
 
 def forward(model: Mini) -> dict[str, Any]:
-    """Return the forward pass's share of the speed of matrix products, and a profile in ms."""
+    """Return the speed of the forward pass relative to matrix products, and the times of its parts in ms."""
     import tensorflow as tf
 
     backbone = model.decoders.backbone("history")
@@ -139,42 +138,42 @@ def forward(model: Mini) -> dict[str, Any]:
     heads, n_items = model.settings["n_heads"], model.vocabulary.n_items
     hidden = tf.constant(rng.normal(size=(ROWS, LENGTH, width)).astype(np.float32))
     items = tf.constant(model.decoders.item_vectors("history").T.copy())
-    read = tf.ones((ROWS, LENGTH), dtype=tf.int32)
+    mask = tf.ones((ROWS, LENGTH), dtype=tf.int32)
     flat = tf.reshape(hidden, (-1, width))
     wide = tf.constant(rng.normal(size=(ROWS * LENGTH, inner)).astype(np.float32))
 
-    def drawn(*shape: int) -> Any:
+    def random_tensor(*shape: int) -> Any:
         return tf.constant(rng.normal(size=shape).astype(np.float32))
 
     blocks, norm = backbone.transformer_layers, backbone.layer_norm
     factors = [
         {
             "from width": [
-                *(drawn(width, width) for _ in range(4)),
-                drawn(width, inner),
-                drawn(width, inner),
+                *(random_tensor(width, width) for _ in range(4)),
+                random_tensor(width, inner),
+                random_tensor(width, inner),
             ],
-            "to width": drawn(inner, width),
-            "heads": drawn(ROWS, heads, LENGTH, width // heads),
-            "weights": drawn(ROWS, heads, LENGTH, LENGTH),
+            "to width": random_tensor(inner, width),
+            "heads": random_tensor(ROWS, heads, LENGTH, width // heads),
+            "weights": random_tensor(ROWS, heads, LENGTH, LENGTH),
         }
         for _ in blocks
     ]
 
-    def whole(states: Any) -> Any:
+    def forward_pass(states: Any) -> Any:
         for block in blocks:
-            states = block(states, decoder_padding_mask=read, training=False)
+            states = block(states, decoder_padding_mask=mask, training=False)
         return tf.matmul(tf.reshape(norm(states), (-1, width)), items)
 
     def products(states: Any) -> Any:
-        """The matrix products of the same shapes and nothing else; no two are alike, or they would be done once."""
-        kept = []
+        """Compute only matrix products of the same shapes; all differ, since TensorFlow computes equal ones once."""
+        results = []
         for part in factors:
-            kept += [tf.matmul(states, one) for one in part["from width"]]
-            kept += [tf.matmul(wide, part["to width"])]
-            kept += [tf.matmul(part["heads"], part["heads"], transpose_b=True)]
-            kept += [tf.matmul(part["weights"], part["heads"])]
-        return [*kept, tf.matmul(states, items)]
+            results += [tf.matmul(states, matrix) for matrix in part["from width"]]
+            results += [tf.matmul(wide, part["to width"])]
+            results += [tf.matmul(part["heads"], part["heads"], transpose_b=True)]
+            results += [tf.matmul(part["weights"], part["heads"])]
+        return [*results, tf.matmul(states, items)]
 
     def attention(states: Any) -> Any:
         for block in blocks:
@@ -198,7 +197,7 @@ def forward(model: Mini) -> dict[str, Any]:
         + 2 * n * width * n_items
     )
     parts = {
-        "whole": (whole, hidden),
+        "whole": (forward_pass, hidden),
         "matrix products alone": (products, flat),
         "attention": (attention, hidden),
         "norms": (norms, hidden),
@@ -206,11 +205,11 @@ def forward(model: Mini) -> dict[str, Any]:
     }
     ms = {}
     compiled = {name: tf.function(run, jit_compile=False) for name, (run, _) in parts.items()}
-    for name, (_, given) in parts.items():
-        compiled[name](given)
-    for name, (_, given) in parts.items():
-        ms[name] = fastest(partial(compiled[name], given))
-    xla = tf.function(whole, jit_compile=True)
+    for name, (_, states) in parts.items():
+        compiled[name](states)
+    for name, (_, states) in parts.items():
+        ms[name] = fastest(partial(compiled[name], states))
+    xla = tf.function(forward_pass, jit_compile=True)
     xla(hidden)
     ms["whole, compiled by XLA"] = fastest(partial(xla, hidden))
     return {
@@ -226,12 +225,12 @@ def forward(model: Mini) -> dict[str, Any]:
 
 
 def fastest(run: Callable[[], Any], times: int = 15) -> float:
-    """Return the ms of the fastest of some calls."""
+    """Return the time of the fastest of several calls in ms."""
     return round(min(timed(run) for _ in range(times)) * 1000, 2)
 
 
 def growth(split: Split) -> list[dict[str, float]]:
-    """Return seconds an epoch at several data sizes: the users are copied under new ids."""
+    """Return the seconds per epoch at several data sizes; users are copied under new ids."""
     rows = []
     for times in GROWTH:
         data = grown(split.train, times)
@@ -251,7 +250,7 @@ def growth(split: Split) -> list[dict[str, float]]:
 
 
 def grown(data: Dataset, times: int) -> Dataset:
-    """Return a data set with each user several times."""
+    """Return a data set with several copies of each user."""
     copies = []
     for number in range(times):
         copies.append(data.interactions.assign(user_id=data.interactions["user_id"] + number * 10_000))

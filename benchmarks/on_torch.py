@@ -1,10 +1,10 @@
-"""Let `Mini` train on Keras's PyTorch backend, for measurements that would take two cores hours and a GPU minutes.
+"""Train `Mini` on Keras's PyTorch backend, for measurements that take hours on two cores and minutes on a GPU.
 
     python -m benchmarks.mini_ablation --torch --processes 16
 
-PyTorch has to be installed beside; the book does not need it. The same Keras layers and losses run, step by step and
-not compiled, so that weights differ from those of TensorFlow as those of another seed do. Call `installed` before any
-model is made; a process that did so makes no other models.
+PyTorch has to be installed separately; the book does not need it. The same Keras layers and losses run eagerly, so that
+weights differ from those of TensorFlow as much as those of another seed do. Call `installed` before any model is
+created; the process can create no other models afterwards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from instructrec.errors import InputError
 
 @cache
 def installed() -> str:
-    """Put PyTorch in place of TensorFlow for `Mini` in this process, and return where it runs.
+    """Replace TensorFlow by PyTorch for `Mini` in this process, and return the device.
 
     Raises:
         InputError: PyTorch is not installed, or Keras was imported before.

@@ -71,8 +71,8 @@ def tables(split: Split, plain: dict[str, Recommender], mini: Recommender, seed:
     requests = split.requests("test")
     histories = requests.histories
     empty: list[list[object]] = [[] for _ in histories]
-    written = make_following_tasks(split, "test", ["stated", "vague wish"])
-    category, wish = (written.tasks[name].texts for name in ("stated", "vague wish"))
+    following = make_following_tasks(split, "test", ["stated", "vague wish"])
+    category, wish = (following.tasks[name].texts for name in ("stated", "vague wish"))
     assert len(category) == len(histories)
     verbalizer = Verbalizer(split.train, "en")
     taste = [f"my taste: {verbalizer.taste(history[-20:])}" for history in histories]

@@ -47,8 +47,10 @@ def films() -> Dataset:
     events = []
     for user in range(1, n_users + 1):
         liked = np.arange(10) + 10 * (user % 4)
-        others = np.setdiff1d(np.arange(n_items), liked)
-        chosen = rng.permutation(np.concatenate([rng.choice(liked, 7, False), rng.choice(others, 3, False)]))
+        disliked = np.setdiff1d(np.arange(n_items), liked)
+        chosen = rng.permutation(
+            np.concatenate([rng.choice(liked, 7, False), rng.choice(disliked, 3, False)])
+        )
         events += [(user, item + 1, np.nan, 100 * at + user) for at, item in enumerate(chosen)]
     interactions = pd.DataFrame(events, columns=["user_id", "item_id", "rating", "timestamp"])
     users = pd.DataFrame({"user_id": range(1, n_users + 1)})

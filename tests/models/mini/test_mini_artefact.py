@@ -46,12 +46,12 @@ def test_it_is_small_and_holds_no_text_of_movielens(movies):
     assert not rare & words
 
 
-def test_its_settings_are_those_by_default():
+def test_its_settings_are_the_defaults():
     header = json.loads((FOLDER / "model.json").read_text("utf-8"))
     assert header["settings"] == models.create("mini").settings
 
 
-def test_it_answers_and_obeys(mini, movies):
+def test_it_follows_instructions(mini, movies):
     parts = leave_last_out(movies)
     genres = dict(zip(movies.items["item_id"], movies.items["genres"], strict=True))
     for text, genre in (
@@ -59,13 +59,13 @@ def test_it_answers_and_obeys(mini, movies):
         ("推荐一部恐怖片", "Horror"),
         ("something scary", "Horror"),
     ):
-        listed = mini.recommend(parts.train.history(1), text, n=10)["item_id"]
-        assert np.mean([genre in genres[item] for item in listed]) >= 0.9
+        items = mini.recommend(parts.train.history(1), text, n=10)["item_id"]
+        assert np.mean([genre in genres[item] for item in items]) >= 0.9
     refused = mini.recommend(parts.train.history(1), "no drama", n=10)["item_id"]
     assert not any("Drama" in genres[item] for item in refused)
 
 
-def test_its_card_says_the_figures_that_it_has():
+def test_the_card_shows_the_stored_figures():
     figures = json.loads((FOLDER / "figures.json").read_text("utf-8"))["figures"]
     card = (FOLDER / "README.md").read_text("utf-8")
     for name, row in figures.items():
@@ -76,9 +76,9 @@ def test_its_card_says_the_figures_that_it_has():
 def test_another_catalogue_or_a_damaged_file_is_refused(tmp_path, monkeypatch, movies):
     copy = tmp_path / "mini"
     shutil.copytree(FOLDER, copy)
-    other = movies.items.assign(title=movies.items["title"].str.upper())
+    upper = movies.items.assign(title=movies.items["title"].str.upper())
     with monkeypatch.context() as patch:
-        changed = type(movies)(movies.name, movies.users, other, movies.interactions, category_field="genres")
+        changed = type(movies)(movies.name, movies.users, upper, movies.interactions, category_field="genres")
         patch.setattr(datasets, "load", lambda name: changed)
         with pytest.raises(InputError, match="other items than movielens-100k"):
             models.load(copy)
@@ -87,7 +87,7 @@ def test_another_catalogue_or_a_damaged_file_is_refused(tmp_path, monkeypatch, m
         models.load(copy)
 
 
-def test_the_command_line_means_it_by_its_name(capsys):
+def test_the_command_line_loads_it_by_its_name(capsys):
     words = ["recommend", "--model", "mini", "--data", "movielens-100k", "--history", "50,181"]
     assert main([*words, "--instruction", "no action", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -95,13 +95,13 @@ def test_the_command_line_means_it_by_its_name(capsys):
     assert not any("Action" in item["genres"] for item in answer["items"])
 
 
-def test_it_is_not_measured_on_what_it_was_trained_on(capsys):
+def test_it_is_not_evaluated_on_its_training_events(capsys):
     words = ["evaluate", "--model", "mini", "--data", "movielens-100k", "--protocol", "global-time"]
     assert main(words) == 2
     assert "trained with --protocol leave-last-out" in capsys.readouterr().err
 
 
-def test_figures_that_are_too_far_apart_are_told(capsys):
+def test_figures_beyond_the_tolerance_fail(capsys):
     shipped = {"none": {"obeyed": 1.0, "ndcg": 0.13}, "stated": {"obeyed": 0.99, "ndcg": 0.3}}
     assert artefact.compare(shipped, shipped) == 0
     assert artefact.compare({**shipped, "none": {"obeyed": 1.0, "ndcg": 0.1}}, shipped) == 1
