@@ -113,6 +113,10 @@ smollm2-results: setup  ## ask the models of `make smollm2`, untuned ones and ba
 	@TF_ENABLE_ONEDNN_OPTS=1 $(RUN) -m benchmarks.smollm2 measure $(ARGS)
 	@$(RUN) -m benchmarks.claims
 
+.PHONY: timings
+timings: setup  ## time the parts of the package that have to be quick, on an idle machine (a minute)
+	@$(RUN) -m benchmarks.timings $(ARGS)
+
 .PHONY: lint
 lint: setup  ## ruff (rules and format, notebooks too), one-way imports, names that say something, the map
 	@echo "== ruff, imports, names =="

@@ -41,8 +41,14 @@ def events_csv(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests of a file to one worker, and all of language models to one, so that each model is loaded once."""
+    """Give all tests of a file to one worker, and all of language models to one, so that each model is loaded once.
+
+    Files with slow tests come first, in their random order, so that none of them starts last.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     for item in items:
         file = item.path.relative_to(ROOT).as_posix()
         group = "language models" if file.startswith("tests/models/lm/") else file

@@ -114,7 +114,7 @@ class Proxy:
     def _upstream(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
         parts = urlsplit(self.address)
         assert parts.hostname is not None
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=600)
         try:
             passed = {
                 name: handler.headers[name]
@@ -133,7 +133,7 @@ class Proxy:
         handler.connection.shutdown(socket.SHUT_RDWR)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import claims, smollm2
+from instructrec.datasets import movielens
 from instructrec.evaluation.paper import expected_metrics, paper_metrics
 
 
@@ -122,3 +123,6 @@ def test_rows_of_the_list_are_spelt_as_in_its_file():
         "The",
         "Theodore Rex",
     ]
+    for title in movielens.movielens_100k().items["title"]:
+        if "(" not in title:
+            assert movielens.title_and_year(f"{smollm2.article_last(title)} (1995)") == (title, 1995)

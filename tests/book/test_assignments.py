@@ -205,7 +205,7 @@ class Course:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return done.stderr

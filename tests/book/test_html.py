@@ -122,7 +122,7 @@ def test_search_finds_a_word(contexts: Any, http_origin: str) -> None:
         page,
         watch,
     ):
-        page.wait_for_selector("#search-results li a", timeout=15_000)
+        page.wait_for_selector("#search-results li a", timeout=120_000)
         assert watch.problems == []
 
 

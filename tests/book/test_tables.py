@@ -73,11 +73,11 @@ class Tables(HTMLParser):
         )
 
 
-def shown_tables() -> list[tuple[str, pd.DataFrame]]:
-    """Every table in the outputs of the book's notebooks."""
+def shown_tables(folder: Path = BOOK) -> list[tuple[str, pd.DataFrame]]:
+    """Every table in the outputs of a folder's notebooks."""
     return [
         (path.name, frame)
-        for path in sorted(BOOK.glob("*.ipynb"))
+        for path in sorted(folder.glob("*.ipynb"))
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
         for output in cell.get("outputs", [])
         if "<table" in (html := "".join(output.get("data", {}).get("text/html", [])))
@@ -103,4 +103,16 @@ def test_no_table_of_the_book_shows_a_difference_without_its_interval():
     with_difference = [name for name, frame in shown if " minus " in " ".join(map(str, frame.columns))]
     assert len(shown) > 50
     assert with_difference
-    assert [(name, bare) for name, frame in shown if (bare := bare_differences(frame))] == []
+    assert bare_tables(shown) == []
+
+
+def bare_tables(shown: list[tuple[str, pd.DataFrame]]) -> list[tuple[str, list[str]]]:
+    return [(name, bare) for name, frame in shown if (bare := bare_differences(frame))]
+
+
+def test_a_bare_difference_in_a_notebook_is_seen(tmp_path):
+    tables = [pd.DataFrame({"a minus b": [cell]}).to_html() for cell in ("0.1 [0.0, 0.2]", "0.1")]
+    for name, table in zip(("whole", "bare"), tables, strict=True):
+        cell = {"outputs": [{"data": {"text/html": ["<div>", table, "</div>"]}}]}
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps({"cells": [{}, cell]}), encoding="utf-8")
+    assert bare_tables(shown_tables(tmp_path)) == [("bare.ipynb", ["a minus b"])]

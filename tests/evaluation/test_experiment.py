@@ -217,7 +217,7 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_file(csv, dataset, tmp_
     assert process.stdout is not None
     assert process.stdout.readline() == "fitting\n"  # two models are done; the third is at work
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)
+    process.wait(timeout=600)
     kept = Results.load(cut)
     assert [one.label for one in kept.runs] == ["popular", "neighbours"]
     seconds = [one.seconds for one in kept.runs]

@@ -26,7 +26,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf8")
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 # ---- the Makefile -------------------------------------------------------------------------------------------------
@@ -40,6 +40,19 @@ def test_help_lists_every_target_and_says_what_it_does() -> None:
     listed = dict(re.findall(r"^  make (\S+)\s+(\S.*)$", make("help").stdout, re.MULTILINE))
     assert set(listed) == targets()
     assert {"help", "book", "test", "lab", "clean", "execute", "lint", "types", "lock"} <= set(listed)
+
+
+def test_a_file_named_like_a_target_does_not_stop_it(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for target in targets():
+        (tmp_path / target).touch()
+        planned = subprocess.run(["make", "-n", target], cwd=tmp_path, capture_output=True, text=True)
+        assert planned.returncode == 0, planned.stderr
+        assert "up to date" not in planned.stdout, target
+
+
+def test_plain_make_says_what_there_is() -> None:
+    assert re.search(r"^  make book +build the HTML book", make().stdout, re.MULTILINE)
 
 
 def test_continuous_integration_calls_make_test() -> None:
@@ -67,7 +80,7 @@ def copied_set_up(tmp_path: Path) -> Path:
 
 def set_up(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "tools/set_up.sh"], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        ["bash", "tools/set_up.sh"], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
 
 
@@ -335,7 +348,7 @@ def test_buttons_in_built_pages(tmp_path: Path, address: str) -> None:
     )
     jupyter_book = Path(sys.executable).parent / "jupyter-book"
     subprocess.run(
-        [str(jupyter_book), "build", "."], cwd=tmp_path, check=True, capture_output=True, timeout=120
+        [str(jupyter_book), "build", "."], cwd=tmp_path, check=True, capture_output=True, timeout=600
     )
     page = (tmp_path / "_build" / "html" / "book" / "index.html").read_text("utf8")
     for link in (
@@ -353,7 +366,7 @@ def test_buttons_in_built_pages(tmp_path: Path, address: str) -> None:
 def test_the_first_snippet_runs() -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-c", snippet], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", snippet], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"item_id +title +score +rank", done.stdout)
@@ -365,7 +378,7 @@ def test_the_commands_of_the_readme_run() -> None:
     assert len(commands) == 2
     for command in commands:
         done = subprocess.run(
-            [sys.executable, *shlex.split(command)], cwd=ROOT, capture_output=True, text=True, timeout=120
+            [sys.executable, *shlex.split(command)], cwd=ROOT, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr
 
