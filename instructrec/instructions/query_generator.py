@@ -23,7 +23,7 @@ from instructrec.instructions.parsing.constraint import column_name, literal
 from instructrec.instructions.parsing.fields import POPULARITY
 from instructrec.instructions.query_frames import GRAMMAR_SHARE, QUESTION_KINDS, QueryFrames, query_frames
 from instructrec.instructions.query_meanings import log_shares_of, sets_of_items
-from instructrec.instructions.verbalizer import Draw, Verbalizer
+from instructrec.instructions.verbalizer import Draw, Verbalizer, decade_words
 from instructrec.wordings.lexicon import LANGUAGES, lexicon, normal
 
 KIND_SHARES = {
@@ -233,7 +233,7 @@ class QueryGenerator:
                     for verbalizer in self.verbalizers.values()
                     for name in categories
                 ),
-                *([] if decade is None else [self._decade("en", decade)]),
+                *([] if decade is None else [decade_words(decade, "en")]),
                 *words,
             ]
             for categories, decade, words in zip(self.categories, self.decades, self.title_words, strict=True)
@@ -254,7 +254,7 @@ class QueryGenerator:
             for circumstances in lexicon()["context"][language].values():
                 texts += circumstances
             texts += [verbalizer.moment(hour * 3_600) for hour in range(0, 168, 3)]
-            texts += [self._decade(language, decade) for decade in self.decades if decade is not None]
+            texts += [decade_words(decade, language) for decade in self.decades if decade is not None]
         median = literal(self._median_popularity)
         texts += [f"{self._category_column} {POPULARITY} year in not and = < >= .. {median}"]
         texts += [f"{decade}..{decade + 9}" for decade in self.decades if decade is not None]
@@ -301,7 +301,7 @@ class QueryGenerator:
         decade = self.decades[item]
         if decade is None:
             return None
-        text = self.frames[language].fill("era", draw, decade=self._decade(language, decade))
+        text = self.frames[language].fill("era", draw, decade=decade_words(decade, language))
         return Query(text, (self._numbers["decade", decade],))
 
     def _category_and_era(
@@ -310,15 +310,15 @@ class QueryGenerator:
         decade, category = self.decades[item], self._random_category(item, draw)
         if decade is None or category is None:
             return None
-        frames, decade_words = self.frames[language], self._decade(language, decade)
+        frames, when = self.frames[language], decade_words(decade, language)
         name = self._name(language, category, draw)
         meaning = (self._numbers["category", category], self._numbers["decade", decade])
         if draw() < GRAMMAR_SHARE:
-            era = frames.part("era", draw, decade=decade_words)
+            era = frames.part("era", draw, decade=when)
             if language == "en":
                 return Query(frames.compose(name, draw, suffix=era), meaning)
             return Query(frames.compose(f"{era}{name}", draw), meaning)
-        return Query(frames.fill("category_era", draw, decade=decade_words, category=name), meaning)
+        return Query(frames.fill("category_era", draw, decade=when, category=name), meaning)
 
     def _title(self, language: str, item: int, recent_items: Sequence[int], draw: Draw) -> Query | None:
         words = self.title_words[item]
@@ -327,9 +327,10 @@ class QueryGenerator:
         frames, word = self.frames[language], words[int(draw() * len(words))]
         meaning = (self._numbers["word", word],)
         if draw() < GRAMMAR_SHARE / 2:
-            called = frames.part("called", draw)
-            thing = self.verbalizers[language].words["thing"]
-            phrase = f"{thing} {called} {word}" if language == "en" else f"{called}{word}的{thing}"
+            verbalizer = self.verbalizers[language]
+            phrase = verbalizer.wordings["titled"].format(
+                called=frames.part("called", draw), word=word, thing=verbalizer.words["thing"]
+            )
             return Query(frames.compose(phrase, draw, complete=True), meaning, literal=True)
         return Query(frames.fill("title", draw, word=word), meaning, literal=True)
 
@@ -459,10 +460,6 @@ class QueryGenerator:
             if category not in categories:
                 return category
         return None
-
-    @staticmethod
-    def _decade(language: str, decade: int) -> str:
-        return f"{decade}s" if language == "en" else f"{decade}年代"
 
     def _all_names(self, dataset: Dataset, language: str) -> dict[str, tuple[str, list[str]]]:
         """Return each category's own name in a language, and its synonyms."""

@@ -343,6 +343,12 @@ class Verbalizer:
         return bisect_left(self._price_thirds, median)
 
 
+def decade_words(decade: int, language: str) -> str:
+    """Return a decade such as 1990 in words: "1990s"."""
+    frame: str = read_wordings("verbalizer")[language]["decade"]
+    return frame.format(decade=decade)
+
+
 def _titles(dataset: Dataset, language: str) -> dict[Hashable, str]:
     """Return each item's title in a language, the original title if there is no translation."""
     items = dataset.items
