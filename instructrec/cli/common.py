@@ -1,4 +1,4 @@
-"""What the commands share: parsing of arguments, printing, and models and splits by name."""
+"""Shared parts of the commands: argument types, printing, and models and splits by name."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def add_part_option(parser: CommandParser) -> None:
     parser.add_argument("--part", choices=PARTS, default="test", help="(default: %(default)s)")
 
 
-def whole_number(minimum: int) -> Callable[[str], int]:
-    """Return a type of an argument: a whole number of at least `minimum`."""
+def whole_number_argument(minimum: int) -> Callable[[str], int]:
+    """Return the argparse type of whole numbers of at least `minimum`."""
 
     def read(text: str) -> int:
         if re.fullmatch(r"[+-]?\d{1,18}", text.strip()) and int(text) >= minimum:
@@ -131,12 +131,12 @@ def whole_number(minimum: int) -> Callable[[str], int]:
 
 
 def read_names(text: str) -> list[str]:
-    """Return the names of a list separated by commas."""
+    """Return the names of a comma-separated list."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def read_settings(pairs: list[str]) -> dict[str, Any]:
-    """Return the settings of `--set NAME=VALUE`; a value that is not JSON is a text.
+    """Return the settings of `--set NAME=VALUE`; a value that is not JSON stays text.
 
     Raises:
         InputError: A pair without a name or a value.
@@ -157,7 +157,7 @@ def read_settings(pairs: list[str]) -> dict[str, Any]:
 
 
 def split_by_protocol(dataset: Dataset, protocol: str) -> Split:
-    """Return a data set split by one of `PROTOCOLS`."""
+    """Split a data set by one of `PROTOCOLS`."""
     from instructrec.split import SPLITS
 
     split: Split = SPLITS[protocol](dataset)
@@ -170,10 +170,10 @@ def training_data(dataset: Dataset, protocol: str) -> Dataset:
 
 
 def find_model(name: str) -> tuple[Recommender, Path | None]:
-    """Return a model, and its folder if it is a saved one.
+    """Return a model, and its folder if it is a saved model.
 
     Args:
-        name: A model's name, or the folder of a saved model; a name of `SHIPPED` means the saved one in data/.
+        name: A model's name, or the folder of a saved model; a name of `SHIPPED` means the saved model in data/.
 
     Raises:
         InputError: Neither a name nor the folder of a saved model.
@@ -239,7 +239,7 @@ def report_records(report: Report) -> dict[str, list[dict[Hashable, Any]]]:
 
 
 def report_text(report: Report, *tables: str) -> str:
-    """Return those tables of a report whose names start with one of the words, each below its caption."""
+    """Return the tables of a report whose names start with one of `tables`, each below its caption."""
     return "\n\n".join(
         f"{report.captions[name]}\n\n{table.reset_index().to_string(index=False)}"
         for name, table in report.tables.items()

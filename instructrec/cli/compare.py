@@ -21,7 +21,7 @@ from instructrec.cli.common import (
     read_settings,
     report_records,
     report_text,
-    whole_number,
+    whole_number_argument,
 )
 from instructrec.errors import InputError, one_of
 
@@ -54,7 +54,7 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
     add_part_option(parser)
     parser.add_argument(
         "--seeds",
-        type=whole_number(1),
+        type=whole_number_argument(1),
         default=1,
         metavar="N",
         help="train each model with chance N times, by seeds 0 to N - 1 (default: %(default)s)",

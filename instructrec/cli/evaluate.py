@@ -23,7 +23,7 @@ from instructrec.cli.common import (
     print_progress,
     print_result,
     split_by_protocol,
-    whole_number,
+    whole_number_argument,
 )
 from instructrec.errors import InputError
 
@@ -63,11 +63,11 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
     add_part_option(parser)
     parser.add_argument(
         "--k",
-        type=whole_number(1),
+        type=whole_number_argument(1),
         help=f"length of the list (default: {DEFAULT_K['ranking']}, of ten candidates {DEFAULT_K['sampled']})",
     )
     parser.add_argument(
-        "--seed", type=whole_number(0), default=0, help="seed of random candidates and intervals"
+        "--seed", type=whole_number_argument(0), default=0, help="seed of random candidates and intervals"
     )
 
 

@@ -17,7 +17,7 @@ from instructrec.cli.common import (
     print_result,
     read_names,
     training_data,
-    whole_number,
+    whole_number_argument,
 )
 from instructrec.errors import InputError
 
@@ -58,11 +58,11 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
         metavar="NAME",
         help="a data set's name, or a path to a CSV file; several share by their numbers of events",
     )
-    parser.add_argument("--n", type=whole_number(0), required=True, help="how many")
+    parser.add_argument("--n", type=whole_number_argument(0), required=True, help="how many")
     parser.add_argument("--out", required=True, metavar="FILE", help="a .jsonl, .jsonl.gz or .parquet file")
     parser.add_argument("--languages", help="of en and zh (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=whole_number(0), default=0, help="seed of every draw (default: %(default)s)"
+        "--seed", type=whole_number_argument(0), default=0, help="seed of every draw (default: %(default)s)"
     )
     parser.add_argument(
         "--protocol",
@@ -102,7 +102,7 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=whole_number(1),
+        type=whole_number_argument(1),
         default=1,
         help="processes that share the work (default: %(default)s)",
     )
@@ -123,7 +123,7 @@ def _add_teacher_options(parser: CommandParser) -> None:
         help="file that stores the replies (default: %(default)s)",
     )
     teacher.add_argument(
-        "--teacher-budget", type=whole_number(1), metavar="TOKENS", help="stop after so many tokens"
+        "--teacher-budget", type=whole_number_argument(1), metavar="TOKENS", help="stop after so many tokens"
     )
 
 

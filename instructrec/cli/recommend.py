@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Hashable
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from instructrec.cli.common import (
     CommandParser,
@@ -19,7 +20,7 @@ from instructrec.cli.common import (
     fit_model,
     print_json,
     print_result,
-    whole_number,
+    whole_number_argument,
 )
 from instructrec.errors import InputError, one_of
 
@@ -52,7 +53,7 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
     user.add_argument("--requests", metavar="FILE", help="JSON Lines, one request a line, answered in order")
     parser.add_argument("--instruction", metavar="TEXT", help="what the user asks for")
     parser.add_argument("--candidates", metavar="ID,ID,…", help="choose from these items only")
-    parser.add_argument("--n", type=whole_number(1), help=f"how many items (default: {DEFAULT_N})")
+    parser.add_argument("--n", type=whole_number_argument(1), help=f"how many items (default: {DEFAULT_N})")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -190,16 +191,27 @@ def _history(request: Request, dataset: Dataset) -> list[Hashable]:
 
 
 def _n_items(request: Request, dataset: Dataset) -> int:
-    n = request.get("n", min(DEFAULT_N, dataset.n_items))
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= dataset.n_items:
-        raise InputError(
-            f"n is {n!r}; a whole number from 1 to {dataset.n_items}, the catalogue's size, is accepted"
-        )
+    from instructrec.validation import check_value
+
+    n: int = check_value(
+        "n", request.get("n", min(DEFAULT_N, dataset.n_items)), _list_length(dataset.n_items)
+    )
     return n
 
 
+@cache
+def _list_length(n_items: int) -> Any:
+    """Return the type of the lengths of a list that a catalogue of this size can fill."""
+    from pydantic import Field
+
+    from instructrec.validation import Accepts
+
+    accepts = Accepts(f"a whole number from 1 to {n_items}, the catalogue's size,")
+    return Annotated[int, Field(ge=1, le=n_items), accepts]
+
+
 def _item_ids(value: object, argument: str, dataset: Dataset) -> list[Hashable]:
-    """Return item ids of a text separated by commas, or of a list, as the data set has them."""
+    """Return item ids of a comma-separated text, or of a list, in the data set's type."""
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if not isinstance(value, list):

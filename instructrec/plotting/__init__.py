@@ -297,8 +297,8 @@ def rank_changes(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         colour, style, width = GREY, "-", 1.2
         if name in changing:
             (colour, style), width = _colour_and_style(changing.index(name)), 2.2
-        line = {"color": colour, "linestyle": style, "linewidth": width, "marker": "o", "markersize": 5}
-        ax.plot(steps, ranks.loc[name], clip_on=False, **line)
+        (line,) = ax.plot(steps, ranks.loc[name], marker="o", markersize=5, clip_on=False)
+        line.set(color=colour, linestyle=style, linewidth=width)
         for step, side in ((steps[0], -1), (steps[-1], 1)):
             rank = ranks.loc[name].iloc[step]
             _label_beside(ax, str(rank), (step, rank), 7 * side)

@@ -63,6 +63,6 @@ def curves_with_intervals(
         ax.set(xscale="log", xticks=settings, xticklabels=[str(setting) for setting in settings])
         ax.minorticks_off()
     else:
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
     ax.figure.legend(loc="outside upper left", ncols=2)
     return ax

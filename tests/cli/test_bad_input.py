@@ -1,4 +1,4 @@
-"""Bad input, from files and from the command line: one line on standard error, status 2, nothing half written."""
+"""Bad input, from files and the command line: one line on standard error, status 2, no partial file."""
 
 import errno
 import json
@@ -24,7 +24,7 @@ EVENTS = "user_id,item_id,rating,timestamp\n" + "".join(
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """Work in a fresh folder with a good CSV, a saved model of it, and all sorts of bad files."""
+    """Work in a new folder with a valid CSV file, a model trained on it, and invalid files."""
     monkeypatch.chdir(tmp_path)
     Path("good.csv").write_text(EVENTS)
     Path("empty.csv").write_text("")
@@ -214,8 +214,8 @@ def tree(folder: Path) -> dict[str, bytes | None]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_command_line(here, case, capsys):
-    words, says = CASES[case]
-    if "folder.jsonl" in says:
+    words, excerpt = CASES[case]
+    if "folder.jsonl" in excerpt:
         Path("folder.jsonl").mkdir()
     before = tree(here)
     capsys.readouterr()
@@ -226,7 +226,7 @@ def test_command_line(here, case, capsys):
     assert out == ""
     assert len(lines) == 1, err
     assert lines[0].startswith("instructrec: error: ")
-    assert says in lines[0]
+    assert excerpt in lines[0]
     assert tree(here) == before
 
 
@@ -241,12 +241,12 @@ def test_corrupted_download(tmp_path):
 
 
 def test_disk_full_while_saving(here, monkeypatch, capsys):
-    def full(handle_number):
+    def raise_disk_full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = tree(here)
     capsys.readouterr()
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", raise_disk_full)
     for words in (
         "train --model random --data good.csv --out saved",
         "generate --data shop --n 2 --out new.jsonl",
@@ -263,7 +263,7 @@ def test_disk_full_while_saving(here, monkeypatch, capsys):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_standard_output_full(here):
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "instructrec", *f"{ASK} --history 10 --json".split()],
             stdout=full,
             stderr=subprocess.PIPE,
@@ -271,9 +271,9 @@ def test_standard_output_full(here):
             check=False,
             env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
         )
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "standard output" in done.stderr
+    assert process.returncode == 2
+    assert len(process.stderr.splitlines()) == 1
+    assert "standard output" in process.stderr
 
 
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
@@ -284,45 +284,45 @@ def test_unwritable_folder(here, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_process_says_one_line(here):
-    done = subprocess.run(
+def test_a_process_prints_one_line(here):
+    process = subprocess.run(
         [sys.executable, "-m", "instructrec", *f"{ASK} --user 99".split()],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
     )
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert (process.returncode, process.stdout, len(process.stderr.splitlines())) == (2, "", 1)
 
 
-def let_interrupts_through():
-    """Undo what a shell does to what it runs in the background, which would be deaf to Ctrl-C."""
+def accept_interrupts():
+    """Accept SIGINT, which a shell lets its background processes ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_killed_in_the_middle_of_a_write(tmp_path):
     target = tmp_path / "file.txt"
-    target.write_text("the old one")
+    target.write_text("old")
     code = (
         "import sys, time; from instructrec.files import atomic_write\n"
         f"with atomic_write({str(target)!r}) as handle:\n"
         "    handle.write('half'); handle.flush(); print('writing', flush=True); time.sleep(60)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
-    for how in (signal.SIGINT, signal.SIGKILL):
+    for stop in (signal.SIGINT, signal.SIGKILL):
         process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
-            preexec_fn=let_interrupts_through,
+            preexec_fn=accept_interrupts,
         )
         assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"
-        process.send_signal(how)
+        process.send_signal(stop)
         process.communicate(timeout=600)
-        assert target.read_text() == "the old one"
-        if how is signal.SIGINT:
+        assert target.read_text() == "old"
+        if stop is signal.SIGINT:
             assert list(tmp_path.iterdir()) == [target]
 
 

@@ -1,4 +1,4 @@
-"""The command line as scripts use it: what it prints where, and what it does not import."""
+"""The command line as scripts use it: its output on each stream, and its light imports."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_recommend_as_json(run, saved, csv):
     assert [item["item_id"] for item in answer["items"]] == expected["item_id"].tolist()
 
 
-def test_recommend_says_what_it_understood(run, csv):
+def test_recommend_reports_the_parsed_conditions(run, csv):
     answer = json.loads(
         run(
             *("recommend", "--model", "most-popular", "--data", csv, "--newcomer", "--json", "--n", 25),
@@ -98,14 +98,14 @@ def test_evaluate(run, saved, csv, task):
     assert all(name in table for name in document["metrics"])
 
 
-def test_a_guess_among_ten_candidates_is_not_always_a_hit(run, csv):
+def test_a_random_ranking_of_ten_candidates_is_not_always_a_hit(run, csv):
     document = json.loads(run("evaluate", "--model", "random", "--data", csv, "--task", "sampled", "--json"))
     assert 0.2 < document["metrics"]["HR@5"]["mean"] < 0.8
 
 
 @pytest.mark.parametrize("name", ["random", "most-popular", "item-knn"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_name_is_fitted_on_the_spot(run, csv, name, protocol):
+def test_a_model_given_by_name_is_fitted_first(run, csv, name, protocol):
     document = json.loads(run("evaluate", "--model", name, "--data", csv, "--protocol", protocol, "--json"))
     assert document["protocol"] == protocol
     assert document["n_requests"] > 0
@@ -124,7 +124,7 @@ def test_help_lists_the_registries(command, capsys):
     assert set(models.NAMES) <= set(text.replace(",", "").split())
 
 
-def test_train_says_what_it_trained_on(run, csv, tmp_path):
+def test_train_notes_its_data_and_protocol(run, csv, tmp_path):
     words = ("train", "--model", "most-popular", "--data", csv, "--out", tmp_path / "model")
     document = json.loads(run(*words, "--json"))
     assert document["model"] == "most-popular"
@@ -134,11 +134,11 @@ def test_train_says_what_it_trained_on(run, csv, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
-def test_data_writes_tables_that_can_be_read_back(run, csv, tmp_path):
+def test_written_tables_equal_those_read_back(run, csv, tmp_path):
     document = json.loads(run("data", csv, "--out", tmp_path, "--json"))
     assert document["figures"]["users"] == 40
-    again = from_csv(tmp_path / "interactions.csv", items=tmp_path / "items.csv")
-    pd.testing.assert_frame_equal(again.interactions, from_csv(csv).interactions)
+    reread = from_csv(tmp_path / "interactions.csv", items=tmp_path / "items.csv")
+    pd.testing.assert_frame_equal(reread.interactions, from_csv(csv).interactions)
     assert "interactions" in run("data", csv)
 
 
@@ -151,36 +151,37 @@ def test_generate(run, tmp_path, ending):
     assert file.stat().st_size > 0
 
 
-def lines(file):
+def records(file):
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
 def test_generate_from_several_data_sets_in_any_number_of_processes(run, tmp_path):
     words = ["generate", "--data", "shop", "movielens-100k", "--n", 2500, "--json"]
-    alone = json.loads(run(*words, "--out", tmp_path / "one.jsonl"))
-    shared = json.loads(run(*words, "--out", tmp_path / "two.jsonl", "--workers", 2))
-    assert alone["sha256"] == shared["sha256"]
-    assert {one["dataset"] for one in lines(tmp_path / "one.jsonl")} == {"shop", "movielens-100k"}
+    single = json.loads(run(*words, "--out", tmp_path / "one.jsonl"))
+    parallel = json.loads(run(*words, "--out", tmp_path / "two.jsonl", "--workers", 2))
+    assert single["sha256"] == parallel["sha256"]
+    assert {record["dataset"] for record in records(tmp_path / "one.jsonl")} == {"shop", "movielens-100k"}
     card = (tmp_path / "one.card.md").read_text("utf-8")
     assert "python -m instructrec generate --data shop movielens-100k --n 2500 --out one.jsonl" in card
-    assert alone["sha256"] in card
+    assert single["sha256"] in card
     assert str(tmp_path) not in card
 
 
-def test_generate_what_is_asked_for(run, csv, tmp_path):
+def test_generate_respects_its_options(run, csv, tmp_path):
     file = tmp_path / "made.jsonl"
     words = ["generate", "--data", "shop", "--n", 60, "--out", file, "--languages", "zh"]
     run(*words, "--source", "history", "--tasks", "T2,T3", "--styles", "plain", "--wordings", "held-out")
-    made = lines(file)
-    assert {one["language"] for one in made} == {"zh"}
-    assert {one["task"] for one in made} == {"T2", "T3"}
-    assert {one["style"] for one in made} == {"plain"}
-    assert {one["held_out"] for one in made} == {True}
-    assert {one["intention_source"] for one in made} == {"history", None}
+    generated = records(file)
+    assert {record["language"] for record in generated} == {"zh"}
+    assert {record["task"] for record in generated} == {"T2", "T3"}
+    assert {record["style"] for record in generated} == {"plain"}
+    assert {record["held_out"] for record in generated} == {True}
+    assert {record["intention_source"] for record in generated} == {"history", None}
     run(*words, "--form", "chat")
-    assert all([turn["role"] for turn in one["messages"]] == ["user", "assistant"] for one in lines(file))
+    for record in records(file):
+        assert [turn["role"] for turn in record["messages"]] == ["user", "assistant"]
     run(*words, "--form", "prompt")
-    assert all(set(one) == {"prompt", "response"} for one in lines(file))
+    assert all(set(record) == {"prompt", "response"} for record in records(file))
     own = tmp_path / "own.toml"
     own.write_text(
         "[[template]]\n"
@@ -189,23 +190,12 @@ def test_generate_what_is_asked_for(run, csv, tmp_path):
         "utf-8",
     )
     run(*words, "--templates", f"zh={own}")
-    assert {one["template"] for one in lines(file)} == {"mine"}
+    assert {record["template"] for record in records(file)} == {"mine"}
     assert "--languages zh --templates zh=own.toml\n" in (tmp_path / "made.card.md").read_text("utf-8")
 
 
-def test_the_command_on_a_card_can_be_typed():
-    words = [
-        "generate",
-        "--data",
-        "/a/my log.csv",
-        "--n",
-        "1",
-        "--out",
-        "/b/it's.jsonl",
-        "--templates",
-        "en=/c/a b.toml",
-    ]
-    words += [
+def test_the_command_on_a_card_is_a_valid_shell_command():
+    teacher = [
         "--teacher",
         "http://name:secret@host/v1",
         "--teacher-model",
@@ -213,8 +203,10 @@ def test_the_command_on_a_card_can_be_typed():
         "--teacher-cache",
         "/d/t.sqlite",
     ]
-    typed = reproducing_command(cli.build_parser().parse_args(words))
-    assert shlex.split(typed) == [
+    words = ["generate", "--data", "/a/my log.csv", "--n", "1", "--out", "/b/it's.jsonl"]
+    words += ["--templates", "en=/c/a b.toml", *teacher]
+    command = reproducing_command(cli.build_parser().parse_args(words))
+    assert shlex.split(command) == [
         *[
             "python",
             "-m",
@@ -247,22 +239,22 @@ def shell(*words, **options):
 
 
 @pytest.mark.parametrize("name", ["most-popular", "item-knn"])
-def test_a_light_answer_imports_nothing_heavy(name, csv, saved, tmp_path):
+def test_a_light_model_imports_no_heavy_library(name, csv, saved, tmp_path):
     out = str(tmp_path / "model")
     assert cli.main(["train", "--model", name, "--data", csv, "--out", out]) == 0
     environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
-    done = shell("recommend", "--model", out, "--data", csv, "--history", "100", "--json", env=environment)
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["items"]
-    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    process = shell("recommend", "--model", out, "--data", csv, "--history", "100", "--json", env=environment)
+    assert process.returncode == 0
+    assert json.loads(process.stdout)["items"]
+    imported = {line.rsplit("|", 1)[-1].strip() for line in process.stderr.splitlines()}
     assert "pandas" in imported
     assert not {"tensorflow", "keras", "matplotlib", "sklearn"} & imported
 
 
 def test_a_closed_pipe_is_quiet(saved, csv):
     command = f"{sys.executable} -m instructrec recommend --model {saved} --data {csv} --history 100 | true"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+    process = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert process.stderr == ""
 
 
 def test_interrupted_by_the_user(tmp_path, csv):
@@ -273,7 +265,7 @@ def test_interrupted_by_the_user(tmp_path, csv):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a shell makes what it runs in the background deaf to Ctrl-C
+        # a shell lets its background processes ignore Ctrl-C
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + 600

@@ -1,4 +1,4 @@
-"""Diagrams show offline and say what they show; figures draw Chinese."""
+"""Diagrams need no network and have a text alternative; figures have Chinese glyphs."""
 
 import warnings
 
@@ -15,24 +15,24 @@ from instructrec.errors import InputError
 
 
 def draw(**changes):
-    given = {
+    arguments = {
         "nodes": {"a": "推荐系统", "b": "model"},
         "links": [("a", "b", "reads"), ("b", "a")],
         "title": "Two boxes",
         "description": "A recommender\nand its model.",
     }
-    return flowchart(**(given | changes))
+    return flowchart(**(arguments | changes))
 
 
-def test_a_diagram_is_a_mermaid_fence_with_words_for_screen_readers():
-    shown = draw()._repr_mimebundle_()
-    lines = shown["text/markdown"].split("\n")
+def test_a_diagram_is_a_mermaid_fence_with_a_text_alternative():
+    bundle = draw()._repr_mimebundle_()
+    lines = bundle["text/markdown"].split("\n")
     assert (lines[0], lines[-1]) == ("```mermaid", "```")
     assert lines[1] == "flowchart LR"
-    assert "accTitle: Two boxes" in shown["text/markdown"]
-    assert "accDescr: A recommender and its model." in shown["text/markdown"]
-    assert 'a["推荐系统"]' in shown["text/markdown"]
-    assert shown["text/plain"].startswith("<Diagram Two boxes")
+    assert "accTitle: Two boxes" in bundle["text/markdown"]
+    assert "accDescr: A recommender and its model." in bundle["text/markdown"]
+    assert 'a["推荐系统"]' in bundle["text/markdown"]
+    assert bundle["text/plain"].startswith("<Diagram Two boxes")
 
 
 def test_the_same_diagram_has_the_same_script():
@@ -48,7 +48,7 @@ def test_the_same_diagram_has_the_same_script():
         {"shapes": {"z": "normal"}},
     ],
 )
-def test_a_diagram_that_cannot_be_drawn_is_refused_in_one_line(changes):
+def test_an_invalid_diagram_is_rejected_in_one_line(changes):
     with pytest.raises(InputError) as caught:
         draw(**changes)
     assert "\n" not in str(caught.value)
@@ -64,7 +64,7 @@ def test_chinese_labels_have_glyphs():
     plt.close(figure)
 
 
-def test_bars_show_every_row_and_its_interval():
+def test_bars_show_each_row_and_its_interval():
     table = pd.DataFrame({"mean": [0.2, 0.4], "low": [0.1, 0.3], "high": [0.3, 0.6]}, index=["kNN", "流行"])
     ax = plotting.bars_with_intervals(table, "NDCG@10", reference=("chance", 0.1))
     assert [round(bar.get_width(), 3) for bar in ax.patches] == [0.2, 0.4]

@@ -1,4 +1,4 @@
-"""Writing safely: the old file or the new one, never a part, and one line for a place that cannot be written."""
+"""Atomic writes: the old or the new version, never a part of it, and a one-line error for an unwritable path."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ def test_text_is_utf8_with_unix_line_ends(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [RuntimeError("stop"), KeyboardInterrupt()])
-def test_an_interrupted_write_leaves_the_old_file_and_no_rubbish(tmp_path, stop):
+def test_an_interrupted_write_leaves_the_old_file_only(tmp_path, stop):
     target = tmp_path / "a.txt"
     target.write_text("old")
 
@@ -43,17 +43,17 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_rubbish(tmp_path, stop)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(_):
+    def raise_disk_full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
     full_disk = pytest.raises(InputError, match=r"cannot write .*a.txt': No space left on device")
     with full_disk, atomic_write(tmp_path / "a.txt") as handle:
         handle.write("x")
     assert names(tmp_path) == []
 
 
-def test_places_that_cannot_be_written(tmp_path):
+def test_unwritable_paths(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder").mkdir()
     for target, reason in (
@@ -79,7 +79,7 @@ def test_a_new_file_has_the_permissions_of_the_umask(tmp_path):
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
 
 
-def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):
+def test_a_complete_folder_replaces_the_old_folder(tmp_path):
     target = tmp_path / "model"
     for version in ("one", "two"):
         with atomic_directory(target) as part:
@@ -89,7 +89,7 @@ def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):
     assert names(tmp_path) == ["model"]
 
 
-def test_an_interrupted_folder_leaves_the_old_one(tmp_path):
+def test_an_interrupted_folder_leaves_the_old_folder(tmp_path):
     target = tmp_path / "model"
     with atomic_directory(target) as part:
         (part / "a.txt").write_text("old")
@@ -105,22 +105,22 @@ def test_an_interrupted_folder_leaves_the_old_one(tmp_path):
     assert names(tmp_path) == ["model"]
 
 
-def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
+def test_a_failed_replacement_leaves_the_old_folder(tmp_path, monkeypatch):
     target = tmp_path / "model"
     target.mkdir()
     (target / "a.txt").write_text("old")
-    move = Path.replace
+    replace = Path.replace
 
-    def refuse_the_new(self, place):
-        if place == target and (self / "a.txt").read_text() == "new":
+    def interrupt_new(self, path):
+        if path == target and (self / "a.txt").read_text() == "new":
             raise KeyboardInterrupt
-        return move(self, place)
+        return replace(self, path)
 
     def interrupted():
         with atomic_directory(target) as part:
             (part / "a.txt").write_text("new")
 
-    monkeypatch.setattr(Path, "replace", refuse_the_new)
+    monkeypatch.setattr(Path, "replace", interrupt_new)
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert (target / "a.txt").read_text() == "old"
@@ -133,7 +133,7 @@ def test_digest(tmp_path):
     assert digest(tmp_path / "a", "md5") == "900150983cd24fb0d6963f7d28e17f72"
 
 
-def test_input_errors_are_one_line_and_name_near_misses():
+def test_input_errors_are_one_line_and_suggest_similar_names():
     assert str(InputError("two\n lines\tand tabs ")) == "two lines and tabs"
     message = str(one_of("model", "most-populr", ["most-popular", *map(str, range(20))]))
     assert message.startswith("unknown model 'most-populr': did you mean most-popular?")
