@@ -44,7 +44,6 @@ class Phase:
     Attributes:
         part: Decoder that is trained.
         trainer: Its network with losses.
-        embedding: Its token embeddings.
         batches_of: From the number of an epoch to its batches, each a function that builds it.
         first_epoch: Epochs of the phase before.
         epochs: Number of epochs.
@@ -54,7 +53,6 @@ class Phase:
 
     part: Part
     trainer: trainers.DecoderTrainer
-    embedding: trainers.TokenEmbedding
     batches_of: Callable[[int], list[BuildBatch]]
     first_epoch: int
     epochs: int
@@ -109,7 +107,7 @@ class MiniTraining:
         history_phase = self._history_phase()
         self._train(history_phase)
         if not self.config.histories_only:
-            self._train(self._instruction_phase(history_phase.embedding))
+            self._train(self._instruction_phase(history_phase.trainer.embedding))
         self.checkpoint.remove()
 
     # -- the phases --------------------------------------------------------------------------------------------
@@ -127,7 +125,6 @@ class MiniTraining:
         return Phase(
             part="history",
             trainer=trainers.HistoryTrainer(blocks, embedding, config.dropout),
-            embedding=embedding,
             batches_of=lambda epoch: [partial(batch, rows) for rows in histories.epoch(epoch)],
             first_epoch=0,
             epochs=config.epochs,
@@ -136,29 +133,12 @@ class MiniTraining:
         )
 
     def _instruction_phase(self, history_embedding: trainers.TokenEmbedding) -> Phase:
-        config, decoders = self.config, self.decoders
+        config = self.config
+        title_columns = self.title_columns if "titles" in config.copies else None
         batches = InstructionBatches(
-            self.sequences,
-            self.generator,
-            self.vocabulary,
-            config,
-            self.features.word_vectors,
-            self.title_columns if "titles" in config.copies else None,
+            self.sequences, self.generator, self.vocabulary, config, self.features.word_vectors, title_columns
         )
-        blocks = decoders.blocks("text")
-        trainers.start_as_average(blocks[:-1], config.seed + 1, negative_heads=True)
-        embedding = self._instruction_embedding(history_embedding)
-        states = decoders.event_states(batches.sequences)
-        trainer = trainers.InstructionTrainer(
-            blocks,
-            embedding,
-            decoders.item_vectors("history"),
-            decoders.last_states([[START]])[0],
-            batches.log_shares,
-            config.text_dropout,
-            config.copies,
-            config.copy_dropout,
-        )
+        states = self.decoders.event_states(batches.sequences)
 
         def batch(examples: list[InstructionExample]) -> dict[str, np.ndarray]:
             arrays = batches.batch(examples)._asdict()
@@ -167,13 +147,29 @@ class MiniTraining:
 
         return Phase(
             part="text",
-            trainer=trainer,
-            embedding=embedding,
+            trainer=self._instruction_trainer(history_embedding, batches.log_shares),
             batches_of=lambda epoch: [partial(batch, examples) for examples in batches.epoch(epoch)],
             first_epoch=config.epochs,
             epochs=config.tuning_epochs,
             epochs_with_dropout=config.tuning_epochs - config.final_epochs_without_dropout,
             learning_rate=config.text_learning_rate,
+        )
+
+    def _instruction_trainer(
+        self, history_embedding: trainers.TokenEmbedding, log_shares: np.ndarray
+    ) -> trainers.InstructionTrainer:
+        config = self.config
+        blocks = self.decoders.blocks("text")
+        trainers.start_as_average(blocks[:-1], config.seed + 1, negative_heads=True)
+        return trainers.InstructionTrainer(
+            blocks,
+            self._instruction_embedding(history_embedding),
+            self.decoders.item_vectors("history"),
+            self.decoders.last_states([[START]])[0],
+            log_shares,
+            config.text_dropout,
+            config.copies,
+            config.copy_dropout,
         )
 
     def _embedding(self, items: np.ndarray) -> trainers.TokenEmbedding:
@@ -271,7 +267,7 @@ class MiniTraining:
     def _store(self, phase: Phase) -> None:
         """Store the weights of a phase in the decoders."""
         copies = getattr(phase.trainer, "copies", None)
-        self.decoders.store(phase.part, phase.embedding, copies)
+        self.decoders.store(phase.part, phase.trainer.embedding, copies)
 
     def _after_epoch(self, phase: Phase, epoch: int) -> None:
         if self.on_epoch is not None:
