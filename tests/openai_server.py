@@ -1,4 +1,4 @@
-"""A proxy on the loopback, before the real server of tools/teacher_server.py, that can do what networks do."""
+"""A proxy on the loopback in front of the real server of tools/teacher_server.py; it imitates faults of a network."""
 
 from __future__ import annotations
 
@@ -12,23 +12,29 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+WEB_PAGE = b"<html><body>Welcome to the hotel's network</body></html>"
+
 
 class Proxy:
-    """Passes requests on, keeps their bodies, and spoils the answers that `trouble` picks.
+    """Passes requests on, records their bodies, and alters the answers as `fault` says.
+
+    An answer that is altered starts from a real answer, which the server gives once for all tests of a process.
 
     Args:
-        address: Where to pass on to; "" where every answer is made here.
-        trouble: From the number of the request (0 for the first) and its body to what happens: "pass"; "cut" in the
+        address: Address of the server; "" if `_upstream` is overridden.
+        fault: From the number of the request (0 for the first) and its body to what happens: "pass"; "cut" in the
             middle of the answer; "drop" before it; "web page" for 200 and HTML; "half" for 200 and half a JSON; a
-            number for that HTTP status; a dictionary for its text to be put in the place of the model's.
+            number for that HTTP status; a dictionary whose text replaces the model's.
     """
 
-    def __init__(self, address: str, trouble: Callable[[int, dict[str, Any]], Any] | None = None) -> None:
-        self.address, self.trouble = address, trouble or (lambda number, body: "pass")
+    _real_answers: dict[tuple[str | None, ...], tuple[int, bytes]] = {}
+
+    def __init__(self, address: str, fault: Callable[[int, dict[str, Any]], Any] | None = None) -> None:
+        self.address, self.fault = address, fault or (lambda number, body: "pass")
         self.raw: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self._lock = threading.Lock()
-        self.under_way = self.most_under_way = 0
+        self.n_running = self.max_running = 0
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,13 +52,13 @@ class Proxy:
                     number = len(proxy.raw)
                     proxy.raw.append(body)
                     proxy.headers.append({name.lower(): value for name, value in self.headers.items()})
-                    proxy.under_way += 1
-                    proxy.most_under_way = max(proxy.most_under_way, proxy.under_way)
+                    proxy.n_running += 1
+                    proxy.max_running = max(proxy.max_running, proxy.n_running)
                 try:
-                    proxy._answer(self, body, proxy.trouble(number, json.loads(body)))
+                    proxy._answer(self, body, proxy.fault(number, json.loads(body)))
                 finally:
                     with proxy._lock:
-                        proxy.under_way -= 1
+                        proxy.n_running -= 1
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -75,31 +81,27 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
 
-    def _answer(self, handler: BaseHTTPRequestHandler, body: bytes, what: Any) -> None:
+    def _answer(self, handler: BaseHTTPRequestHandler, body: bytes, fault: Any) -> None:
         kind, length = "application/json", None
-        if isinstance(what, int):
-            status, content = (
-                what,
-                json.dumps({"error": {"message": "as the test wants", "type": "x"}}).encode(),
-            )
-        elif what == "drop":
+        if isinstance(fault, int):
+            status = fault
+            content = json.dumps({"error": {"message": "as the test wants", "type": "x"}}).encode()
+        elif fault == "drop":
             self._hang_up(handler)
             return
-        elif what == "web page":
-            status, content, kind = (
-                200,
-                b"<html><body>Welcome to the hotel's network</body></html>",
-                "text/html",
-            )
-        else:
+        elif fault == "web page":
+            status, content, kind = 200, WEB_PAGE, "text/html"
+        elif fault == "pass":
             status, content = self._upstream(handler, body)
-            if isinstance(what, dict) and status == 200:
+        else:
+            status, content = self._real_answer(handler, body)
+            if isinstance(fault, dict):
                 answer = json.loads(content)
-                answer["choices"][0]["message"]["content"] = what["text"]
-                answer["choices"][0]["finish_reason"] = what.get("finish", "stop")
+                answer["choices"][0]["message"]["content"] = fault["text"]
+                answer["choices"][0]["finish_reason"] = fault.get("finish", "stop")
                 content = json.dumps(answer).encode()
-            if what in ("cut", "half"):
-                length = len(content) if what == "cut" else None
+            else:
+                length = len(content) if fault == "cut" else None
                 content = content[: len(content) // 2]
         handler.send_response(status)
         handler.send_header("Content-Type", kind)
@@ -107,21 +109,30 @@ class Proxy:
         handler.send_header("Retry-After-Ms", "20")  # or the client's own pauses would make the tests long
         handler.end_headers()
         handler.wfile.write(content)
-        if what == "cut":
+        if fault == "cut":
             handler.wfile.flush()
             self._hang_up(handler)
+
+    def _real_answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
+        """Return the server's first answer to a request with this address and key."""
+        key = (self.address, handler.path, handler.headers.get("Authorization"))
+        with self._lock:
+            if key not in self._real_answers:
+                self._real_answers[key] = self._upstream(handler, body)
+        assert self._real_answers[key][0] == 200
+        return self._real_answers[key]
 
     def _upstream(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
         parts = urlsplit(self.address)
         assert parts.hostname is not None
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=600)
         try:
-            passed = {
+            headers = {
                 name: handler.headers[name]
                 for name in ("Authorization", "Content-Type")
                 if name in handler.headers
             }
-            connection.request(handler.command, handler.path, body or None, passed)
+            connection.request(handler.command, handler.path, body or None, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
@@ -135,7 +146,7 @@ class Proxy:
 
 def wait_for(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     """Wait until a condition holds."""
-    end = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The teacher, against a real OpenAI-compatible server over real sockets, with a proxy between that makes trouble."""
+"""The teacher, against a real OpenAI-compatible server over real sockets, with a proxy between that imitates faults."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -244,7 +245,7 @@ def test_real_refusals(real: str, cache: Path) -> None:
     assert teacher.stats.reasons == {"refused": 2}
 
 
-def test_trouble_on_the_way_is_got_over(real: str, cache: Path) -> None:
+def test_transient_faults_cost_a_retry_and_no_reply(real: str, cache: Path) -> None:
     """Lost connections, full quotas, failing servers and garbled answers cost a retry each, and no reply."""
     what = ["cut", 429, GOOD, "drop", 500, GOOD, "half", "web page", GOOD]
     with Proxy(real, lambda number, body: what[number]) as proxy:
@@ -271,19 +272,19 @@ def test_trouble_on_the_way_is_got_over(real: str, cache: Path) -> None:
         ),
     ],
 )
-def test_lasting_trouble_loses_no_finished_reply(real: str, cache: Path, what: Any, message: str) -> None:
-    def trouble(number: int, body: dict[str, Any]) -> Any:
+def test_a_lasting_fault_loses_no_finished_reply(real: str, cache: Path, what: Any, message: str) -> None:
+    def fault(number: int, body: dict[str, Any]) -> Any:
         return what if "Pottery2" in body["messages"][-1]["content"] else GOOD
 
     requests = wishes(4)
-    with Proxy(real, trouble) as proxy:
+    with Proxy(real, fault) as proxy:
         with pytest.raises(InputError, match=message) as caught:
             ask(proxy.url, cache, max_retries=1).annotate(requests)
         assert "\n" not in str(caught.value)
         assert KEY not in str(caught.value)
         kept = rows(cache)
         assert 2 <= len(kept) <= 3
-        sent, proxy.trouble = len(proxy.raw), lambda number, body: GOOD
+        sent, proxy.fault = len(proxy.raw), lambda number, body: GOOD
         teacher = ask(proxy.url, cache)
         assert teacher.annotate(requests) == [GOOD["text"]] * 4
         assert teacher.stats.cached == len(kept)
@@ -292,11 +293,11 @@ def test_lasting_trouble_loses_no_finished_reply(real: str, cache: Path, what: A
 
 
 def test_a_malformed_reply_is_asked_for_once_more_and_then_left_to_the_rules(real: str, cache: Path) -> None:
-    def trouble(number: int, body: dict[str, Any]) -> Any:
+    def fault(number: int, body: dict[str, Any]) -> Any:
         never = "Pottery1" in body["messages"][-1]["content"]
         return BAD if never or body["seed"] == 0 else GOOD
 
-    with Proxy(real, trouble) as proxy:
+    with Proxy(real, fault) as proxy:
         teacher = ask(proxy.url, cache)
         assert teacher.annotate(wishes(2)) == [GOOD["text"], None]
         assert (teacher.stats.asked, teacher.stats.malformed) == (4, 3)
@@ -305,7 +306,7 @@ def test_a_malformed_reply_is_asked_for_once_more_and_then_left_to_the_rules(rea
             sorted((body["seed"], body["temperature"]) for body in proxy.bodies)
             == [(0, 0.7)] * 2 + [(1, 0.9)] * 2
         )
-        proxy.trouble = lambda number, body: GOOD
+        proxy.fault = lambda number, body: GOOD
         again = ask(proxy.url, cache)
         assert again.annotate(wishes(2)) == [GOOD["text"], None]  # the refusal is remembered
         assert again.stats.asked == 0
@@ -336,9 +337,16 @@ def test_equal_questions_are_asked_once(real: str, cache: Path) -> None:
 
 
 def test_as_many_at_once_as_wanted(real: str, cache: Path) -> None:
-    with Proxy(real, lambda number, body: GOOD) as proxy:
+    barrier = threading.Barrier(3, timeout=300)  # each request is answered when three are running
+
+    def fault(number: int, body: dict[str, Any]) -> Any:
+        barrier.wait()
+        return GOOD
+
+    with Proxy(real, fault) as proxy:
         ask(proxy.url, cache, concurrency=3).annotate(wishes(6))
-    assert proxy.most_under_way == 3
+    assert proxy.max_running == 3
+    assert len(proxy.raw) == 6
 
 
 @pytest.mark.parametrize("budget", [Budget(requests=3), 600])
@@ -371,14 +379,22 @@ def test_killed_run_goes_on(real: str, cache: Path) -> None:
         "import sys; from tests.instructions.test_teacher import *\n"
         "ask(sys.argv[1], Path(sys.argv[2]), concurrency=1).annotate(wishes(5))"
     )
-    with Proxy(real, lambda number, body: GOOD) as proxy:
+    killed = threading.Event()
+
+    def fault(number: int, body: dict[str, Any]) -> Any:
+        if number == 2:  # the third request is running when the process is killed
+            killed.wait(300)
+        return GOOD
+
+    with Proxy(real, fault) as proxy:
         process = subprocess.Popen([sys.executable, "-c", run, proxy.url, str(cache)], cwd=ROOT)
         wait_for(lambda: len(proxy.raw) >= 3 or process.poll() is not None)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        wait_for(lambda: not proxy.under_way)
+        killed.set()
+        wait_for(lambda: not proxy.n_running)
         kept, sent = rows(cache), len(proxy.raw)
-        assert 2 <= len(kept) <= 4
+        assert (len(kept), sent) == (2, 3)
         assert ask(proxy.url, cache).annotate(wishes(5)) == [GOOD["text"]] * 5
         assert len(proxy.raw) - sent == 5 - len(kept)
     assert {key: rows(cache)[key] for key in kept} == kept
@@ -389,11 +405,11 @@ def _in_a_process(teacher: Teacher, requests: list[AnnotationRequest]) -> list[s
 
 
 def test_processes_share_a_cache_and_a_budget(real: str, cache: Path) -> None:
-    def trouble(number: int, body: dict[str, Any]) -> Any:
+    def fault(number: int, body: dict[str, Any]) -> Any:
         return {"text": f"reply number {chr(97 + number)} of all"}
 
     with (
-        Proxy(real, trouble) as proxy,
+        Proxy(real, fault) as proxy,
         multiprocessing.get_context("spawn").Pool(2) as pool,
     ):
         teacher = ask(proxy.url, cache, budget=Budget(requests=6), concurrency=1)
