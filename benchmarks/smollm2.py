@@ -1,28 +1,29 @@
-"""Tune SmolLM2 on MovieLens-100K, and measure what tuning it gave: the figures of chapter `language-model`.
+"""Tune SmolLM2 on MovieLens-100K and measure the effect: the figures of chapter `language-model`.
 
     python -m benchmarks.smollm2 tune [--share 1 0.5 0.25]    tunes on all users, on a half, on a quarter of them
-    python -m benchmarks.smollm2 measure [--only PART …]      asks every model; goes on where it was cut off
+    python -m benchmarks.smollm2 measure [--only PART …]      asks every model; resumes where it was interrupted
     python -m benchmarks.smollm2 artefact                     writes the model tuned on all users to data/smollm2/
 
 Everything is trained on the training part of leave-last-out and measured on its test part. A request has ten
-candidates: the target, and 9 random items or the 9 that SASRec ranks first (hard negatives), none of them met before.
+candidates: the target, and 9 random items or the 9 that SASRec ranks first (hard negatives); no negative is in
+the history.
 
-- ways: how the untuned model is asked best, on 200 users of the validation part: by the likelihood of a title among all
-  texts or among the catalogue's titles, as a sum or per token. The best way is the one that `results` asks by.
+- ways: four ways to score a title by the untuned model, on 200 users of the validation part: likelihood among all texts
+  or among the catalogue's titles, as a sum or per token. `results` uses the best of them.
 - results: the history alone (P1, I0), with a vague wish (P1, I1), with a category (P1, I2), both from the target as the
   paper's are; for the tuned model also a category alone (P0, I2) and history with the taste in words (P1 and P2, I0).
-  SmolLM2 zero-shot, few-shot (three answered requests of other users in front), tuned on all, on half and on a quarter
-  of the users; most popular, SASRec and the shipped `mini`. Each figure is over all users, with a 95% interval.
-- order: the candidates listed in the prompt, in five orders. How the target's place moves its chance, how often the
-  first choice changes, and what the mean over the orders gives.
+  SmolLM2 zero-shot, few-shot (after three answered requests of other users), tuned on all, on half and on a quarter of
+  the users; most popular, SASRec and the shipped `mini`. Each figure is over all users, with a 95% interval.
+- order: the candidates listed in the prompt, in five orders: how the target's position changes its chance, how often
+  the first choice changes, and the figure for the mean over the orders.
 - transfer: the model tuned on films among the products of the simulated shop, beside the untuned one.
-- cost: seconds of a request that comes alone, ten candidates and the whole catalogue, and size, of each model.
+- cost: seconds for a single request, of ten candidates and of the whole catalogue, and the size of each model.
 - contamination: how many titles of the catalogue the untuned model completes from their first words, and how many rows
-  of the data set's file of films it goes on with.
+  of the data set's file of films it recites.
 
-Tuned models are kept in _build/smollm2. Writes benchmarks/results/smollm2.json, and for `results` the scores of every
-candidate to benchmarks/results/smollm2_scores/, a file a model and condition: those that are there and of the same
-model are not measured again, unless `--anew` is given. For other candidates, delete that folder.
+Tuned models are saved in _build/smollm2. Writes benchmarks/results/smollm2.json and, for `results`, the scores of every
+candidate to benchmarks/results/smollm2_scores/, a file for each model and condition. Files of the same model and
+candidates are not measured again, unless `--anew` is given. For other candidates, delete that folder.
 """
 
 from __future__ import annotations
@@ -55,13 +56,13 @@ from instructrec.statistics.intervals import bootstrap_interval
 
 RESULTS = Path(__file__).with_name("results") / "smollm2.json"
 SCORES = RESULTS.with_name("smollm2_scores")
-KEPT = Path(__file__).parents[1] / "_build" / "smollm2"
+TUNED_MODELS = Path(__file__).parents[1] / "_build" / "smollm2"
 DATA, PROTOCOL, SEED = "movielens-100k", "leave-last-out", 0
 SHARES = {"1": "tuned", "0.5": "tuned on half", "0.25": "tuned on a quarter"}
 UNTUNED: dict[str, dict[str, Any]] = {"zero-shot": {"shots": 0}, "few-shot": {"shots": 3}}
 TASKS = ("P1, I0", "P1, I1", "P1, I2")
-MORE = ("P0, I2", "P1 and P2, I0")
-PAIRS = (
+TUNED_TASKS = ("P0, I2", "P1 and P2, I0")
+RATIOS = (
     ("tuned", "zero-shot"),
     ("few-shot", "zero-shot"),
     ("tuned on half", "tuned on a quarter"),
@@ -70,51 +71,53 @@ PAIRS = (
     ("mini", "sasrec"),
     ("mini", "tuned"),
 )
-"""Models whose HR@1 is divided, the first by the second."""
+"""Pairs of models: the HR@1 of the first is divided by that of the second."""
 NEGATIVES = {"random": slice(1, 10), "hard": slice(10, 19)}
-"""Columns of the candidates beside the target, which is the first."""
+"""Columns of the negatives; column 0 is the target."""
 WAYS_USERS = 200
 ORDERS, ORDER_USERS = 5, 200
 RESAMPLES = 2000
-COSTED, WARMING, COSTED_WHOLE = 30, 5, 5
-"""Requests that are timed alone, those before them that are not counted, and those of the whole catalogue."""
+TIMED_REQUESTS, WARMUP_REQUESTS, TIMED_CATALOGUES = 30, 5, 5
+"""Requests of ten candidates that are timed, those before them that are not, and requests of the whole catalogue."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Tune SmolLM2 and measure what that gave.")
-    parser.add_argument("what", choices=["tune", "measure", "artefact"])
+    parser = argparse.ArgumentParser(description="Tune SmolLM2 and measure the effect.")
+    parser.add_argument("command", choices=["tune", "measure", "artefact"])
     parser.add_argument("--share", nargs="+", choices=list(SHARES), default=list(SHARES))
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     names = [*UNTUNED, *SHARES.values()]
     parser.add_argument(
         "--models", nargs="+", choices=names, default=names, help="forms of SmolLM2 in `results`"
     )
-    parser.add_argument("--anew", action="store_true", help="measure scores again that are there")
+    parser.add_argument("--anew", action="store_true", help="measure existing scores again")
     options = parser.parse_args(arguments)
     split = SPLITS[PROTOCOL](datasets.load(DATA))
-    if options.what == "tune":
+    if options.command == "tune":
         for share in options.share:
-            note("tuning", SHARES[share], tune(split, share))
-    elif options.what == "artefact":
+            write_figures("tuning", SHARES[share], tune(split, share))
+    elif options.command == "artefact":
         artefact(split)
     else:
         for part in options.only:
             print(part, flush=True)
-            made = results(split, options.models, options.anew) if part == "results" else PARTS[part](split)
-            note(part, None, made)
-            print(json.dumps(made, indent=1), flush=True)
+            figures = (
+                results(split, options.models, options.anew) if part == "results" else PARTS[part](split)
+            )
+            write_figures(part, None, figures)
+            print(json.dumps(figures, indent=1), flush=True)
     return 0
 
 
-def note(part: str, name: str | None, made: Any) -> None:
-    """Put what was measured into the file of results."""
-    found: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+def write_figures(part: str, name: str | None, figures: Any) -> None:
+    """Write the figures of a part, or of one model in it, to the file of results; the other parts stay."""
+    content: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
     if name is None:
-        found[part] = made
+        content[part] = figures
     else:
-        found.setdefault(part, {})[name] = made
+        content.setdefault(part, {})[name] = figures
     with atomic_write(RESULTS) as handle:
-        json.dump(found, handle, indent=1)
+        json.dump(content, handle, indent=1)
         handle.write("\n")
 
 
@@ -122,13 +125,13 @@ def note(part: str, name: str | None, made: Any) -> None:
 
 
 def tune(split: Split, share: str) -> dict[str, Any]:
-    """Tune on a share of the users, keep the model, and return what that took."""
+    """Tune on a share of the users, save the model, and return time, memory and sizes."""
     model = SmolLM2(user_share=float(share), seed=SEED)
     examples = model.examples(split.train)
-    folder = KEPT / share
+    folder = TUNED_MODELS / share
     folder.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    model.fit(split.train, verbose=1, checkpoint=KEPT / f"{share}.checkpoint")
+    model.fit(split.train, verbose=1, checkpoint=TUNED_MODELS / f"{share}.checkpoint")
     seconds = time.perf_counter() - started
     model.save(folder)
     language_model = model.language_model
@@ -136,7 +139,7 @@ def tune(split: Split, share: str) -> dict[str, Any]:
         len(language_model.encode(language_model.chat(message))) + len(language_model.encode(answer))
         for message, answer in examples
     )
-    made = {
+    figures = {
         "seconds": round(seconds, 1),
         "gigabytes at most": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 1),
         "examples": len(examples),
@@ -147,19 +150,29 @@ def tune(split: Split, share: str) -> dict[str, Any]:
         "megabytes": round((folder / "arrays.npz").stat().st_size / 1e6, 2),
         "settings": model.settings,
     }
-    print(json.dumps(made, indent=1), flush=True)
-    return made
+    print(json.dumps(figures, indent=1), flush=True)
+    return figures
 
 
 def artefact(split: Split) -> None:
     """Write the model tuned on all users to data/smollm2/ with its card, without the films."""
-    found = json.loads(RESULTS.read_text("utf-8"))
     model, folder = tuned_model("1", split), SHIPPED["smollm2"]
     model.save(folder, catalogue=False)
     with atomic_write(folder / "training.json") as handle:
         json.dump({"model": "smollm2", "data": DATA, "protocol": PROTOCOL}, handle, indent=2)
         handle.write("\n")
-    rows = {(row["condition"], row["negatives"], row["model"]): row for row in found["results"]["rows"]}
+    with atomic_write(folder / "README.md") as handle:
+        handle.write(card(json.loads(RESULTS.read_text("utf-8"))))
+    print(f"wrote {folder}")
+
+
+def card(figures: dict[str, Any]) -> str:
+    """Return the card of data/smollm2/.
+
+    Args:
+        figures: Content of the file of results.
+    """
+    rows = {(row["condition"], row["negatives"], row["model"]): row for row in figures["results"]["rows"]}
     table = "\n".join(
         f"| {condition} | {negatives} | "
         + " | ".join(
@@ -170,24 +183,22 @@ def artefact(split: Split) -> None:
         for condition in TASKS
         for negatives in NEGATIVES
     )
-    card = Path(__file__).with_name("smollm2_card.md").read_text("utf-8")
-    with atomic_write(folder / "README.md") as handle:
-        facts = {"table": table, "users": found["results"]["users"], "times": times(found["cost"])}
-        handle.write(card.format(**{**found["tuning"]["tuned"], **facts}))
-    print(f"wrote {folder}")
+    text = Path(__file__).with_name("smollm2_card.md").read_text("utf-8")
+    facts = {"table": table, "users": figures["results"]["users"], "times": times(figures["cost"])}
+    return text.format(**{**figures["tuning"]["tuned"], **facts})
 
 
 def times(cost: dict[str, Any]) -> float:
-    """Return how many times as long as of `mini` a request of ten candidates takes of the tuned model."""
+    """Return the ratio of the tuned model's seconds for a request of ten candidates to those of `mini`."""
     seconds = {name: row["seconds, ten candidates"] for name, row in cost["models"].items()}
     return float(seconds["tuned"] / seconds["mini"])
 
 
 def tuned_model(share: str, split: Split) -> SmolLM2:
-    """Return the model that was tuned on a share of the users; of all of them, the one in data/ if none is newer.
+    """Return the model that was tuned on a share of the users.
 
     Raises:
-        InputError: It was not tuned yet.
+        InputError: No model was tuned on this share yet.
     """
     folder = folder_of(share)
     if not folder.is_dir():
@@ -198,8 +209,10 @@ def tuned_model(share: str, split: Split) -> SmolLM2:
 
 
 def folder_of(share: str) -> Path:
-    """Return where the model is that was tuned on a share of the users."""
-    return SHIPPED["smollm2"] if share == "1" and not (KEPT / share).is_dir() else KEPT / share
+    """Return the folder of the model tuned on a share of the users; for all users, data/smollm2 if none is newer."""
+    return (
+        SHIPPED["smollm2"] if share == "1" and not (TUNED_MODELS / share).is_dir() else TUNED_MODELS / share
+    )
 
 
 # -- results -------------------------------------------------------------------------------------------------------
@@ -211,46 +224,46 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
     Args:
         split: The data.
         names: Forms of SmolLM2.
-        anew: Measure what is there already.
+        anew: Measure existing scores again.
     """
     requests = split.requests("test")
-    candidates, texts, histories = asked(split)
+    candidates, texts, histories = test_requests(split)
     scores: dict[tuple[str, str], np.ndarray] = {}
-    others = {
+    rivals = {
         "most-popular": create("most-popular").fit(split.train),
         "sasrec": trained("sasrec", SEED, split, PROTOCOL),
         "mini": load(SHIPPED["mini"]),
     }
-    for name, model in others.items():
+    for name, model in rivals.items():
         for condition in TASKS:
-            given = model.score(histories[condition], texts[condition])
-            scores[name, condition] = np.take_along_axis(given, candidates, axis=1)
+            all_scores = model.score(histories[condition], texts[condition])
+            scores[name, condition] = np.take_along_axis(all_scores, candidates, axis=1)
     for name in names:
-        for condition in (*TASKS, *(MORE if name == "tuned" else ())):
+        for condition in (*TASKS, *(TUNED_TASKS if name == "tuned" else ())):
             path = scores_of(name, condition)
             weights = digest_of(name)
             if anew or not (path.is_file() and is_of(path, candidates, weights)):
-                made = language_scores(name, split, candidates, histories[condition], texts[condition])
-                marks = {"candidates": np.array(content_digest(candidates)), "model": np.array(weights)}
+                new_scores = language_scores(name, split, candidates, histories[condition], texts[condition])
+                digests = {"candidates": np.array(content_digest(candidates)), "model": np.array(weights)}
                 with atomic_write(path, "wb") as handle:
-                    np.savez_compressed(handle, scores=made, **marks)  # type: ignore[arg-type]
+                    np.savez_compressed(handle, scores=new_scores, **digests)  # type: ignore[arg-type]
             with np.load(path) as arrays:
                 scores[name, condition] = arrays["scores"]
     rows = []
     hits: dict[tuple[str, str, str], np.ndarray] = {}
-    for (name, condition), given in scores.items():
+    for (name, condition), values in scores.items():
         for negatives, columns in NEGATIVES.items():
-            own = per_user(given[:, :1], given[:, columns])
-            hits[condition, negatives, name] = own["HR@1"]
+            metrics = per_user(values[:, :1], values[:, columns])
+            hits[condition, negatives, name] = metrics["HR@1"]
             rows.append(
                 {
                     "condition": condition,
                     "negatives": negatives,
                     "model": name,
-                    **{metric: interval(values) for metric, values in own.items()},
+                    **{metric: interval(of_users) for metric, of_users in metrics.items()},
                 }
             )
-    order = {key: number for number, key in enumerate([*TASKS, *MORE])}
+    order = {key: number for number, key in enumerate([*TASKS, *TUNED_TASKS])}
     rows.sort(key=lambda row: (order[str(row["condition"])], row["negatives"] != "random"))
     ratios = [
         {
@@ -262,8 +275,8 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
         }
         for condition in TASKS
         for negatives in NEGATIVES
-        for of, to in PAIRS
-        if {of, to} <= {one[0] for one in scores}
+        for of, to in RATIOS
+        if {of, to} <= {name for name, _ in scores}
     ]
     differences = [
         {
@@ -292,10 +305,10 @@ def results(split: Split, names: Sequence[str], anew: bool = False) -> dict[str,
     }
 
 
-def asked(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[str, list[list[Any]]]]:
+def test_requests(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[str, list[list[Any]]]]:
     """Return the candidates of each request, (n, 19), and texts and histories by condition.
 
-    Candidates are those that were drawn when there are any: a SASRec that is trained on another machine ranks others
+    The candidates are read from their file if it exists: a SASRec that is trained on another machine ranks other items
     first.
     """
     requests = split.requests("test")
@@ -317,29 +330,30 @@ def asked(split: Split) -> tuple[np.ndarray, dict[str, list[str | None]], dict[s
         path.parent.mkdir(exist_ok=True)
         with atomic_write(path, "wb") as handle:
             np.savez_compressed(handle, candidates=candidates.astype(np.int16))  # type: ignore[arg-type]
-    made = make_following_tasks(split, "test", ["stated", "vague wish"])
+    following = make_following_tasks(split, "test", ["stated", "vague wish"])
     annotator = Verbalizer(split.train, "en")
     taste = [f"my taste: {annotator.taste(history[-20:])}" for history in requests.histories]
     texts: dict[str, list[str | None]] = {
         "P1, I0": [None] * len(requests),
-        "P1, I1": list(made.tasks["vague wish"].texts),
-        "P1, I2": list(made.tasks["stated"].texts),
-        "P0, I2": list(made.tasks["stated"].texts),
+        "P1, I1": list(following.tasks["vague wish"].texts),
+        "P1, I2": list(following.tasks["stated"].texts),
+        "P0, I2": list(following.tasks["stated"].texts),
         "P1 and P2, I0": list(taste),
     }
     histories = {
-        name: [[] if name.startswith("P0") else list(one) for one in requests.histories] for name in texts
+        name: [[] if name.startswith("P0") else list(history) for history in requests.histories]
+        for name in texts
     }
     return candidates, texts, histories
 
 
 def targets_of(split: Split, requests: Requests) -> np.ndarray:
     """Return the catalogue column of the first target of each request."""
-    return np.array([split.train.item_columns(one[:1])[0] for one in requests.targets])
+    return np.array([split.train.item_columns(targets[:1])[0] for targets in requests.targets])
 
 
 def targets_and(negatives: Candidates, split: Split, requests: Requests) -> np.ndarray:
-    """Return the target of each request in front of its negatives, catalogue columns, (n_requests, 1 + n_negatives)."""
+    """Return catalogue columns of each request's target, then its negatives, shape (n_requests, 1 + n_negatives)."""
     targets = targets_of(split, requests)
     mask = negatives.mask(split, requests)
     mask[np.arange(len(targets)), targets] = False
@@ -353,7 +367,7 @@ def language_scores(
     histories: Sequence[Sequence[Any]],
     texts: Sequence[str | None],
 ) -> np.ndarray:
-    """Return what a form of SmolLM2 gives the candidates."""
+    """Return the scores of the candidates by a form of SmolLM2."""
     model = language_recommender(name, split)
     assert model.language_model
     ids = split.train.items["item_id"].to_numpy()
@@ -367,103 +381,112 @@ def scores_of(name: str, condition: str) -> Path:
 
 
 def digest_of(name: str) -> str:
-    """Return the digest of what tuning gave a form of SmolLM2, empty for an untuned one and one that is not here."""
-    for share, said in SHARES.items():
-        if said == name and (folder := folder_of(share)).is_dir():
+    """Return the digest of a form's adapters; empty for an untuned form and one whose model is not on this machine."""
+    for share, form in SHARES.items():
+        if form == name and (folder := folder_of(share)).is_dir():
             return digest(folder / "arrays.npz")
     return ""
 
 
 def is_of(path: Path, candidates: np.ndarray, model: str) -> bool:
-    """Return whether a file of scores is of these candidates, and of this model if that is here."""
+    """Return whether a file of scores is of these candidates and this model; an empty digest matches every model."""
     with np.load(path) as arrays:
         same = str(arrays["candidates"]) == content_digest(candidates)
         return same and model in ("", str(arrays["model"]))
 
 
 def content_digest(candidates: np.ndarray) -> str:
-    """Return the digest of candidates' numbers."""
+    """Return the digest of an array of candidates."""
     return hashlib.sha256(candidates.astype(np.int32).tobytes()).hexdigest()
 
 
 def language_recommender(name: str, split: Split) -> SmolLM2:
     """Return a form of SmolLM2 by its name in the tables."""
     if name in UNTUNED:  # per token and among all tokens: the better of four ways on validation
-        return SmolLM2(epochs=0, closed=False, per_token=True, seed=SEED, **UNTUNED[name]).fit(split.train)
-    return tuned_model(next(share for share, said in SHARES.items() if said == name), split)
+        return SmolLM2(epochs=0, constrained=False, per_token=True, seed=SEED, **UNTUNED[name]).fit(
+            split.train
+        )
+    return tuned_model(next(share for share, form in SHARES.items() if form == name), split)
 
 
-def per_user(own: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the paper's metrics of each request, ties shared: targets' scores (n, 1), those of negatives (n, 9)."""
-    above, level = (others > own).sum(axis=1), (others == own).sum(axis=1) + 1
-    return expected_metrics(above, level, others.shape[1] + 1)
+def per_user(targets: np.ndarray, negatives: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the paper's metrics of each request, ties shared.
+
+    Args:
+        targets: Scores of the targets, shape (n, 1).
+        negatives: Scores of the negatives, shape (n, n_negatives).
+
+    Returns:
+        By metric, an array of shape (n,).
+    """
+    n_better, n_tied = (negatives > targets).sum(axis=1), (negatives == targets).sum(axis=1) + 1
+    return expected_metrics(n_better, n_tied, negatives.shape[1] + 1)
 
 
 def interval(values: np.ndarray) -> list[float]:
     """Return a mean with the ends of its interval."""
-    found = bootstrap_interval(values)
-    return [round(float(one), 5) for one in (found.mean, found.low, found.high)]
+    result = bootstrap_interval(values)
+    return [round(float(bound), 5) for bound in (result.mean, result.low, result.high)]
 
 
 def ratio(first: np.ndarray, second: np.ndarray) -> list[float]:
     """Return the ratio of two means with its percentile bootstrap interval, users drawn for both at once."""
     rng = np.random.default_rng(SEED)
     rows = rng.integers(0, len(first), (RESAMPLES, len(first)))
-    drawn = first[rows].mean(axis=1) / second[rows].mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return [round(float(one), 4) for one in (first.mean() / second.mean(), low, high)]
+    ratios = first[rows].mean(axis=1) / second[rows].mean(axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return [round(float(bound), 4) for bound in (first.mean() / second.mean(), low, high)]
 
 
 # -- ways of asking ------------------------------------------------------------------------------------------------
 
 
 def ways(split: Split) -> dict[str, Any]:
-    """Return HR@1 of the untuned model on validation, by four readings of a title's likelihood."""
+    """Return HR@1 of the untuned model on validation, by four ways to score a title."""
     requests = split.requests("valid")
     users = np.sort(np.random.default_rng(SEED).permutation(len(requests))[:WAYS_USERS])
     candidates = targets_and(random_negatives(9, SEED), split, requests)[users]
     ids = split.train.items["item_id"].to_numpy()
     histories = [requests.histories[user] for user in users]
-    found = {}
-    for closed in (False, True):
-        model = SmolLM2(epochs=0, closed=closed, seed=SEED).fit(split.train)
+    figures = {}
+    for constrained in (False, True):
+        model = SmolLM2(epochs=0, constrained=constrained, seed=SEED).fit(split.train)
         sums = model.score_candidates(histories, ids[candidates].tolist())
         lengths = np.array(
-            [len(model.language_model.encode(one + "\n")) for one in split.train.items["title"]]
+            [len(model.language_model.encode(title + "\n")) for title in split.train.items["title"]]
         )
         for name, scores in (("sum", sums), ("per token", sums / lengths[candidates])):
-            among = "the catalogue's titles" if closed else "all texts"
-            found[f"{name}, among {among}"] = interval(per_user(scores[:, :1], scores[:, 1:])["HR@1"])
-    return {"users": len(users), "HR@1": found}
+            among = "the catalogue's titles" if constrained else "all texts"
+            figures[f"{name}, among {among}"] = interval(per_user(scores[:, :1], scores[:, 1:])["HR@1"])
+    return {"users": len(users), "HR@1": figures}
 
 
 # -- the order of candidates ---------------------------------------------------------------------------------------
 
 
 def order(split: Split) -> dict[str, Any]:
-    """Return how much the order of candidates in the prompt decides, and what their mean over orders gives."""
-    candidates, _, histories = asked(split)
+    """Return the effect of the order of candidates in the prompt, and the figures for the mean over orders."""
+    candidates, _, histories = test_requests(split)
     rng = np.random.default_rng(SEED)
     users = np.sort(rng.permutation(len(candidates))[:ORDER_USERS])
     ten = candidates[users, :10]
     orders = np.stack([rng.permuted(np.tile(np.arange(10), (len(users), 1)), axis=1) for _ in range(ORDERS)])
-    found = {}
+    figures = {}
     for name in ("zero-shot", "tuned"):
         model = language_recommender(name, split)
         columns = [split.train.item_columns(histories["P1, I0"][user]).tolist() for user in users]
         ids = split.train.items["item_id"].to_numpy()
-        untold = model.score_candidates([histories["P1, I0"][user] for user in users], ids[ten].tolist())
+        unlisted = model.score_candidates([histories["P1, I0"][user] for user in users], ids[ten].tolist())
         scores = np.empty((ORDERS, len(users), 10), dtype=np.float32)
-        for number, places in enumerate(orders):
-            told = np.take_along_axis(ten, places, axis=1)
-            given = model.score_listed(columns, told)
-            np.put_along_axis(scores[number], places, given, axis=1)
+        for number, positions in enumerate(orders):
+            listed_scores = model.score_listed(columns, np.take_along_axis(ten, positions, axis=1))
+            np.put_along_axis(scores[number], positions, listed_scores, axis=1)
         first = scores.argmax(axis=2)
-        place = np.argmax(orders == 0, axis=2)  # where the target stands in the prompt
+        position = np.argmax(orders == 0, axis=2)  # of the target in the prompt
         hit = first == 0
         chosen = np.take_along_axis(orders.argsort(axis=2), first[:, :, None], axis=2)[:, :, 0]
-        found[name] = {
-            "not listed": interval(per_user(untold[:, :1], untold[:, 1:])["HR@1"]),
+        figures[name] = {
+            "not listed": interval(per_user(unlisted[:, :1], unlisted[:, 1:])["HR@1"]),
             "one order": interval(hit.mean(axis=0)),
             "mean of orders": interval(
                 per_user(scores.mean(axis=0)[:, :1], scores.mean(axis=0)[:, 1:])["HR@1"]
@@ -471,10 +494,12 @@ def order(split: Split) -> dict[str, Any]:
             "first choice changes": round(
                 float(np.mean([(first[a] != first[b]).mean() for a in range(ORDERS) for b in range(a)])), 4
             ),
-            "HR@1 by the target's place": [round(float(hit[place == at].mean()), 4) for at in range(10)],
-            "chosen place": [round(float((chosen == at).mean()), 4) for at in range(10)],
+            "HR@1 by the target's place": [
+                round(float(hit[position == number].mean()), 4) for number in range(10)
+            ],
+            "chosen place": [round(float((chosen == number).mean()), 4) for number in range(10)],
         }
-    return {"users": len(users), "orders": ORDERS, **found}
+    return {"users": len(users), "orders": ORDERS, **figures}
 
 
 # -- another domain ------------------------------------------------------------------------------------------------
@@ -488,7 +513,7 @@ def transfer(split: Split) -> dict[str, Any]:
     ids = shop.train.items["item_id"].to_numpy()
     hits = {}
     for name in ("zero-shot", "tuned"):
-        model = language_recommender(name, split).onto(shop.train)
+        model = language_recommender(name, split).with_catalogue(shop.train)
         scores = model.score_candidates(requests.histories, ids[candidates].tolist())
         hits[name] = per_user(scores[:, :1], scores[:, 1:])["HR@1"]
     popular = create("most-popular").fit(shop.train)
@@ -505,38 +530,41 @@ def transfer(split: Split) -> dict[str, Any]:
 
 
 def contamination(split: Split) -> dict[str, Any]:
-    """Return how much of the catalogue the untuned model knows by heart."""
-    model = SmolLM2(epochs=0, closed=False).fit(split.train).language_model
+    """Return how much of the catalogue the untuned model has memorised."""
+    model = SmolLM2(epochs=0, constrained=False).fit(split.train).language_model
     items = split.train.items
     titles = items["title"].astype(str).tolist()
     words = [title.split() for title in titles]
-    several = [row for row, one in enumerate(words) if len(one) > 1]
-    halves = [(len(words[row]) + 1) // 2 for row in several]
-    prompts = [f'The film "{" ".join(words[row][:half])}' for row, half in zip(several, halves, strict=True)]
-    rests = [f' {" ".join(words[row][half:])}"' for row, half in zip(several, halves, strict=True)]
-    completed = model.would_say(prompts, rests)
-    rng = np.random.default_rng(SEED)
-    others = rng.permutation(len(rests))
-    control = model.would_say(prompts, [rests[row] for row in others])
-    counts = split.train.interactions["item_id"].value_counts()
-    known = items["item_id"].map(counts).fillna(0).to_numpy()[several]
-    popular = known >= np.quantile(known, 0.9)
-    lines = rows_of(split.train)
-    shown = 5
-    heads = [
-        "".join(lines[at - shown : at]) + lines[at].split("|")[0] + "|" for at in range(shown, len(lines))
+    long_titles = [row for row, title_words in enumerate(words) if len(title_words) > 1]
+    halves = [(len(words[row]) + 1) // 2 for row in long_titles]
+    prompts = [
+        f'The film "{" ".join(words[row][:half])}' for row, half in zip(long_titles, halves, strict=True)
     ]
-    tails = [lines[at].split("|")[1] for at in range(shown, len(lines))]
-    recalled = model.would_say(heads, tails)
+    endings = [f' {" ".join(words[row][half:])}"' for row, half in zip(long_titles, halves, strict=True)]
+    completed = model.greedy_matches(prompts, endings)
+    rng = np.random.default_rng(SEED)
+    shuffled = rng.permutation(len(endings))
+    control = model.greedy_matches(prompts, [endings[row] for row in shuffled])
+    counts = split.train.interactions["item_id"].value_counts()
+    n_users = items["item_id"].map(counts).fillna(0).to_numpy()[long_titles]
+    popular = n_users >= np.quantile(n_users, 0.9)
+    lines = rows_of(split.train)
+    n_context = 5
+    heads = [
+        "".join(lines[at - n_context : at]) + lines[at].split("|")[0] + "|"
+        for at in range(n_context, len(lines))
+    ]
+    tails = [lines[at].split("|")[1] for at in range(n_context, len(lines))]
+    recalled = model.greedy_matches(heads, tails)
     return {
-        "titles of several words": len(several),
+        "titles of several words": len(long_titles),
         "completed": interval(completed.astype(float)),
         "completed, the tenth met most": interval(completed[popular].astype(float)),
         "control: another title's rest": interval(control.astype(float)),
         "rows": len(tails),
         "rows recalled": interval(recalled.astype(float)),
         "examples": [
-            prompts[row].removeprefix("The film ") + " …" + rests[row]
+            prompts[row].removeprefix("The film ") + " …" + endings[row]
             for row in np.flatnonzero(completed)[:12]
         ],
     }
@@ -545,7 +573,7 @@ def contamination(split: Split) -> dict[str, Any]:
 def rows_of(dataset: Dataset) -> list[str]:
     """Return the first two fields of each line of MovieLens's file of films, `id|title (year)`, in its spelling.
 
-    The file puts articles last, as in `Usual Suspects, The (1995)`, and goes on with dates, addresses and flags.
+    The file puts articles last, as in `Usual Suspects, The (1995)`, and continues with dates, addresses and flags.
     """
     return [
         f"{row.item_id}|{article_last(row.title)} ({row.year})\n"
@@ -555,16 +583,16 @@ def rows_of(dataset: Dataset) -> list[str]:
 
 def article_last(title: str) -> str:
     """Return a title with its article behind a comma, as libraries sort them."""
-    first, _, rest = title.partition(" ")
-    return f"{rest}, {first}" if first in ("The", "A", "An") and rest else title
+    first, _, remainder = title.partition(" ")
+    return f"{remainder}, {first}" if first in ("The", "A", "An") and remainder else title
 
 
 # -- cost ----------------------------------------------------------------------------------------------------------
 
 
 def cost(split: Split) -> dict[str, Any]:
-    """Return what a request costs that comes alone: median seconds on two threads, and megabytes of weights."""
-    candidates, texts, histories = asked(split)
+    """Return the cost of a single request: median seconds on two threads, and megabytes of weights."""
+    candidates, texts, histories = test_requests(split)
     ids = split.train.items["item_id"].to_numpy()
     models: dict[str, Recommender] = {
         "most-popular": create("most-popular").fit(split.train),
@@ -572,28 +600,28 @@ def cost(split: Split) -> dict[str, Any]:
         "mini": load(SHIPPED["mini"]),
         **{name: language_recommender(name, split) for name in (*UNTUNED, "tuned")},
     }
-    found = {}
+    figures = {}
     for name, model in models.items():
-        ten, whole = [], []
-        for row in range(COSTED + WARMING):
+        ten_seconds, catalogue_seconds = [], []
+        for row in range(TIMED_REQUESTS + WARMUP_REQUESTS):
             history, text = histories["P1, I2"][row], texts["P1, I2"][row]
             started = time.perf_counter()
             model.score_candidates([history], [ids[candidates[row, :10]].tolist()], [text])
-            ten.append(time.perf_counter() - started)
-        for row in range(COSTED_WHOLE + 1):
+            ten_seconds.append(time.perf_counter() - started)
+        for row in range(TIMED_CATALOGUES + 1):
             started = time.perf_counter()
             model.score([histories["P1, I2"][row]], [texts["P1, I2"][row]])
-            whole.append(time.perf_counter() - started)
-        numbers = sum(array.nbytes for array in model._arrays().values() if array.dtype.kind == "f")
+            catalogue_seconds.append(time.perf_counter() - started)
+        n_bytes = sum(array.nbytes for array in model._arrays().values() if array.dtype.kind == "f")
         if isinstance(model, SmolLM2):
-            numbers += find_weights().stat().st_size
-        found[name] = {
-            "seconds, ten candidates": round(float(np.median(ten[WARMING:])), 5),
-            "seconds, whole catalogue": round(float(np.median(whole[1:])), 5),
-            "megabytes": round(numbers / 1e6, 2),
+            n_bytes += find_weights().stat().st_size
+        figures[name] = {
+            "seconds, ten candidates": round(float(np.median(ten_seconds[WARMUP_REQUESTS:])), 5),
+            "seconds, whole catalogue": round(float(np.median(catalogue_seconds[1:])), 5),
+            "megabytes": round(n_bytes / 1e6, 2),
         }
-        print(name, found[name], flush=True)
-    return {"requests": COSTED, "models": found}
+        print(name, figures[name], flush=True)
+    return {"requests": TIMED_REQUESTS, "models": figures}
 
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {

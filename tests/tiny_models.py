@@ -1,4 +1,4 @@
-"""Tiny language models of each family, random, as the files and folders that others would be read from."""
+"""Tiny random language models of each family, written as the files and folders that `pretrained` reads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TEMPLATE = (
 
 
 def byte_tokens() -> tuple[list[str], list[str]]:
-    """Return the tokens of a byte-level vocabulary, controls first, and its merges."""
+    """Return the tokens of a byte-level vocabulary, special tokens first, and its merges."""
     from tokenizers import pre_tokenizers
 
     merges = ["t h", "th e", "Ġ the", "i n", "Ġ f"]
-    joined = [merge.replace(" ", "") for merge in merges]
-    return [END, START, *sorted(pre_tokenizers.ByteLevel.alphabet()), *joined], merges
+    merged_tokens = [merge.replace(" ", "") for merge in merges]
+    return [END, START, *sorted(pre_tokenizers.ByteLevel.alphabet()), *merged_tokens], merges
 
 
 def backbone(family: str, seed: int = 1) -> Any:
@@ -34,8 +34,8 @@ def backbone(family: str, seed: int = 1) -> Any:
         import keras_hub
 
     keras.utils.set_random_seed(seed)
-    more: dict[str, Any] = {"head_dim": 6} if family == "qwen3" else {}
-    made = getattr(keras_hub.models, FAMILIES[family])(
+    head_settings: dict[str, Any] = {"head_dim": 6} if family == "qwen3" else {}
+    model = getattr(keras_hub.models, FAMILIES[family])(
         vocabulary_size=len(byte_tokens()[0]),
         num_layers=2,
         num_query_heads=4,
@@ -44,22 +44,23 @@ def backbone(family: str, seed: int = 1) -> Any:
         intermediate_dim=64,
         tie_word_embeddings=family != "qwen2",
         layer_norm_epsilon=1e-5,
-        **more,
+        **head_settings,
     )
     rng = np.random.default_rng(seed)
-    for weight in made.weights:
+    for weight in model.weights:
         weight.assign(weight.numpy() + rng.normal(size=weight.shape) * 0.3)
-    return made
+    return model
 
 
 def write_gguf(path: Path, model: Any, family: str, **changes: Any) -> Path:
-    """Write a backbone as llama.cpp would have it.
+    """Write a backbone as a GGUF file of llama.cpp.
 
     Args:
         path: The file.
         model: The backbone.
         family: As in `FAMILIES`.
-        **changes: Values to put in place of, by key with "_" for "."; "leave_out", a tensor; "tensor", one more.
+        **changes: "architecture", "tokenizer" or "scaling" replace a value of the file; "omit" names a tensor to leave
+            out, "tensor" an additional one.
     """
     from gguf import GGUFWriter
 
@@ -90,7 +91,7 @@ def write_gguf(path: Path, model: Any, family: str, **changes: Any) -> Path:
     writer.add_bos_token_id(1)
     writer.add_add_bos_token(False)
     writer.add_chat_template(TEMPLATE)
-    parts = {weight.path: weight.numpy() for weight in model.weights}
+    arrays = {weight.path: weight.numpy() for weight in model.weights}
     names = ["token_embd.weight", "output_norm.weight", "output.weight"]
     for number in range(model.num_layers):
         for part in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
@@ -99,8 +100,8 @@ def write_gguf(path: Path, model: Any, family: str, **changes: Any) -> Path:
             f"blk.{number}.{part}.weight" for part in ("attn_norm", "ffn_norm", "attn_q_norm", "attn_k_norm")
         ]
     for name in names:
-        values = parts.pop(str(_keras_path(name)), None)
-        if values is None or name == changes.get("leave_out"):
+        values = arrays.pop(str(_keras_path(name)), None)
+        if values is None or name == changes.get("omit"):
             continue
         if name.endswith("bias"):
             values = values.ravel()
@@ -117,7 +118,7 @@ def write_gguf(path: Path, model: Any, family: str, **changes: Any) -> Path:
         writer.add_tensor(name, np.ascontiguousarray(values, dtype=np.float32))
     if "tensor" in changes:
         writer.add_tensor(changes["tensor"], np.ones((4,), dtype=np.float32))
-    assert not parts or "leave_out" in changes, parts.keys()
+    assert not arrays or "omit" in changes, arrays.keys()
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -136,7 +137,7 @@ def write_t5(folder: Path, seed: int = 1) -> Any:
         import keras_hub
         import sentencepiece
 
-    written = io.BytesIO()
+    buffer = io.BytesIO()
     lines = [
         "recommend the next film",
         "the history is Heat, Babe, Fargo",
@@ -145,7 +146,7 @@ def write_t5(folder: Path, seed: int = 1) -> Any:
     ]
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines * 4),
-        model_writer=written,
+        model_writer=buffer,
         vocab_size=40,
         model_type="bpe",
         pad_id=0,
@@ -155,10 +156,10 @@ def write_t5(folder: Path, seed: int = 1) -> Any:
         minloglevel=2,
     )
     keras.utils.set_random_seed(seed)
-    tokenizer = keras_hub.models.T5Tokenizer(proto=written.getvalue())
+    tokenizer = keras_hub.models.T5Tokenizer(proto=buffer.getvalue())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of masks that T5's layers have no use for
-        made = keras_hub.models.T5Backbone(
+        warnings.simplefilter("ignore")  # about masks that T5's layers do not use
+        model = keras_hub.models.T5Backbone(
             vocabulary_size=tokenizer.vocabulary_size(),
             num_layers=2,
             num_heads=2,
@@ -168,6 +169,6 @@ def write_t5(folder: Path, seed: int = 1) -> Any:
             activation="gelu",
             tie_embedding_weights=False,
         )
-    made.save_to_preset(str(folder))
+    model.save_to_preset(str(folder))
     tokenizer.save_to_preset(str(folder))
-    return made
+    return model

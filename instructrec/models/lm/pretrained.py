@@ -1,8 +1,8 @@
-"""Language models of others, read from a local path: GGUF files, and presets of Keras Hub.
+"""Pretrained language models, read from a local path: GGUF files and presets of Keras Hub.
 
-A GGUF file (the format of llama.cpp) holds weights, often in four or eight bits, the tokenizer and the template of a
-chat. The weights are turned back into floats, a block of rows at a time so that memory stays low, and assigned to the
-Keras Hub backbone of the family. Nothing is unpickled and nothing is fetched. Derived in chapter `language-model`.
+A GGUF file (the format of llama.cpp) holds weights, often in four or eight bits, the tokenizer and the chat template.
+The weights are converted to floats, a block of rows at a time so that memory stays low, and assigned to the Keras Hub
+backbone of the family. Nothing is unpickled and nothing is downloaded. Derived in chapter `language-model`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from instructrec.backend import quiet_keras, silent_stderr
 from instructrec.errors import InputError
 
 DTYPES = ("float32", "mixed_bfloat16", "bfloat16")
-ROWS = 1024
-"""Rows of a weight that are turned into floats at once."""
+DEQUANTIZED_ROWS = 1024
+"""Rows of the embedding that are converted to floats at once."""
 FAMILIES = {"llama": "LlamaBackbone", "qwen2": "QwenBackbone", "qwen3": "Qwen3Backbone"}
 """Keras Hub's backbone by the `general.architecture` of a GGUF file."""
-PRESETS = ("LlamaBackbone", "Llama3Backbone", "QwenBackbone", "Qwen3Backbone", "T5Backbone")
-"""Backbones whose presets are read."""
-CONTROL = 3
-"""The `tokenizer.ggml.token_type` of a control token."""
-ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
-"""Control tokens that end an answer, in whatever file they are."""
-SPLITS = {
+PRESET_BACKBONES = ("LlamaBackbone", "Llama3Backbone", "QwenBackbone", "Qwen3Backbone", "T5Backbone")
+"""Backbones whose presets can be read."""
+CONTROL_TOKEN_TYPE = 3
+"""The `tokenizer.ggml.token_type` of a special token."""
+EOS_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
+"""Special tokens that end an answer, if a file has them."""
+SPLIT_PATTERNS = {
     "llama-bpe": (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
         r"|\s+(?!\S)|\s+"
@@ -42,30 +42,30 @@ SPLITS = {
         r"|\s+(?!\S)|\s+"
     ),
 }
-"""How texts are cut before byte-level BPE, by the `tokenizer.ggml.pre` of a file; these are parts of the formats."""
-BYTE_LEVEL = ("smollm", "gpt-2", "default", *SPLITS)
+"""How texts are split before byte-level BPE, by the `tokenizer.ggml.pre` of a file; the formats define the patterns."""
+PRE_TOKENIZERS = ("smollm", "gpt-2", "default", *SPLIT_PATTERNS)
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """What a file or folder holds.
+class PretrainedModel:
+    """A pretrained model as it was read from a file or folder.
 
     Attributes:
         name: The file or folder, for messages.
         backbone: A backbone of Keras Hub with its weights.
         tokenizer: `encode(text).ids` and `decode(ids)`.
-        controls: Texts of the control tokens.
-        ends: Token ids that end an answer; the first is put behind answers in tuning.
-        begins: Token ids that stand in front of every prompt.
+        special_tokens: Texts of the special tokens.
+        eos: Token ids that end an answer; the first is appended to answers in tuning.
+        bos: Token ids that start every prompt.
         template: Jinja template of a chat, or None.
     """
 
     name: str
     backbone: Any
     tokenizer: Any
-    controls: tuple[str, ...]
-    ends: tuple[int, ...]
-    begins: tuple[int, ...] = ()
+    special_tokens: tuple[str, ...]
+    eos: tuple[int, ...]
+    bos: tuple[int, ...] = ()
     template: str | None = field(default=None, repr=False)
 
 
@@ -76,21 +76,21 @@ class Encoding(NamedTuple):
 
 
 class HubTokenizer:
-    """A tokenizer of Keras Hub with the two methods of `tokenizers.Tokenizer` that are used here."""
+    """A tokenizer of Keras Hub behind the two methods of `tokenizers.Tokenizer` that the package uses."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def encode(self, text: str) -> Encoding:
         """Return the token ids of a text."""
-        return Encoding([int(one) for one in np.asarray(self.tokenizer.tokenize(text))])
+        return Encoding(np.asarray(self.tokenizer.tokenize(text)).tolist())
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """Return the text of token ids."""
-        return str(self.tokenizer.detokenize([int(one) for one in ids]))
+        return str(self.tokenizer.detokenize([int(token) for token in ids]))
 
 
-def read_checkpoint(path: str | Path, dtype: str = "float32") -> Checkpoint:
+def read_pretrained(path: str | Path, dtype: str = "float32") -> PretrainedModel:
     """Read a language model of the Llama, Qwen or T5 family.
 
     Args:
@@ -99,56 +99,63 @@ def read_checkpoint(path: str | Path, dtype: str = "float32") -> Checkpoint:
             "bfloat16" (half the memory, not for tuning).
 
     Raises:
-        InputError: No such file, a damaged one, or a model that is not read, with the reason.
+        InputError: The file is missing or damaged, or holds an unsupported model; the message says why.
+    """
+    check_dtype("dtype", dtype)
+    path = Path(path)
+    return _from_preset(path, dtype) if path.is_dir() else from_gguf(read_gguf(path), dtype)
+
+
+def check_dtype(setting: str, dtype: str) -> None:
+    """Check that a setting is one of `DTYPES`.
+
+    Raises:
+        InputError: It is something else.
     """
     if dtype not in DTYPES:
-        raise InputError(f"dtype is {dtype!r}; accepted: {', '.join(DTYPES)}")
-    place = Path(path)
-    if place.is_dir():
-        return _of_preset(place, dtype)
-    return of_gguf(read_gguf(place), dtype)
+        raise InputError(f"{setting} is {dtype!r}; accepted: {', '.join(DTYPES)}")
 
 
 class GGUF(NamedTuple):
-    """A GGUF file whose weights are yet to be read.
+    """A GGUF file whose weights are not read yet.
 
     Attributes:
         name: The file, for messages.
-        values: What it says about itself, by key.
-        tensors: Of the library gguf: `name`, `data`, `tensor_type`, `shape`.
-        pages: The file as it is mapped into memory.
+        metadata: Values by key, such as "general.architecture".
+        tensors: Tensors of the library gguf: `name`, `data`, `tensor_type`, `shape`.
+        memory_map: The file mapped into memory, or None.
     """
 
     name: str
-    values: dict[str, Any]
+    metadata: dict[str, Any]
     tensors: list[Any]
-    pages: Any
+    memory_map: Any
 
-    def of_family(self, key: str, *default: Any) -> Any:
-        """Return a value whose key begins with the family's name.
+    def family_value(self, key: str, *default: Any) -> Any:
+        """Return the value of a key that is prefixed by the family, such as "llama.block_count" for "block_count".
 
         Raises:
-            InputError: It is missing, and there is no default.
+            InputError: The key is missing, and there is no default.
         """
-        full = f"{self.values['general.architecture']}.{key}"
-        if full in self.values:
-            return self.values[full]
+        full_key = f"{self.metadata['general.architecture']}.{key}"
+        if full_key in self.metadata:
+            return self.metadata[full_key]
         if default:
             return default[0]
-        raise InputError(f"{self.name} lacks {full!r}; it is damaged or was written by another tool")
+        raise InputError(f"{self.name} lacks {full_key!r}; it is damaged or was written by another tool")
 
-    def controls(self) -> tuple[str, ...]:
-        """Return the texts of the control tokens."""
-        tokens = self.values.get("tokenizer.ggml.tokens", [])
-        kinds = self.values.get("tokenizer.ggml.token_type", [])
-        return tuple(token for token, kind in zip(tokens, kinds, strict=False) if kind == CONTROL)
+    def special_tokens(self) -> tuple[str, ...]:
+        """Return the texts of the special tokens."""
+        tokens = self.metadata.get("tokenizer.ggml.tokens", [])
+        types = self.metadata.get("tokenizer.ggml.token_type", [])
+        return tuple(token for token, kind in zip(tokens, types, strict=False) if kind == CONTROL_TOKEN_TYPE)
 
 
 def read_gguf(path: str | Path) -> GGUF:
-    """Return a GGUF file, its weights unread.
+    """Read the metadata of a GGUF file, without its weights.
 
     Raises:
-        InputError: A library is missing, no such file, or it is no GGUF file.
+        InputError: A library is missing, the file is missing, or it is not a GGUF file.
     """
     check_libraries()
     from gguf import GGUFReader
@@ -160,17 +167,17 @@ def read_gguf(path: str | Path) -> GGUF:
         )
     with path.open("rb") as handle:
         if handle.read(4) != b"GGUF":
-            raise InputError(f"{str(path)!r} is no GGUF file (it does not begin with 'GGUF')")
+            raise InputError(f"{str(path)!r} is no GGUF file (it does not start with 'GGUF')")
     try:
         reader = GGUFReader(path)
-        values = {name: one.contents() for name, one in reader.fields.items()}
-        return GGUF(path.name, values, list(reader.tensors), getattr(reader.data, "_mmap", None))
-    except Exception as error:  # gguf raises whatever its NumPy calls do
+        metadata = {name: field.contents() for name, field in reader.fields.items()}
+        return GGUF(path.name, metadata, list(reader.tensors), getattr(reader.data, "_mmap", None))
+    except Exception as error:  # gguf passes on the errors of its NumPy calls
         raise InputError(f"{str(path)!r} is a damaged GGUF file ({error}); get it again") from error
 
 
 def check_libraries() -> None:
-    """Check that what language models need is installed.
+    """Check that the libraries for language models are installed.
 
     Raises:
         InputError: A library is missing.
@@ -183,116 +190,126 @@ def check_libraries() -> None:
 # -- GGUF ----------------------------------------------------------------------------------------------------------
 
 
-def of_gguf(file: GGUF, dtype: str) -> Checkpoint:
-    """Return what a GGUF file holds.
+def from_gguf(file: GGUF, dtype: str) -> PretrainedModel:
+    """Read the model of a GGUF file.
 
     Args:
         file: From `read_gguf`.
         dtype: One of `DTYPES`.
 
     Raises:
-        InputError: A family, a tokenizer or a variant that is not read.
+        InputError: An unsupported family, tokenizer or variant.
     """
-    family = file.values.get("general.architecture", "unnamed")
+    family = file.metadata.get("general.architecture", "unnamed")
     if family not in FAMILIES:
-        more = "; T5 is read from the folder of a Keras Hub preset" if str(family).startswith("t5") else ""
+        hint = "; T5 is read from the folder of a Keras Hub preset" if str(family).startswith("t5") else ""
         raise InputError(
-            f"{file.name} holds a model of the family {family!r}; accepted: {', '.join(FAMILIES)}{more}"
+            f"{file.name} holds a model of the family {family!r}; accepted: {', '.join(FAMILIES)}{hint}"
         )
     tokenizer = build_tokenizer(file)
-    controls = file.controls()
-    about = {key.removeprefix("tokenizer."): value for key, value in file.values.items()}
-    tokens = about["ggml.tokens"]
-    ends = [about.get("ggml.eos_token_id"), *(tokens.index(token) for token in ENDS if token in controls)]
-    begins = [about.get("ggml.bos_token_id")] if about.get("ggml.add_bos_token") else []
+    special_tokens = file.special_tokens()
+    metadata = {key.removeprefix("tokenizer."): value for key, value in file.metadata.items()}
+    tokens = metadata["ggml.tokens"]
+    eos = [
+        metadata.get("ggml.eos_token_id"),
+        *(tokens.index(token) for token in EOS_TOKENS if token in special_tokens),
+    ]
+    bos = [metadata.get("ggml.bos_token_id")] if metadata.get("ggml.add_bos_token") else []
     quiet_keras()
-    with silent_stderr():  # Keras Hub's libraries talk when they are imported
+    with silent_stderr():  # Keras Hub's libraries write messages when they are imported
         backbone = _empty_backbone(file, len(tokens), dtype)
-    _assign(backbone, file)
-    return Checkpoint(
+    _assign_weights(backbone, file)
+    return PretrainedModel(
         file.name,
         backbone,
         tokenizer,
-        controls,
-        tuple(dict.fromkeys(int(one) for one in ends if one is not None)),
-        tuple(int(one) for one in begins if one is not None),
-        about.get("chat_template"),
+        special_tokens,
+        tuple(dict.fromkeys(int(token) for token in eos if token is not None)),
+        tuple(int(token) for token in bos if token is not None),
+        metadata.get("chat_template"),
     )
 
 
 def _empty_backbone(file: GGUF, n_tokens: int, dtype: str) -> Any:
-    """Return the family's backbone of the file's size, untrained.
+    """Return a backbone of the file's family and size, with random weights.
 
     Raises:
-        InputError: A variant whose arithmetic Keras Hub's backbone does not do.
+        InputError: A variant that Keras Hub's backbone does not compute.
     """
     import keras_hub
 
-    family, about = file.values["general.architecture"], file.of_family
+    family, value = file.metadata["general.architecture"], file.family_value
     names = {tensor.name for tensor in file.tensors}
-    hidden, heads = int(about("embedding_length")), int(about("attention.head_count"))
-    head_dim = int(about("attention.key_length", hidden // heads))
-    scaled = str(about("rope.scaling.type", "none"))
+    hidden, heads = int(value("embedding_length")), int(value("attention.head_count"))
+    head_dim = int(value("attention.key_length", hidden // heads))
+    rope_scaling = str(value("rope.scaling.type", "none"))
     reasons = {
-        f"its rotary places are scaled ({scaled})": scaled != "none",
+        f"its rotary positions are scaled ({rope_scaling})": rope_scaling != "none",
         "its rotary frequencies are adjusted (rope_freqs.weight)": "rope_freqs.weight" in names,
-        "it turns a part of each head alone": int(about("rope.dimension_count", head_dim)) != head_dim,
-        "it mixes experts": int(about("expert_count", 0)) > 0,
+        "it rotates only a part of each head": int(value("rope.dimension_count", head_dim)) != head_dim,
+        "it mixes experts": int(value("expert_count", 0)) > 0,
         f"its heads are {head_dim} wide, not {hidden // heads}": family != "qwen3"
         and head_dim != hidden // heads,
     }
-    for reason, holds in reasons.items():
-        if holds:
-            raise InputError(f"{file.name} is a {family} model that is not read: {reason}")
-    more = {"head_dim": head_dim} if family == "qwen3" else {}
+    for reason, applies in reasons.items():
+        if applies:
+            raise InputError(f"{file.name} is an unsupported {family} model: {reason}")
+    head_settings = {"head_dim": head_dim} if family == "qwen3" else {}
     return getattr(keras_hub.models, FAMILIES[family])(
         vocabulary_size=n_tokens,
-        num_layers=int(about("block_count")),
+        num_layers=int(value("block_count")),
         num_query_heads=heads,
-        num_key_value_heads=int(about("attention.head_count_kv", heads)),
+        num_key_value_heads=int(value("attention.head_count_kv", heads)),
         hidden_dim=hidden,
-        intermediate_dim=int(about("feed_forward_length")),
-        rope_max_wavelength=int(about("rope.freq_base", 10_000)),
-        layer_norm_epsilon=float(f"{about('attention.layer_norm_rms_epsilon'):.3g}"),
+        intermediate_dim=int(value("feed_forward_length")),
+        rope_max_wavelength=int(value("rope.freq_base", 10_000)),
+        layer_norm_epsilon=float(f"{value('attention.layer_norm_rms_epsilon'):.3g}"),
         tie_word_embeddings="output.weight" not in names,
         dtype=dtype,
-        **more,
+        **head_settings,
     )
 
 
-def _assign(backbone: Any, file: GGUF) -> None:
-    """Give a backbone the weights of a file.
+def _assign_weights(backbone: Any, file: GGUF) -> None:
+    """Assign the weights of a file to a backbone.
 
     Raises:
-        InputError: The file has tensors that the backbone has no place for, or lacks some.
+        InputError: The file has tensors that the backbone lacks, lacks some, or has one of another shape.
     """
-    import tensorflow as tf
-
-    family = file.values["general.architecture"]
-    targets = {weight.path: weight for weight in backbone.weights}
+    family = file.metadata["general.architecture"]
+    weights = {weight.path: weight for weight in backbone.weights}
     for tensor in file.tensors:
-        weight = targets.pop(_keras_path(tensor.name), None)
+        weight = weights.pop(_keras_path(tensor.name), None)
         if weight is None:
             raise InputError(
-                f"{file.name} is a {family} model that is not read: Keras Hub's has no place for {tensor.name}"
+                f"{file.name} is an unsupported {family} model: Keras Hub's has no weight for {tensor.name}"
             )
         if int(np.prod(tensor.shape)) != int(np.prod(weight.shape)):
-            shape, wanted = tuple(int(one) for one in tensor.shape[::-1]), tuple(weight.shape)
-            raise InputError(f"{file.name} is damaged: {tensor.name} is of shape {shape}, not {wanted}")
-        if tensor.name == "token_embd.weight":  # the largest; to assign to a slice would copy it
-            for at in range(0, len(tensor.data), ROWS):
-                rows = _floats(tensor, slice(at, at + ROWS))
-                places = np.arange(at, at + len(rows))
-                weight.value.scatter_update(tf.IndexedSlices(tf.cast(rows, weight.dtype), places))
-        else:
-            values = _floats(tensor)
-            if family == "llama" and tensor.name.endswith(("attn_q.weight", "attn_k.weight")):
-                values = half_rotation(values, head_dim=weight.shape[-1])  # Qwen's are in Keras's order
-            weight.assign(values.T.reshape(weight.shape))
-        if file.pages is not None and hasattr(mmap, "MADV_DONTNEED"):
-            file.pages.madvise(mmap.MADV_DONTNEED)  # let the system take back what was read
-    if targets:
-        raise InputError(f"{file.name} lacks {len(targets)} tensors, {min(targets)} among them; get it again")
+            shape = tuple(int(size) for size in tensor.shape[::-1])
+            raise InputError(
+                f"{file.name} is damaged: {tensor.name} is of shape {shape}, not {tuple(weight.shape)}"
+            )
+        _assign_weight(weight, tensor, family)
+        if file.memory_map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            file.memory_map.madvise(mmap.MADV_DONTNEED)  # the system may free the pages that were read
+    if weights:
+        raise InputError(f"{file.name} lacks {len(weights)} tensors, {min(weights)} among them; get it again")
+
+
+def _assign_weight(weight: Any, tensor: Any, family: str) -> None:
+    """Assign a tensor of a file to a weight of the backbone."""
+    import tensorflow as tf
+
+    if tensor.name == "token_embd.weight":  # the largest weight; assigning a slice would copy it
+        for start in range(0, len(tensor.data), DEQUANTIZED_ROWS):
+            rows = _floats(tensor, slice(start, start + DEQUANTIZED_ROWS))
+            indices = np.arange(start, start + len(rows))
+            weight.value.scatter_update(tf.IndexedSlices(tf.cast(rows, weight.dtype), indices))
+    else:
+        values = _floats(tensor)
+        if family == "llama" and tensor.name.endswith(("attn_q.weight", "attn_k.weight")):
+            values = half_rotation(values, head_dim=weight.shape[-1])  # Qwen's rows are in Keras's order
+        weight.assign(values.T.reshape(weight.shape))
 
 
 def _floats(tensor: Any, rows: slice = slice(None)) -> np.ndarray:
@@ -308,7 +325,7 @@ def _floats(tensor: Any, rows: slice = slice(None)) -> np.ndarray:
 
 
 def half_rotation(weights: np.ndarray, head_dim: int) -> np.ndarray:
-    """Return query or key rows in the order of Keras: GGUF rotates neighbouring pairs, Keras one half with the other.
+    """Reorder query or key rows from GGUF, which rotates neighbouring pairs, to Keras, which rotates the two halves.
 
     Args:
         weights: Shape (heads * head_dim, hidden).
@@ -319,15 +336,15 @@ def half_rotation(weights: np.ndarray, head_dim: int) -> np.ndarray:
 
 
 def _keras_path(name: str) -> str | None:
-    """Return the path of the Keras weight that a GGUF tensor fills; None for one that is not known."""
-    whole = {
+    """Return the path of the Keras weight for a GGUF tensor; None for an unknown tensor."""
+    model_weights = {
         "token_embd.weight": "token_embedding/embeddings",
         "output.weight": "token_embedding/reverse_embeddings",
         "output_norm.weight": "sequence_output_layernorm/scale",
     }
-    if name in whole:
-        return whole[name]
-    places = {
+    if name in model_weights:
+        return model_weights[name]
+    layer_weights = {
         "attn_norm.weight": "self_attention_layernorm/scale",
         "attn_q.weight": "self_attention/query/kernel",
         "attn_q.bias": "self_attention/query/bias",
@@ -344,9 +361,9 @@ def _keras_path(name: str) -> str | None:
         "ffn_down.weight": "feedforward_output_dense/kernel",
     }
     parts = name.split(".", 2)
-    if len(parts) != 3 or parts[0] != "blk" or parts[2] not in places:
+    if len(parts) != 3 or parts[0] != "blk" or parts[2] not in layer_weights:
         return None
-    return f"transformer_layer_{parts[1]}/{places[parts[2]]}"
+    return f"transformer_layer_{parts[1]}/{layer_weights[parts[2]]}"
 
 
 def build_tokenizer(file: GGUF) -> Any:
@@ -356,28 +373,28 @@ def build_tokenizer(file: GGUF) -> Any:
         file: From `read_gguf`.
 
     Raises:
-        InputError: A tokenizer of another kind.
+        InputError: An unsupported tokenizer.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     def value(key: str, default: object) -> Any:
-        return file.values.get(f"tokenizer.ggml.{key}", default)
+        return file.metadata.get(f"tokenizer.ggml.{key}", default)
 
     kind, split = str(value("model", "none")), str(value("pre", "default"))
-    if kind != "gpt2" or split not in BYTE_LEVEL:
+    if kind != "gpt2" or split not in PRE_TOKENIZERS:
         raise InputError(
             f"{file.name} has a tokenizer of the kind {kind!r} ({split!r}); accepted: 'gpt2' (byte-level BPE) with "
-            f"{', '.join(BYTE_LEVEL)}"
+            f"{', '.join(PRE_TOKENIZERS)}"
         )
     tokens = value("tokens", [])
     merges = [tuple(merge.split(" ")) for merge in value("merges", [])]
     tokenizer = Tokenizer(
         models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=merges)
     )
-    if split in SPLITS:
-        first = pre_tokenizers.Split(Regex(SPLITS[split]), "isolated")
-        bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, bytes_of])
+    if split in SPLIT_PATTERNS:
+        split_words = pre_tokenizers.Split(Regex(SPLIT_PATTERNS[split]), "isolated")
+        to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split_words, to_bytes])
         if split == "qwen2":
             tokenizer.normalizer = normalizers.NFC()
     else:
@@ -386,45 +403,49 @@ def build_tokenizer(file: GGUF) -> Any:
             [*digits, pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in file.controls()])
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in file.special_tokens()])
     return tokenizer
 
 
 # -- presets of Keras Hub ------------------------------------------------------------------------------------------
 
 
-def _of_preset(folder: Path, dtype: str) -> Checkpoint:
-    """Return what the folder of a preset holds.
+def _from_preset(folder: Path, dtype: str) -> PretrainedModel:
+    """Read the model of a preset's folder.
 
     Raises:
-        InputError: No preset, a damaged one, or one of another family.
+        InputError: The folder is not a preset, or the preset is damaged or of an unsupported family.
     """
     check_libraries()
-    settings = folder / "config.json"
-    if not settings.is_file():
+    config_file = folder / "config.json"
+    if not config_file.is_file():
         raise InputError(f"{str(folder)!r} is no preset of Keras Hub (it holds no config.json)")
     try:
-        kind = str(json.loads(settings.read_text("utf-8"))["class_name"]).rpartition(">")[2]
+        kind = str(json.loads(config_file.read_text("utf-8"))["class_name"]).rpartition(">")[2]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{str(settings)!r} is no configuration of a Keras Hub preset ({error})") from error
-    if kind not in PRESETS:
-        raise InputError(f"{str(folder)!r} is a preset of {kind}; accepted: {', '.join(PRESETS)}")
+        raise InputError(
+            f"{str(config_file)!r} is no configuration of a Keras Hub preset ({error})"
+        ) from error
+    if kind not in PRESET_BACKBONES:
+        raise InputError(f"{str(folder)!r} is a preset of {kind}; accepted: {', '.join(PRESET_BACKBONES)}")
     quiet_keras()
     with silent_stderr():
         import keras_hub
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of masks that T5's layers have no use for
+            warnings.simplefilter("ignore")  # about masks that T5's layers do not use
             backbone = keras_hub.models.Backbone.from_preset(str(folder.resolve()), dtype=dtype)
         tokenizer = keras_hub.models.Tokenizer.from_preset(str(folder.resolve()))
-    except Exception as error:  # Keras Hub raises many kinds
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{str(folder)!r} is a damaged preset of {kind} ({said})") from error
-    end, begin = (getattr(tokenizer, f"{which}_token_id", None) for which in ("end", "start"))
-    begins = () if kind == "T5Backbone" or begin is None else (int(begin),)
-    controls = tuple(
-        str(one) for one in (getattr(tokenizer, f"{which}_token", None) for which in ("start", "end")) if one
-    )
-    return Checkpoint(
-        folder.name, backbone, HubTokenizer(tokenizer), controls, () if end is None else (int(end),), begins
+    except Exception as error:  # Keras Hub raises errors of many kinds
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"{str(folder)!r} is a damaged preset of {kind} ({reason})") from error
+    bos_id, eos_id = (getattr(tokenizer, f"{name}_token_id", None) for name in ("start", "end"))
+    special_tokens = [getattr(tokenizer, f"{name}_token", None) for name in ("start", "end")]
+    return PretrainedModel(
+        folder.name,
+        backbone,
+        HubTokenizer(tokenizer),
+        tuple(str(token) for token in special_tokens if token),
+        eos=() if eos_id is None else (int(eos_id),),
+        bos=() if kind == "T5Backbone" or bos_id is None else (int(bos_id),),
     )

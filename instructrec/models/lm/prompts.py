@@ -1,8 +1,8 @@
-"""Instructions that a language model answers with a list of titles, and the examples that it is tuned on.
+"""Prompts that a language model answers with a list of titles, and the examples that it is tuned on.
 
 A message holds what the paper's instructions hold (Zhang et al., 2023, arXiv:2305.07001): the history as titles (P1) or
-none (P0), what is asked for (I1, I2) or nothing (I0). The answer is the items chosen next, a title on each line: one
-message teaches as many choices as the answer has lines, packed as `mini`'s conversations are. Derived in chapter
+no history (P0), a request (I1, I2) or none (I0). The answer lists the items chosen next, a title on each line: one
+message teaches as many choices as the answer has lines, packed as `mini` packs its sequences. Derived in chapter
 `language-model`.
 """
 
@@ -18,40 +18,41 @@ from instructrec.instructions.category_words import domain_words
 from instructrec.instructions.query_generator import QueryGenerator
 from instructrec.wordings import read_wordings
 
-FULL = 0.5
-"""Share of the examples that tell as much of the history as a request may; the others tell less."""
-AHEAD = 4
-"""An answer to what is asked for is looked for among so many times the events that an answer has lines."""
+FULL_HISTORY_SHARE = 0.5
+"""Share of training prompts that show the longest history allowed; the others are truncated at random."""
+LOOKAHEAD_FACTOR = 4
+"""With a request, answers are searched among the next `LOOKAHEAD_FACTOR * max_lines` events of the user."""
+QUERY_HISTORY = 20
+"""Last events of a user from which a request is generated."""
 
 
-class Listing:
+class PromptWriter:
     """Writes messages and answers for the items of a data set.
 
     Args:
         dataset: Items with titles.
-        most: How many titles of a history are told, the last ones (20 in the paper).
+        max_history: Number of titles of a history that a message shows, the last ones (20 in the paper).
     """
 
-    def __init__(self, dataset: Dataset, most: int = 20) -> None:
+    def __init__(self, dataset: Dataset, max_history: int = 20) -> None:
         self.titles: list[str] = dataset.items["title"].astype(str).tolist()
         self.words = domain_words(dataset, "en")
-        self.most = most
+        self.max_history = max_history
 
     def message(self, history: Sequence[int], wish: str | None = None, candidates: Sequence[int] = ()) -> str:
-        """Return the instruction of a request.
+        """Return the message of a request.
 
         Args:
             history: Catalogue columns, oldest first.
-            wish: What is asked for in words, if anything.
-            candidates: Columns to choose from, in the order in which they are told; none leaves them untold.
+            wish: The user's request in words, if any.
+            candidates: Columns to choose from, in the order of the prompt; by default the prompt lists none.
         """
-        told, choices = (
-            [self.titles[item] for item in items] for items in (history[-self.most :], candidates)
-        )
-        return listing_prompt(told, wish, choices, **self.words)
+        history_titles = [self.titles[item] for item in history[-self.max_history :]]
+        candidate_titles = [self.titles[item] for item in candidates]
+        return list_prompt(history_titles, wish, candidate_titles, **self.words)
 
     def line(self, item: int) -> str:
-        """Return what an answer says of an item."""
+        """Return the line of an answer that names an item."""
         return self.titles[item] + "\n"
 
     def answer(self, items: Sequence[int]) -> str:
@@ -59,7 +60,7 @@ class Listing:
         return "".join(map(self.line, items))
 
 
-def listing_prompt(
+def list_prompt(
     history: Sequence[str],
     wish: str | None = None,
     candidates: Sequence[str] = (),
@@ -68,15 +69,15 @@ def listing_prompt(
     take: str = "watch",
     **_: str,
 ) -> str:
-    """Return an instruction to list what comes next.
+    """Return an instruction to list the items that come next.
 
     Args:
-        history: Titles, oldest first, all of which are told.
-        wish: What is asked for in words, if anything.
-        candidates: Titles to choose from, if they are told.
-        things: What the items are.
-        took: What the user did with those of the history.
-        take: What the user does with one.
+        history: Titles, oldest first; all are shown.
+        wish: The user's request in words, if any.
+        candidates: Titles to choose from; by default the prompt lists none.
+        things: Plural noun for the items.
+        took: Verb in the past tense for the user's interactions.
+        take: The same verb in the infinitive.
     """
     frames = read_wordings("list_prompt")["en"]
     words = {"things": things, "took": took, "take": take}
@@ -90,48 +91,50 @@ def listing_prompt(
     return prompt + str(frames["task"].format(**words))
 
 
-def examples(
+def draw_examples(
     sequences: Sequence[Sequence[int]],
-    listing: Listing,
-    phrases: QueryGenerator,
-    lines: int,
+    writer: PromptWriter,
+    queries: QueryGenerator,
+    max_lines: int,
     instruction_share: float,
     seed: int,
     number: int,
 ) -> list[tuple[str, str]]:
-    """Draw examples: a message, and as its answer what was chosen next.
+    """Draw training examples: a message, and as its answer the items that the user chose next.
 
-    Each event is in at most one answer of those that nothing is asked for in front of. Where a text asks, the answer
-    lists the next choices that meet it.
+    Without requests, each event is in at most one answer. With a request, the answer lists the next choices that meet
+    it.
 
     Args:
         sequences: Catalogue columns that each user chose, oldest first.
-        listing: Writer of messages.
-        phrases: Writer of what is asked for.
-        lines: Most lines of an answer.
-        instruction_share: Share of the examples in which something is asked for.
-        seed: Of all draws.
-        number: Of the drawing, from 0.
+        writer: Writer of messages and answers.
+        queries: Generator of requests.
+        max_lines: Largest number of lines of an answer.
+        instruction_share: Share of the examples that have a request.
+        seed: Seed of all draws.
+        number: Number of this pass over the sequences, from 0; each pass has its own draws.
 
     Returns:
-        Pairs of message and answer, those of a user behind each other.
+        Pairs of message and answer, those of a user one after the other.
     """
     draw = random.Random(int(np.random.default_rng([seed, number]).integers(2**62))).random
-    made: list[tuple[str, str]] = []
+    examples: list[tuple[str, str]] = []
     for sequence in sequences:
-        at = -int(draw() * lines)
-        while at < len(sequence):
-            start, at = max(at, 0), at + lines
-            told = listing.most if draw() < FULL else int(draw() * (listing.most + 1))
-            history = sequence[max(0, start - told) : start]
-            chosen, wish = sequence[start:at], None
+        stop = -int(draw() * max_lines)
+        while stop < len(sequence):
+            start, stop = max(stop, 0), stop + max_lines
+            full_history = draw() < FULL_HISTORY_SHARE
+            n_history = writer.max_history if full_history else int(draw() * (writer.max_history + 1))
+            history = sequence[max(0, start - n_history) : start]
+            targets, wish = sequence[start:stop], None
             if draw() < instruction_share:
-                phrase = phrases.generate(sequence[start], sequence[max(0, start - 20) : start], draw)
-                if phrase is not None:
-                    wish = phrase.text
-                    history = [] if phrase.states_taste else history
-                    meets = np.all(phrases.meanings[list(phrase.meaning)], axis=0, keepdims=True)[0]
-                    later = sequence[start : start + AHEAD * lines]
-                    chosen = [item for item in later if meets[item]][:lines]
-            made.append((listing.message(history, wish), listing.answer(chosen)))
-    return made
+                recent_items = sequence[max(0, start - QUERY_HISTORY) : start]
+                query = queries.generate(sequence[start], recent_items, draw)
+                if query is not None:
+                    wish = query.text
+                    history = [] if query.states_taste else history
+                    mask = np.all(queries.meanings[list(query.meaning)], axis=0, keepdims=True)[0]
+                    upcoming = sequence[start : start + LOOKAHEAD_FACTOR * max_lines]
+                    targets = [item for item in upcoming if mask[item]][:max_lines]
+            examples.append((writer.message(history, wish), writer.answer(targets)))
+    return examples

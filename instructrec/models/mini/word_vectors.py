@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         lines = options.words.read_text("utf-8-sig").splitlines()
         word_list = [line.split()[0] for line in lines if line.strip()]
-        words = choose_words(word_list, read_gguf().values["tokenizer.ggml.tokens"])
+        words = choose_words(word_list, read_gguf().metadata["tokenizer.ggml.tokens"])
     path = create_file(words)
     print(f"{path}: {path.stat().st_size} bytes, SHA-256 {digest(path)}")
     return 0

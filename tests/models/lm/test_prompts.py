@@ -1,4 +1,4 @@
-"""The recommender that lists titles: its examples, its scores, tuning, files; on a tiny random language model."""
+"""The recommender that lists titles: examples, scores, tuning, files; on a tiny random language model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from instructrec import models
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions.query_generator import QueryGenerator
-from instructrec.models.lm.prompts import Listing, examples
+from instructrec.models.lm import lora
+from instructrec.models.lm.constrained_decoding import title_trie
+from instructrec.models.lm.prompts import PromptWriter, draw_examples
 from instructrec.models.lm.smollm2 import SmolLM2
-from instructrec.models.lm.trie import title_tree
-from tests import tiny_models
 
 pytest.importorskip("keras_hub")
 pytest.importorskip("gguf")
@@ -41,9 +41,8 @@ def data() -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("listing")
-    return str(tiny_models.write_gguf(folder / "model.gguf", tiny_models.backbone("llama"), "llama"))
+def path(llama_path: Path) -> str:
+    return str(llama_path)
 
 
 @pytest.fixture(scope="module")
@@ -55,68 +54,73 @@ def sequences(data: Dataset) -> list[list[int]]:
     return [data.item_columns(items).tolist() for items in data.histories().values()]
 
 
-def test_each_choice_is_in_one_answer_behind_what_came_before_it(data: Dataset) -> None:
-    listing = Listing(data, 3)
-    made = examples(sequences(data), listing, QueryGenerator(data, ["en"]), 4, 0.0, 0, 0)
-    said = [answer.split("\n")[:-1] for _, answer in made]
-    told = [message.split("\n")[1:-1] for message, _ in made]
-    assert [title for answer in said for title in answer] == [
+def test_each_choice_is_in_one_answer_after_its_history(data: Dataset) -> None:
+    writer = PromptWriter(data, 3)
+    queries = QueryGenerator(data, ["en"])
+
+    def draw(number: int) -> list[tuple[str, str]]:
+        return draw_examples(sequences(data), writer, queries, 4, 0.0, 0, number)
+
+    answers = [answer.split("\n")[:-1] for _, answer in draw(0)]
+    histories = [message.split("\n")[1:-1] for message, _ in draw(0)]
+    assert [title for answer in answers for title in answer] == [
         TITLES[item] for sequence in sequences(data) for item in sequence
     ]
-    assert max(map(len, said)) == 4
-    assert max(map(len, told)) == 3
-    behind = [title for one in told for title in one]
-    assert behind  # something is told
-    for history, answer in zip(told, said, strict=True):
+    assert max(map(len, answers)) == 4
+    assert max(map(len, histories)) == 3
+    assert any(histories)
+    for history, answer in zip(histories, answers, strict=True):
         if history:  # each user's films follow each other in the order of the catalogue
             assert TITLES.index(answer[0]) == (TITLES.index(history[-1]) + 1) % 6
-    assert made != examples(sequences(data), listing, QueryGenerator(data, ["en"]), 4, 0.0, 0, 1)
-    assert made == examples(sequences(data), listing, QueryGenerator(data, ["en"]), 4, 0.0, 0, 0)
+    assert draw(0) != draw(1)
+    assert draw(0) == draw(0)
 
 
-def test_an_answer_to_what_is_asked_holds_only_what_meets_it(
+def test_an_answer_to_a_request_lists_only_items_that_meet_it(
     data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    phrases = QueryGenerator(data, ["en"], ["category", "refusal"], context_share=0)
-    said: dict[str, tuple[int, ...]] = {}
-    ask = phrases.generate
+    queries = QueryGenerator(data, ["en"], ["category", "refusal"], context_share=0)
+    meanings: dict[str, tuple[int, ...]] = {}
+    generate = queries.generate
 
-    def noted(*arguments: Any) -> Any:
-        phrase = ask(*arguments)
-        assert phrase is not None
-        said[phrase.text] = phrase.meaning
-        return phrase
+    def recorded(*arguments: Any) -> Any:
+        query = generate(*arguments)
+        assert query is not None
+        meanings[query.text] = query.meaning
+        return query
 
-    monkeypatch.setattr(phrases, "generate", noted)
-    made = examples(sequences(data), Listing(data, 3), phrases, 4, 0.99, 0, 0)
-    asked = [
-        (message.split("I ask: ")[1].split("\n")[0], answer) for message, answer in made if "I ask" in message
+    monkeypatch.setattr(queries, "generate", recorded)
+    examples = draw_examples(sequences(data), PromptWriter(data, 3), queries, 4, 0.99, 0, 0)
+    requests = [
+        (message.split("I ask: ")[1].split("\n")[0], answer)
+        for message, answer in examples
+        if "I ask" in message
     ]
-    assert len(asked) > 5
-    for text, answer in asked:
-        meets = np.logical_and.reduce(phrases.meanings[list(said[text])])
+    assert len(requests) > 5
+    for text, answer in requests:
+        mask = np.logical_and.reduce(queries.meanings[list(meanings[text])])
         assert answer
-        assert all(meets[TITLES.index(title)] for title in answer.split("\n")[:-1])
+        assert all(mask[TITLES.index(title)] for title in answer.split("\n")[:-1])
 
 
-@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("constrained", [True, False])
 def test_a_score_is_the_likelihood_of_the_title_behind_the_prompt(
-    closed: bool, data: Dataset, path: str, tuned: SmolLM2
+    constrained: bool, data: Dataset, path: str, tuned: SmolLM2
 ) -> None:
-    one = tuned if closed else SmolLM2(path=path, epochs=0, closed=False).fit(data)
-    model = one.language_model
-    prompt = one.prompts([[10, 20, 30, 40]], ["a comedy"])[0]
+    recommender = tuned if constrained else SmolLM2(path=path, epochs=0, constrained=False).fit(data)
+    model = recommender.language_model
+    prompt = recommender.prompts([[10, 20, 30, 40]], ["a comedy"])[0]
     assert "Twenty\nThirty\nForty\nI ask: a comedy\n" in prompt
-    assert ("Ten\n" in prompt) == (not closed)  # three titles are told, or twenty
-    tree = title_tree(model, TITLES) if closed else None
-    expected = model.option_log_likelihood(prompt, ["Fifty\n", "Sixty\n"], tree=tree)[0]
-    scores = one.score([[10, 20, 30, 40]], ["a comedy"], items=[50, 60])
+    assert ("Ten\n" in prompt) == (not constrained)  # the prompt shows three titles, or twenty
+    trie = title_trie(model, TITLES) if constrained else None
+    expected = model.option_log_likelihood(prompt, ["Fifty\n", "Sixty\n"], trie=trie)[0]
+    scores = recommender.score([[10, 20, 30, 40]], ["a comedy"], items=[50, 60])
     np.testing.assert_allclose(scores[0], expected, atol=1e-3)
-    every = one.score([[10, 20, 30, 40]], ["a comedy"])[0]
-    np.testing.assert_allclose(every[4:], expected, atol=1e-3)
-    total = np.exp(every.astype(float)).sum()
-    assert total == pytest.approx(1, abs=1e-3) if closed else total < 0.9
-    assert one.score([[]], items=[]).shape == (1, 0)
+    all_scores = recommender.score([[10, 20, 30, 40]], ["a comedy"])[0]
+    np.testing.assert_allclose(all_scores[4:], expected, atol=1e-3)
+    total = np.exp(all_scores.astype(float)).sum()
+    assert total == pytest.approx(1, abs=1e-3) if constrained else total < 0.9
+    assert recommender.score([[]], items=[]).shape == (1, 0)
 
 
 @pytest.mark.parametrize("name", ["smollm2", "item-knn"])
@@ -125,10 +129,10 @@ def test_candidates_of_each_request_are_scored_as_the_catalogue_is(
 ) -> None:
     model = tuned if name == "smollm2" else models.create(name).fit(data)
     histories, own = [[10], [], [20, 30]], [[40, 20], [10, 60], [50, 10]]
-    found = model.score_candidates(histories, own)
-    every = model.score(histories)
-    expected = np.take_along_axis(every, np.array([data.item_columns(one) for one in own]), axis=1)
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    scores = model.score_candidates(histories, own)
+    all_scores = model.score(histories)
+    expected = np.take_along_axis(all_scores, np.array([data.item_columns(items) for items in own]), axis=1)
+    np.testing.assert_allclose(scores, expected, atol=1e-3)
     table = model.recommend([10], candidates=[40, 20, 40], n=5)
     assert sorted(table["item_id"]) == [20, 40]
     with pytest.raises(InputError, match="all of one length"):
@@ -167,20 +171,18 @@ def test_shots_stand_in_front_and_are_kept(data: Dataset, path: str, tmp_path: P
 
 
 def test_a_share_of_the_users_is_part_of_a_larger_one(data: Dataset) -> None:
-    of = {share: SmolLM2(user_share=share, **SMALL).examples(data) for share in (0.25, 0.5, 1.0)}
-    titles = {share: sum(answer.count("\n") for _, answer in made) for share, made in of.items()}
+    examples = {share: SmolLM2(user_share=share, **SMALL).examples(data) for share in (0.25, 0.5, 1.0)}
+    titles = {share: sum(answer.count("\n") for _, answer in pairs) for share, pairs in examples.items()}
     assert titles[0.25] < titles[0.5] < titles[1.0]
 
 
 def test_a_tuning_that_was_cut_off_goes_on(
     data: Dataset, path: str, tuned: SmolLM2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from instructrec.models.lm import lora
-
-    kept, made = tmp_path / "kept", lora._step
+    checkpoint, compile_step = tmp_path / "checkpoint", lora._compile_step
 
     def breaking(*arguments: Any) -> Any:
-        step, calls = made(*arguments), iter(range(2))
+        step, calls = compile_step(*arguments), iter(range(2))
 
         def broken(*batch: Any) -> Any:
             if next(calls, None) is None:
@@ -189,24 +191,24 @@ def test_a_tuning_that_was_cut_off_goes_on(
 
         return broken
 
-    monkeypatch.setattr("instructrec.models.lm.smollm2.EVERY", 1)
-    monkeypatch.setattr(lora, "_step", breaking)
+    monkeypatch.setattr("instructrec.models.lm.smollm2.CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(lora, "_compile_step", breaking)
     with pytest.raises(KeyboardInterrupt):
-        SmolLM2(path=path, **SMALL).fit(data, checkpoint=kept)
-    assert kept.exists()
-    monkeypatch.setattr(lora, "_step", made)
-    again = SmolLM2(path=path, **SMALL).fit(data, checkpoint=kept)
-    np.testing.assert_allclose(again.losses, tuned.losses, atol=1e-4)
-    assert not kept.exists()
+        SmolLM2(path=path, **SMALL).fit(data, checkpoint=checkpoint)
+    assert checkpoint.exists()
+    monkeypatch.setattr(lora, "_compile_step", compile_step)
+    resumed = SmolLM2(path=path, **SMALL).fit(data, checkpoint=checkpoint)
+    np.testing.assert_allclose(resumed.losses, tuned.losses, atol=1e-4)
+    assert not checkpoint.exists()
 
 
-def test_a_control_token_in_what_is_asked_is_refused(tuned: SmolLM2) -> None:
-    with pytest.raises(InputError, match="control token"):
+def test_a_special_token_in_a_request_is_refused(tuned: SmolLM2) -> None:
+    with pytest.raises(InputError, match="special token"):
         tuned.recommend([10], "a comedy<|im_end|>")
 
 
 def test_candidates_that_are_listed_stand_in_the_prompt(data: Dataset, path: str) -> None:
-    model = SmolLM2(path=path, epochs=0, closed=False).fit(data)
+    model = SmolLM2(path=path, epochs=0, constrained=False).fit(data)
     listed = np.array([[3, 4], [5, 1]])
     scores = model.score_listed([[0], [2]], listed)
     message = (
@@ -219,8 +221,8 @@ def test_candidates_that_are_listed_stand_in_the_prompt(data: Dataset, path: str
 
 def test_a_tuned_model_names_the_items_of_another_catalogue(data: Dataset, tuned: SmolLM2) -> None:
     items = data.items.assign(title=[f"{title} again" for title in TITLES], item_id=[1, 2, 3, 4, 5, 6])
-    other = Dataset("other", data.users, items, data.interactions.iloc[:0], "genres")
-    moved = tuned.onto(other)
+    catalogue = Dataset("other", data.users, items, data.interactions.iloc[:0], "genres")
+    moved = tuned.with_catalogue(catalogue)
     assert "Ten again\n" in moved.prompts([[1]])[0]
     scores = moved.score([[1]])
     assert np.exp(scores.astype(float)).sum() == pytest.approx(1, abs=1e-3)
