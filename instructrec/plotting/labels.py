@@ -53,19 +53,15 @@ def label_line_ends(ax: Axes, ends: list[tuple[float, str, str]], gap: float = 1
         )
 
 
-def _separate(values: Sequence[float], step: float) -> list[float]:
-    """Move ascending values apart, as little as possible, until neighbours are at least `step` from each other."""
-    blocks: list[tuple[float, int]] = []  # centre and size of runs of values that touch
-    for value in values:
-        blocks.append((value, 1))
-        while len(blocks) > 1:
-            (centre, size), (next_centre, next_size) = blocks[-2:]
-            if next_centre - centre >= step * (size + next_size) / 2:
-                break
-            # The centre of a run is the mean of its original values, so that the shifts within it cancel.
-            merged = (centre * size + next_centre * next_size) / (size + next_size)
-            blocks[-2:] = [(merged, size + next_size)]
-    return [centre + step * (number - (size - 1) / 2) for centre, size in blocks for number in range(size)]
+def _separate(values: Sequence[float], step: float) -> np.ndarray:
+    """Move ascending values apart, as little as possible, until neighbours are at least `step` from each other.
+
+    Least squares under h[i + 1] - h[i] >= step is an isotonic regression of values[i] - i * step.
+    """
+    from scipy.optimize import isotonic_regression
+
+    offsets = step * np.arange(len(values))
+    return isotonic_regression(np.asarray(values) - offsets).x + offsets
 
 
 def label_points(

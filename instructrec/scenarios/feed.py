@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import entropy
 
 from instructrec.datasets.dataset import DataCard, Dataset
 from instructrec.errors import InputError, one_of
@@ -361,7 +362,7 @@ def simulate_feedback_loop(
     utility = TASTE_WEIGHT * np.log(n_topics * tastes + 0.1)
     counts = np.zeros((n_users, n_topics))
     rows = np.arange(n_users)[:, None]
-    entropy, value = np.empty((n_rounds, n_users)), np.empty((n_rounds, n_users))
+    entropies, values = np.empty((n_rounds, n_users)), np.empty((n_rounds, n_users))
     wants_change = instruction is not None and requests_change(instruction)
     for number in range(n_rounds):
         weights = (counts + 1) ** sharpness
@@ -372,10 +373,10 @@ def simulate_feedback_loop(
         noisy_utility = utility[rows, topics] + rng.gumbel(size=topics.shape)
         choices = np.argsort(-noisy_utility, axis=1)[:, :n_engagements]
         np.add.at(counts, (rows, np.take_along_axis(topics, choices, axis=1)), 1.0)
-        entropy[number] = entropy_bits((topics[:, :, None] == np.arange(n_topics)).mean(axis=1))
-        value[number] = utility[rows, topics].mean(axis=1)
+        entropies[number] = entropy_bits((topics[:, :, None] == np.arange(n_topics)).mean(axis=1))
+        values[number] = utility[rows, topics].mean(axis=1)
     learnt_tastes = counts / counts.sum(axis=1, keepdims=True)
-    return {"entropy": entropy, "value": value, "error": np.abs(learnt_tastes - tastes).sum(axis=1) / 2}
+    return {"entropy": entropies, "value": values, "error": np.abs(learnt_tastes - tastes).sum(axis=1) / 2}
 
 
 def _draw_topics(weights: np.ndarray, list_length: int, rng: np.random.Generator) -> np.ndarray:
@@ -405,5 +406,4 @@ def feedback_loop_table(loops: Mapping[str, Mapping[str, np.ndarray]], last: int
 
 def entropy_bits(shares: np.ndarray) -> np.ndarray:
     """Return the entropy of each row of shares, -sum p log2 p, in bits (Shannon, 1948)."""
-    shares = np.asarray(shares, dtype=float)
-    return -np.sum(shares * np.log2(np.where(shares > 0, shares, 1.0)), axis=-1)
+    return entropy(shares, base=2, axis=-1)
