@@ -67,7 +67,7 @@ def main() -> int:
         "with the teacher's words": written,
         "requests": stats.requests,
         "accepted": stats.accepted,
-        "replies": stats.asked,
+        "replies": stats.replies,
         "tokens": stats.tokens,
         "seconds": round(seconds, 1),
         "reasons": dict(stats.reasons.most_common()),
@@ -75,7 +75,7 @@ def main() -> int:
     print(f"{written} of {len(made)} instructions have words of {MODEL}")
     print(f"{stats.accepted} of {stats.requests} requests accepted ({stats.accepted / stats.requests:.0%})")
     print(
-        f"{stats.asked} replies of {stats.tokens} tokens in {seconds:.1f} s: {stats.tokens / seconds:.0f} tokens/s"
+        f"{stats.replies} replies of {stats.tokens} tokens in {seconds:.1f} s: {stats.tokens / seconds:.0f} tokens/s"
     )
     for reason, count in stats.reasons.most_common():
         print(f"{count:>6} refused: {reason}")

@@ -23,7 +23,7 @@ import pytest
 from instructrec import datasets
 from instructrec.errors import InputError
 from instructrec.instructions.teacher import AnnotationRequest, Budget, BudgetSpent, Teacher, accept, endpoint
-from instructrec.instructions.teacher.cache import Cache
+from instructrec.instructions.teacher.cache import ReplyCache
 from instructrec.instructions.teacher.requests import KINDS_LINE, PROMPTS
 from instructrec.instructions.verbalizer import Verbalizer
 from tests.openai_server import Proxy, wait_for
@@ -200,7 +200,7 @@ def test_real_replies_are_kept_and_no_user_id_is_sent(
         first = ask(proxy.url, cache, api_key=None, sampling={"max_tokens": 12})
         texts = first.annotate(requests)
         assert first.stats.requests == len(requests)
-        assert first.stats.asked == len(proxy.bodies) == len(rows(cache))
+        assert first.stats.replies == len(proxy.bodies) == len(rows(cache))
         assert first.stats.accepted + first.stats.refused == len(requests)
         assert first.stats.tokens == sum(row[-1] for row in rows(cache).values()) > 0
         for body in proxy.bodies:
@@ -223,7 +223,7 @@ def test_real_replies_are_kept_and_no_user_id_is_sent(
     # both server and proxy out of reach by now
     gone = ask(proxy.url, cache, sampling={"max_tokens": 12})
     assert gone.annotate(requests) == texts
-    assert (gone.stats.asked, gone.stats.cached, gone.stats.tokens) == (0, len(requests), 0)
+    assert (gone.stats.replies, gone.stats.cached, gone.stats.tokens) == (0, len(requests), 0)
     assert gone.stats.reasons == first.stats.reasons
     assert KEY.encode() not in cache.read_bytes()
     assert KEY not in repr(first)
@@ -252,7 +252,7 @@ def test_transient_faults_cost_a_retry_and_no_reply(real: str, cache: Path) -> N
         teacher = ask(proxy.url, cache, concurrency=1)
         assert teacher.annotate(wishes(3)) == [GOOD["text"]] * 3
     assert len(proxy.raw) == len(what)
-    assert (teacher.stats.asked, teacher.stats.malformed, len(rows(cache))) == (3, 0, 3)
+    assert (teacher.stats.replies, teacher.stats.malformed, len(rows(cache))) == (3, 0, 3)
     assert proxy.bodies[0] == proxy.bodies[1] == proxy.bodies[2] != proxy.bodies[3]
 
 
@@ -300,7 +300,7 @@ def test_a_malformed_reply_is_asked_for_once_more_and_then_left_to_the_rules(rea
     with Proxy(real, fault) as proxy:
         teacher = ask(proxy.url, cache)
         assert teacher.annotate(wishes(2)) == [GOOD["text"], None]
-        assert (teacher.stats.asked, teacher.stats.malformed) == (4, 3)
+        assert (teacher.stats.replies, teacher.stats.malformed) == (4, 3)
         assert (teacher.stats.accepted, teacher.stats.refused) == (1, 1)
         assert (
             sorted((body["seed"], body["temperature"]) for body in proxy.bodies)
@@ -309,7 +309,7 @@ def test_a_malformed_reply_is_asked_for_once_more_and_then_left_to_the_rules(rea
         proxy.fault = lambda number, body: GOOD
         again = ask(proxy.url, cache)
         assert again.annotate(wishes(2)) == [GOOD["text"], None]  # the refusal is remembered
-        assert again.stats.asked == 0
+        assert again.stats.replies == 0
         assert len(proxy.raw) == 4
 
 
@@ -500,7 +500,7 @@ def test_replies_without_words_or_counts(cache: Path) -> None:
         ({"api_key": "sk-ключ"}, "api_key holds blanks or signs beyond ASCII"),
         ({"concurrency": 0}, "concurrency is 0; a whole number of at least 1"),
         ({"max_retries": -1}, "max_retries is -1"),
-        ({"timeout": 0}, "timeout is 0; a number of seconds above 0"),
+        ({"timeout": 0}, "timeout is 0; a number above 0"),
         ({"budget": -5}, "budget of tokens is -5"),
         ({"sampling": {"user": "u7"}}, "unknown sampling setting 'user'"),
         ({"sampling": {"seed": 1.5}}, "sampling setting seed is 1.5; a whole number or None"),
@@ -571,13 +571,13 @@ def test_unwritable_places(tmp_path: Path) -> None:
 )
 def test_full_disk(real: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What SQLite says of a full disk comes out as one line; the limit on pages stands for the disk."""
-    prepare = Cache._prepare
+    prepare = ReplyCache._prepare
 
-    def bounded(self: Cache) -> None:
+    def bounded(self: ReplyCache) -> None:
         prepare(self)
         self._database.execute("PRAGMA max_page_count = 1")
 
-    monkeypatch.setattr(Cache, "_prepare", bounded)
+    monkeypatch.setattr(ReplyCache, "_prepare", bounded)
     with (
         Proxy(real, lambda number, body: {"text": "a long reply " * 700}) as proxy,
         pytest.raises(

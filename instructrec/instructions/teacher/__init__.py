@@ -1,25 +1,27 @@
-"""A teacher model, where there is one: an OpenAI-compatible endpoint that puts taste (P2) and wishes (I1) into words.
+"""A teacher model: an OpenAI-compatible endpoint that puts a taste (P2) or a wish (I1) into words.
 
-In the paper a large language model writes them (Zhang et al., 2023, arXiv:2305.07001); here the rules of `annotate` do
-by default, and a teacher may take their place. It is told titles and names of categories, nothing else. What it replied
-is kept in an SQLite file under a digest of what it was asked, so that nothing is asked twice and nothing finished is
-lost. Derived in chapter `instruction-generation`.
+In the paper a large language model writes them (Zhang et al., 2023, arXiv:2305.07001). Here the rules of `verbalizer`
+do by default, and a teacher can replace them. It receives titles and names of categories, nothing else. Its replies are
+stored in an SQLite file under a digest of the question, so that no question is sent twice and no reply is lost.
+
+Derived in chapter `instruction-generation`.
 """
 
-from instructrec.instructions.teacher.client import ATTEMPTS, Budget, BudgetSpent, Stats, Teacher
+from instructrec.instructions.teacher.batch import MAX_ATTEMPTS
+from instructrec.instructions.teacher.client import Budget, BudgetSpent, Teacher, TeacherStats
 from instructrec.instructions.teacher.endpoint import SAMPLING
-from instructrec.instructions.teacher.replies import LONGEST, accept
-from instructrec.instructions.teacher.requests import KINDS, AnnotationRequest
+from instructrec.instructions.teacher.replies import MAX_CHARACTERS, accept
+from instructrec.instructions.teacher.requests import REQUEST_KINDS, AnnotationRequest
 
 __all__ = [
-    "ATTEMPTS",
-    "KINDS",
-    "LONGEST",
+    "MAX_ATTEMPTS",
+    "MAX_CHARACTERS",
+    "REQUEST_KINDS",
     "SAMPLING",
     "AnnotationRequest",
     "Budget",
     "BudgetSpent",
-    "Stats",
     "Teacher",
+    "TeacherStats",
     "accept",
 ]

@@ -1,4 +1,4 @@
-"""What a teacher replied, kept in an SQLite file under a digest of what it was asked.
+"""A teacher's replies in an SQLite file, each under a digest of its question.
 
 Derived in chapter `instruction-generation`.
 """
@@ -16,24 +16,32 @@ from instructrec.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an endpoint answered.
+    """The reply of an endpoint to one question.
 
     Attributes:
         text: The words, at most 20,000 characters.
-        finish: Why it ended, in the endpoint's own word: "stop" where it was done.
+        finish_reason: Why the text ended, in the endpoint's own word: "stop" for a complete text.
         tokens: Tokens of prompt and reply together.
     """
 
     text: str
-    finish: str
+    finish_reason: str
     tokens: int
 
 
-class Cache:
-    """Replies by the digest of what was asked, in one SQLite file that several processes may share."""
+class ReplyCache:
+    """Replies by the digest of the question, in one SQLite file that several processes may share.
 
-    APPLICATION = 0x49525431  # marks the file as ours
+    Args:
+        path: The file, created if it does not exist.
+
+    Raises:
+        InputError: The file cannot be written, or holds something else.
+    """
+
+    APPLICATION_ID = 0x49525431  # marks the file as a cache of replies
     LAYOUT = 1
+    _MAX_KEYS = 500  # SQLite bounds the number of values in one query
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,20 +58,20 @@ class Cache:
     def _prepare(self) -> None:
         with self._transaction() as database:
             mark, layout, tables = (
-                database.execute(question).fetchone()[0]
-                for question in (
+                database.execute(query).fetchone()[0]
+                for query in (
                     "PRAGMA application_id",
                     "PRAGMA user_version",
                     "SELECT count(*) FROM sqlite_master",
                 )
             )
-            if (mark, layout) == (self.APPLICATION, self.LAYOUT):
+            if (mark, layout) == (self.APPLICATION_ID, self.LAYOUT):
                 return
             if tables or mark:
                 raise InputError(
-                    f"cache {str(self.path)!r} is a database of something else; give another path, or none yet there"
+                    f"cache {str(self.path)!r} is a database of something else; give another path"
                 )
-            database.execute(f"PRAGMA application_id = {self.APPLICATION}")
+            database.execute(f"PRAGMA application_id = {self.APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {self.LAYOUT}")
             database.execute(
                 "CREATE TABLE replies (key TEXT PRIMARY KEY, model TEXT NOT NULL, prompt TEXT NOT NULL, "
@@ -74,31 +82,39 @@ class Cache:
                 "WITHOUT ROWID"
             )
 
-    def __enter__(self) -> Cache:
+    def __enter__(self) -> ReplyCache:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._database.close()
 
     def get(self, keys: Iterable[str]) -> dict[str, Reply]:
-        """Return the replies that are there."""
-        asked, found = list(keys), {}
+        """Return the stored replies among the keys, by key."""
+        keys, replies = list(keys), {}
         with self._errors():
-            for start in range(0, len(asked), 500):  # SQLite bounds the number of values in one question
-                some = asked[start : start + 500]
+            for start in range(0, len(keys), self._MAX_KEYS):
+                block = keys[start : start + self._MAX_KEYS]
                 rows = self._database.execute(
-                    f"SELECT key, reply, finish, tokens FROM replies WHERE key IN ({','.join('?' * len(some))})",
-                    some,
+                    f"SELECT key, reply, finish, tokens FROM replies WHERE key IN ({','.join('?' * len(block))})",
+                    block,
                 )
-                found.update({key: Reply(*rest) for key, *rest in rows})
-        return found
+                replies.update({key: Reply(*fields) for key, *fields in rows})
+        return replies
 
     def put(self, key: str, model: str, prompt: str, reply: Reply, run: str) -> Reply:
-        """Keep a reply for good and return the one that counts: the first, if another process was faster."""
+        """Store a reply and return the stored reply of this key: another process's, if that was faster.
+
+        Args:
+            key: Digest of the question.
+            model: Name of the model.
+            prompt: The last message of the question.
+            reply: The reply.
+            run: The run whose usage the reply counts towards.
+        """
         with self._errors(), self._transaction() as database:
             database.execute(
                 "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)",
-                (key, model, prompt, reply.text, reply.finish, reply.tokens),
+                (key, model, prompt, reply.text, reply.finish_reason, reply.tokens),
             )
             database.execute(
                 "INSERT INTO runs VALUES (?, 1, ?) "
@@ -110,8 +126,8 @@ class Cache:
             ).fetchone()
         return Reply(*row)
 
-    def spent(self, run: str) -> tuple[int, int]:
-        """Return how many requests and tokens a run has used up, in all of its processes."""
+    def usage(self, run: str) -> tuple[int, int]:
+        """Return the numbers of requests and tokens that a run has used, in all of its processes."""
         with self._errors():
             row = self._database.execute("SELECT requests, tokens FROM runs WHERE run = ?", (run,)).fetchone()
         return row or (0, 0)

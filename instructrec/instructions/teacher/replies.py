@@ -1,4 +1,4 @@
-"""Which of a teacher's replies can be used, and why the others cannot.
+"""Checks of a teacher's replies: a reply is used, or rejected for a reason.
 
 Derived in chapter `instruction-generation`.
 """
@@ -11,8 +11,8 @@ from functools import lru_cache
 from instructrec.instructions.teacher.requests import EXAMPLES, PROMPTS, AnnotationRequest
 from instructrec.wordings.lexicon import lexicon, normal, plain, stands_alone, title_forms
 
-LONGEST = {("taste", "en"): 200, ("taste", "zh"): 80, ("wish", "en"): 120, ("wish", "zh"): 50}
-"""The most characters of a reply that is accepted, by kind and language."""
+MAX_CHARACTERS = {("taste", "en"): 200, ("taste", "zh"): 80, ("wish", "en"): 120, ("wish", "zh"): 50}
+"""Most characters of an accepted reply, by kind and language."""
 
 _CJK = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _CHINESE = re.compile(f"[{_CJK}]")
@@ -46,22 +46,23 @@ _GENERIC_ZH = re.compile("(用品|产品|电影|商品|影片|[片类])$")
 _title_forms = lru_cache(maxsize=50_000)(title_forms)
 
 
-def accept(request: AnnotationRequest, reply: str, finish: str = "stop") -> tuple[str | None, str]:
-    """Return a reply as the templates take it, and "", or None and the reason why it cannot be used.
+def accept(request: AnnotationRequest, reply: str, finish_reason: str = "stop") -> tuple[str | None, str]:
+    """Return a reply as the templates use it, with "", or None with the reason why it cannot be used.
 
     Args:
-        request: What was asked.
-        reply: The teacher's words; quotation marks around them, a repeated lead-in and a last full stop are taken off.
-        finish: Why the teacher ended: "stop" where it was done.
+        request: The request.
+        reply: The teacher's words; surrounding quotation marks, a repeated lead-in and a final full stop are removed.
+        finish_reason: Why the reply ended: "stop" for a complete reply.
     """
-    text = _bare(_THOUGHT.sub("", reply), request.kind)
-    return (None, reason) if (reason := _fault(request, text, finish)) else (text, "")
+    text = _trimmed(_THOUGHT.sub("", reply), request.kind)
+    return (None, reason) if (reason := _reason_against(request, text, finish_reason)) else (text, "")
 
 
-def _fault(request: AnnotationRequest, text: str, finish: str) -> str:
-    if finish == "length":
+def _reason_against(request: AnnotationRequest, text: str, finish_reason: str) -> str:
+    """Return the reason why a reply cannot be used, "" for a usable reply."""
+    if finish_reason == "length":
         return "cut short"
-    if finish == "content_filter":
+    if finish_reason == "content_filter":
         return "refused"
     if not text:
         return "empty"
@@ -71,7 +72,7 @@ def _fault(request: AnnotationRequest, text: str, finish: str) -> str:
         return "control characters"
     if _SENTENCES.search(text):
         return "several sentences"
-    if len(text) > LONGEST[request.kind, request.language]:
+    if len(text) > MAX_CHARACTERS[request.kind, request.language]:
         return "too long"
     straight = text.replace("’", "'")
     if _REFUSAL.search(straight):
@@ -92,18 +93,18 @@ def _fault(request: AnnotationRequest, text: str, finish: str) -> str:
         return "a loop"
     if _echoes(text, request):
         return "echo of the prompt"
-    if any(_says(text, title) for title in request.forbidden):
+    if any(_contains_title(text, title) for title in request.forbidden):
         return "forbidden title"
-    if request.kind == "taste" and any(_repeats(text, title) for title in request.titles):
+    if request.kind == "taste" and any(_repeats_title(text, title) for title in request.titles):
         return "title of the history"
-    if request.kind == "wish" and any(_names(text, name) for name in request.categories):
+    if request.kind == "wish" and any(_names_category(text, name) for name in request.categories):
         return "name of the category"
     return ""
 
 
-def _bare(text: str, kind: str) -> str:
+def _trimmed(text: str, kind: str) -> str:
     text = _BLANKS.sub(" ", text).strip()
-    for _ in range(2):  # a full stop may stand inside or outside the marks
+    for _ in range(2):  # a full stop may stand inside or outside the quotation marks
         text = text.rstrip(".。").rstrip() if not text.endswith("...") else text
         for left, right in _QUOTES:
             if len(text) > 1 and text[0] == left and text[-1] == right and left not in text[1:-1]:
@@ -112,61 +113,62 @@ def _bare(text: str, kind: str) -> str:
     return text
 
 
-def _says(text: str, title: str) -> bool:
-    """Tell whether a title is said: whole, with its article at either end, or without what stands in brackets."""
-    said = plain(text)
-    bare = re.sub(r"\s*\([^()]*\)\s*$", "", title).strip()
-    return any(stands_alone(form, said) for whole in {title, bare} if whole for form in _title_forms(whole))
+def _contains_title(text: str, title: str) -> bool:
+    """Return whether a text contains a title: in full, with its article at either end, or without its parenthesis."""
+    folded = plain(text)
+    without_parenthesis = re.sub(r"\s*\([^()]*\)\s*$", "", title).strip()
+    spellings = [form for name in {title, without_parenthesis} if name for form in _title_forms(name)]
+    return any(stands_alone(form, folded) for form in spellings)
 
 
-def _repeats(text: str, title: str) -> bool:
-    """Tell whether a history's title is repeated; one word, such as "Heat", counts only in its own case."""
+def _repeats_title(text: str, title: str) -> bool:
+    """Return whether a title of the history is repeated; a single word, such as "Heat", only in its own case."""
     if " " in title or not title.isascii():
-        return _says(text, title)
+        return _contains_title(text, title)
     return re.search(rf"(?<![^\W_]){re.escape(title)}(?![^\W_])", text) is not None
 
 
-def _names(text: str, category: str) -> bool:
+def _names_category(text: str, category: str) -> bool:
     folded = normal(text)
     return any(stands_alone(word, folded) for word in _category_words(category))
 
 
 @lru_cache(maxsize=2_000)
 def _category_words(category: str) -> frozenset[str]:
-    """Return the words that would name a category: its own in both languages, in the plural and the singular."""
+    """Return the words that name a category: its own in both languages, in plural and singular."""
     chinese = lexicon()["categories"].get(category.casefold(), {}).get("zh", "")
-    found: set[str] = set()
+    words: set[str] = set()
     for name in (normal(category), normal(chinese)):
         if _CHINESE.search(name):
             stem = _GENERIC_ZH.sub("", name)
-            found |= {name, stem if len(stem) > 1 else name}
-            found |= {stem[:2], stem[2:]} if len(stem) == 4 else set()
+            words |= {name, stem if len(stem) > 1 else name}
+            words |= {stem[:2], stem[2:]} if len(stem) == 4 else set()
         elif name:
-            found.add(name)
+            words.add(name)
             for word in re.findall(r"[^\W\d_]+", name):
                 if len(word) > 2 and word not in _GENERIC:
-                    found |= {word, f"{word}s", word.removesuffix("s"), f"{word.removesuffix('y')}ies"}
-    return frozenset(found)
+                    words |= {word, f"{word}s", word.removesuffix("s"), f"{word.removesuffix('y')}ies"}
+    return frozenset(words)
 
 
 def _echoes(text: str, request: AnnotationRequest) -> bool:
-    """Tell whether the reply repeats question or examples: five English words or eight Chinese characters in a row."""
+    """Return whether a reply repeats question or examples: five English words or eight Chinese characters in a row."""
     size = 8 if request.language == "zh" else 5
-    return not set(_pieces(text, size)).isdisjoint(_asked_pieces(request.kind, request.language, size))
+    return not set(_n_grams(text, size)).isdisjoint(_prompt_n_grams(request.kind, request.language, size))
 
 
 @lru_cache
-def _asked_pieces(kind: str, language: str, size: int) -> frozenset[tuple[str, ...]]:
-    ours = [PROMPTS[kind, language], *(answer for *_, answer in EXAMPLES[kind, language])]
-    return frozenset(piece for text in ours for piece in _pieces(text, size))
+def _prompt_n_grams(kind: str, language: str, size: int) -> frozenset[tuple[str, ...]]:
+    texts = [PROMPTS[kind, language], *(answer for *_, answer in EXAMPLES[kind, language])]
+    return frozenset(n_gram for text in texts for n_gram in _n_grams(text, size))
 
 
-def _pieces(text: str, size: int) -> list[tuple[str, ...]]:
+def _n_grams(text: str, size: int) -> list[tuple[str, ...]]:
     words = re.findall(rf"[{_CJK}]|[^\W{_CJK}]+", normal(text))
     return [tuple(words[start : start + size]) for start in range(len(words) - size + 1)]
 
 
 def _loops(text: str) -> bool:
-    """Tell whether a model got caught in a loop: three words in a row said twice, or half of all words."""
-    words, threes = _pieces(text, 1), _pieces(text, 3)
-    return len(set(threes)) < len(threes) or (len(words) > 6 and 2 * len(set(words)) < len(words))
+    """Return whether a model repeats itself: three words in a row occur twice, or most words are repeats."""
+    words, trigrams = _n_grams(text, 1), _n_grams(text, 3)
+    return len(set(trigrams)) < len(trigrams) or (len(words) > 6 and 2 * len(set(words)) < len(words))

@@ -1,4 +1,4 @@
-"""What a teacher is asked: prompts, examples of our own invention, titles and categories; never a user id.
+"""Requests to a teacher: prompts, invented examples, titles and categories; never a user id.
 
 Derived in chapter `instruction-generation`.
 """
@@ -9,24 +9,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from instructrec.errors import InputError, one_of
+from instructrec.validation import NonNegativeInt, check_value
 from instructrec.wordings import read_wordings
 from instructrec.wordings.lexicon import LANGUAGES
 
-KINDS = ("taste", "wish")
-_LONGEST_TITLE = 200
+REQUEST_KINDS = ("taste", "wish")
+_MAX_TITLE_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRequest:
-    """What a teacher is asked to put into words. It holds no user id, and has no place for one.
+    """A request for a taste or a wish in words. It has no attribute for a user id.
 
     Attributes:
         kind: "taste" for a description of a history (P2), "wish" for a vague wish that categories may fulfil (I1).
         language: Language of the reply, "en" or "zh".
-        titles: The history, oldest first; shown for a taste, which has to do without them, and not shown for a wish.
-        categories: Names of categories in the language of the reply; a wish must not say them, a taste may.
-        forbidden: Titles that the reply must not hold, the target's above all; they are never sent.
-        variant: Which of several replies to the same question; another number asks with another seed.
+        titles: The history, oldest first. The prompt for a taste contains them, the reply must not; the prompt for a
+            wish does not contain them.
+        categories: Names of categories in the language of the reply; a wish must not contain them, a taste may.
+        forbidden: Titles that the reply must not contain, above all the target's; they are never sent.
+        variant: Number of one of several replies to the same question, at least 0; each has another seed.
 
     Raises:
         InputError: An unknown kind or language, a taste without titles, a wish without categories.
@@ -40,8 +42,8 @@ class AnnotationRequest:
     variant: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise one_of("kind of an annotation", self.kind, KINDS)
+        if self.kind not in REQUEST_KINDS:
+            raise one_of("kind of an annotation", self.kind, REQUEST_KINDS)
         if self.language not in LANGUAGES:
             raise one_of("language", self.language, LANGUAGES)
         for name in ("titles", "categories", "forbidden"):
@@ -54,37 +56,36 @@ class AnnotationRequest:
         if not (self.titles if self.kind == "taste" else self.categories):
             needed = "title" if self.kind == "taste" else "category"
             raise InputError(f"a {self.kind} is asked for without a {needed}; at least one is accepted")
-        if isinstance(self.variant, bool) or not isinstance(self.variant, int) or self.variant < 0:
-            raise InputError(f"variant is {self.variant!r}; a whole number of at least 0 is accepted")
+        check_value("variant", self.variant, NonNegativeInt)
 
     def messages(self) -> list[dict[str, str]]:
-        """Return what the teacher is sent: two examples of our own invention, then titles and names of categories."""
-        turns: list[dict[str, str]] = []
+        """Return the messages of the chat: invented examples with their replies, then the question."""
+        messages: list[dict[str, str]] = []
         for titles, categories, answer in EXAMPLES[self.kind, self.language]:
             question = _question(self.kind, self.language, titles, categories)
-            turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         question = _question(self.kind, self.language, self.titles, self.categories)
-        return [*turns, {"role": "user", "content": question}]
+        return [*messages, {"role": "user", "content": question}]
 
 
 def _question(kind: str, language: str, titles: Sequence[str], categories: Sequence[str]) -> str:
-    shown = ("；" if language == "zh" else "; ").join(title[:_LONGEST_TITLE] for title in titles)
+    history = ("；" if language == "zh" else "; ").join(title[:_MAX_TITLE_CHARACTERS] for title in titles)
     names = ("、" if language == "zh" else ", ").join(categories)
     kinds = KINDS_LINE[language].format(names=names) if names else ""
-    return PROMPTS[kind, language].format(titles=shown, names=names, kinds=kinds)
+    return PROMPTS[kind, language].format(titles=history, names=names, kinds=kinds)
 
 
 _WORDINGS = read_wordings("teacher_prompts")
 KINDS_LINE: dict[str, str] = _WORDINGS["categories_line"]
 PROMPTS: dict[tuple[str, str], str] = {
-    (kind, language): _WORDINGS[kind][language]["prompt"] for kind in KINDS for language in LANGUAGES
+    (kind, language): _WORDINGS[kind][language]["prompt"] for kind in REQUEST_KINDS for language in LANGUAGES
 }
 EXAMPLES: dict[tuple[str, str], list[tuple[list[str], list[str], str]]] = {
     (kind, language): [
         (example["titles"], example["categories"], example["reply"])
         for example in _WORDINGS[kind][language]["examples"]
     ]
-    for kind in KINDS
+    for kind in REQUEST_KINDS
     for language in LANGUAGES
 }
 
@@ -94,5 +95,5 @@ def _clean(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return a text with a question mark in place of each half of a character, which UTF-8 has no bytes for."""
+    """Return a text with a question mark in place of each lone surrogate, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
