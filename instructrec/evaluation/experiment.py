@@ -130,7 +130,10 @@ def run_experiment(
     _check_same_experiment(file, jobs, candidates, part)
     _warn_of_other_versions(file)
     todo = [job for job in jobs if job.key not in file.done]
-    with _progress_bar(len(jobs), len(jobs) - len(todo), progress) as bar:
+    from tqdm import tqdm
+
+    n_done = len(jobs) - len(todo)
+    with tqdm(total=len(jobs), initial=n_done, unit=" models", file=sys.stderr, disable=not progress) as bar:
         for protocol in protocols:
             open_jobs = [job for job in todo if job.protocol == protocol]
             if not open_jobs:
@@ -139,8 +142,8 @@ def run_experiment(
             try:
                 _run_protocol(file, jobs, open_jobs, runner, candidates, bar)
             except _ModelError as error:
-                n_done = len(file.done & {job.key for job in jobs})
-                note = "" if path is None else f"; {n_done} of {len(jobs)} runs are kept in {str(path)!r}"
+                n_stored = len(file.done & {job.key for job in jobs})
+                note = "" if path is None else f"; {n_stored} of {len(jobs)} runs are kept in {str(path)!r}"
                 raise InputError(f"{error}{note}") from error.__cause__
     return file.results
 
@@ -490,16 +493,3 @@ def _n_parameters(model: Recommender) -> int | None:
     except NotImplementedError:
         return None
     return int(sum(array.size for array in arrays if np.issubdtype(array.dtype, np.floating)))
-
-
-def _progress_bar(total: int, n_done: int, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        total=total,
-        initial=n_done,
-        unit=" models",
-        file=sys.stderr,
-        disable=not progress,
-        dynamic_ncols=True,
-    )
