@@ -30,13 +30,13 @@ def of(peer: str, name: str) -> Any:
 def in_lenskits_terms(name: str, k: int, ours: np.ndarray) -> np.ndarray:
     """LensKit divides by other numbers: see its docstrings of Precision, Recall and AveragePrecision."""
     relevant = DATA["relevant"].sum(axis=1)
-    shown = np.minimum(np.isfinite(DATA["scores"]).sum(axis=1), k)
+    lists_shown = np.minimum(np.isfinite(DATA["scores"]).sum(axis=1), k)
     if name == "precision":  # by the list's length, where that is below k
-        return ours * k / shown
+        return ours * k / lists_shown
     if name == "recall":  # by k, where more are relevant
         return ours * relevant / np.minimum(relevant, k)
     if name == "MAP":  # by the list's length, where more are relevant
-        return ours * relevant / np.minimum(relevant, shown)
+        return ours * relevant / np.minimum(relevant, lists_shown)
     return ours
 
 
@@ -97,14 +97,16 @@ def test_the_order_of_ties_matters_in_these_data() -> None:
 
 @pytest.mark.parametrize("lists", ["lists", "full_lists"])
 def test_beyond_accuracy(lists: str) -> None:
-    shown, features, met = DATA[lists], DATA["features"], DATA["met"]
+    lists_shown, features, interactions = DATA[lists], DATA["features"], DATA["met"]
     n_items = len(features)
-    assert gini(shown, n_items) == pytest.approx(of("lenskit", f"gini of {lists}"), abs=TOLERANCE)
-    assert coverage(shown, n_items) == pytest.approx(of("rectools", f"coverage of {lists}"), abs=TOLERANCE)
-    new = novelty(shown, met.sum(axis=0), len(met))
+    assert gini(lists_shown, n_items) == pytest.approx(of("lenskit", f"gini of {lists}"), abs=TOLERANCE)
+    assert coverage(lists_shown, n_items) == pytest.approx(
+        of("rectools", f"coverage of {lists}"), abs=TOLERANCE
+    )
+    new = novelty(lists_shown, interactions.sum(axis=0), len(interactions))
     np.testing.assert_allclose(new, of("rectools", f"novelty of {lists}"), rtol=0, atol=TOLERANCE)
-    varied = diversity(shown, features)
+    varied = diversity(lists_shown, features)
     theirs = np.array(of("rectools", f"diversity of {lists}"))
-    pairs = (shown >= 0).sum(axis=1) > 1
+    pairs = (lists_shown >= 0).sum(axis=1) > 1
     np.testing.assert_allclose(varied[pairs], theirs[pairs], rtol=0, atol=TOLERANCE)
     assert np.isnan(varied[~pairs]).all(), "one item makes no pair; RecTools says 0"

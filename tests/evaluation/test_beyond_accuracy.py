@@ -53,8 +53,8 @@ def test_gini_at_its_ends():
 @given(some_lists(), st.integers(0, 10_000))
 def test_novelty_by_brute_force(lists, seed):
     counts = np.random.default_rng(seed).integers(0, 50, N_ITEMS)
-    found = beyond.novelty(lists, counts, 50)
-    for row, value in zip(lists, found, strict=True):
+    values = beyond.novelty(lists, counts, 50)
+    for row, value in zip(lists, values, strict=True):
         bits = [-np.log2(max(counts[item], 1) / 50) for item in row if item >= 0]
         assert value == pytest.approx(np.mean(bits) if bits else np.nan, abs=1e-9, nan_ok=True)
 
@@ -70,9 +70,9 @@ def test_novelty_by_hand_and_an_item_that_nobody_met():
 def test_diversity_by_brute_force(lists, seed):
     features = (np.random.default_rng(seed).random((N_ITEMS, 4)) < 0.4).astype(float)
     similar = cosine_similarity(features)
-    found = beyond.diversity(lists, features)
-    assert found.shape == (len(lists),)
-    for row, value in zip(lists, found, strict=True):
+    values = beyond.diversity(lists, features)
+    assert values.shape == (len(lists),)
+    for row, value in zip(lists, values, strict=True):
         unlike = [1 - similar[i, j] for i, j in combinations([item for item in row if item >= 0], 2)]
         assert value == pytest.approx(np.mean(unlike) if unlike else np.nan, abs=1e-9, nan_ok=True)
 
@@ -89,8 +89,8 @@ def test_diversity_takes_more_lists_than_a_block_holds():
     rng = np.random.default_rng(0)
     lists = rng.permuted(np.tile(np.arange(N_ITEMS), (2 * beyond._BLOCK_ROWS + 5, 1)), axis=1)[:, :3]
     features = rng.random((N_ITEMS, 4))
-    found = beyond.diversity(lists, features)
-    assert found[[0, beyond._BLOCK_ROWS, -1]] == pytest.approx(
+    values = beyond.diversity(lists, features)
+    assert values[[0, beyond._BLOCK_ROWS, -1]] == pytest.approx(
         [beyond.diversity(lists[[row]], features)[0] for row in (0, beyond._BLOCK_ROWS, -1)], abs=1e-12
     )
 
@@ -143,7 +143,7 @@ def test_a_user_counts_once_for_an_item_and_categories_become_columns(world):
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message_part"),
     [
         (lambda: beyond.coverage([[0, 3]], 3), "list 0 holds column 3"),
         (lambda: beyond.coverage([[0], [-2]], 3), "list 1 holds column -2"),
@@ -163,7 +163,7 @@ def test_a_user_counts_once_for_an_item_and_categories_become_columns(world):
         (lambda: beyond.diversity([[1]], [[1.0]]), "list 0 holds column 1"),
     ],
 )
-def test_what_cannot_be_measured_is_named_in_one_line(call, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_what_cannot_be_measured_is_named_in_one_line(call, message_part):
+    with pytest.raises(InputError, match=message_part) as caught:
         call()
     assert "\n" not in str(caught.value)

@@ -67,10 +67,10 @@ def noisy(seed):
 def test_masks_of_any_batch_are_the_same_and_equal_the_candidate_mask(split):
     requests = split.requests()
     for rule, n in [(ev.full_catalogue(), None), (ev.random_negatives(5, seed=3), 5)]:
-        whole = rule.mask(split, requests)
-        assert (whole == candidate_mask(split, requests, n, 3)).all()
+        full_mask = rule.mask(split, requests)
+        assert (full_mask == candidate_mask(split, requests, n, 3)).all()
         for batch in (1, 7, 1000):
-            assert (np.concatenate(list(rule.blocks(split, requests, batch))) == whole).all()
+            assert (np.concatenate(list(rule.blocks(split, requests, batch))) == full_mask).all()
 
 
 def test_random_negatives_are_the_draws_that_they_always_were(split):
@@ -78,10 +78,10 @@ def test_random_negatives_are_the_draws_that_they_always_were(split):
     requests, rng = split.requests(), np.random.default_rng(11)
     mask = ev.random_negatives(4, seed=11).mask(split, requests)
     for row, (history, targets) in enumerate(zip(requests.histories, requests.targets, strict=True)):
-        known = split.train.item_columns([*history, *targets])
-        unseen = np.setdiff1d(np.arange(split.train.n_items), known)
-        drawn = rng.choice(unseen, 4, replace=False)
-        expected = sorted([*drawn, *split.train.item_columns(targets)])
+        history_columns = split.train.item_columns([*history, *targets])
+        unseen = np.setdiff1d(np.arange(split.train.n_items), history_columns)
+        negatives = rng.choice(unseen, 4, replace=False)
+        expected = sorted([*negatives, *split.train.item_columns(targets)])
         assert np.flatnonzero(mask[row]).tolist() == expected
 
 
@@ -92,27 +92,29 @@ def test_hard_negatives_are_the_best_unseen_by_that_model_ties_by_catalogue(spli
     assert rule.name == "6 hard negatives by table"
     mask, scores = rule.mask(split, requests), by.score(requests.histories)
     for row, (history, targets) in enumerate(zip(requests.histories, requests.targets, strict=True)):
-        wanted = split.train.item_columns(targets)
-        known = {*split.train.item_columns(history), *wanted}
-        order = sorted(set(range(split.train.n_items)) - known, key=lambda c: (-scores[row, c], c))
-        assert np.flatnonzero(mask[row]).tolist() == sorted([*order[:6], *wanted])
+        target_columns = split.train.item_columns(targets)
+        history_columns = {*split.train.item_columns(history), *target_columns}
+        order = sorted(set(range(split.train.n_items)) - history_columns, key=lambda c: (-scores[row, c], c))
+        assert np.flatnonzero(mask[row]).tolist() == sorted([*order[:6], *target_columns])
 
 
 def test_one_scoring_serves_all_candidates_and_equals_one_evaluation_each(split):
     model, by = Table(noisy(2)).fit(split.train), Table(noisy(1)).fit(split.train)
     rules = [ev.full_catalogue(), ev.random_negatives(9), ev.hard_negatives(9, by)]
-    found = ev.evaluate_many(model, split, candidates=rules, ks=(1, 5), metrics=list(ev.METRICS), batch=7)
-    assert list(found) == ["whole catalogue", "9 random negatives", "9 hard negatives by table"]
+    evaluations = ev.evaluate_many(
+        model, split, candidates=rules, ks=(1, 5), metrics=list(ev.METRICS), batch=7
+    )
+    assert list(evaluations) == ["whole catalogue", "9 random negatives", "9 hard negatives by table"]
     assert model.asked == len(split.requests())
-    for one, rule in zip(found.values(), rules, strict=True):
+    for result, rule in zip(evaluations.values(), rules, strict=True):
         (alone,) = ev.evaluate_many(
             model, split, candidates=[rule], ks=(1, 5), metrics=list(ev.METRICS)
         ).values()
-        pd.testing.assert_frame_equal(one.per_user, alone.per_user)
-        assert one.protocol == alone.protocol
-        assert set(one.seconds) == {"score", "measure"}
-        assert (one.lists is None) == (one.protocol != "leave-last-out, test, whole catalogue")
-    sampled, full = found["9 random negatives"], found["whole catalogue"]
+        pd.testing.assert_frame_equal(result.per_user, alone.per_user)
+        assert result.protocol == alone.protocol
+        assert set(result.seconds) == {"score", "measure"}
+        assert (result.lists is None) == (result.protocol != "leave-last-out, test, whole catalogue")
+    sampled, full = evaluations["9 random negatives"], evaluations["whole catalogue"]
     assert (sampled.ranks.ranks <= full.ranks.ranks).all()
     assert set(sampled.ranks.n_candidates) == {10}
 
@@ -122,14 +124,14 @@ def test_an_evaluation_equals_the_measures_of_a_dense_matrix(name):
     """The former way: mask a copy of the scores and give relevance and scores to each measure."""
     split = SPLITS[name](world(seed=5))
     model = Table(noisy(4)).fit(split.train)
-    found = ev.evaluate(model, split, ks=(1, 5, 10), metrics=list(ev.METRICS), batch=9)
+    evaluations = ev.evaluate(model, split, ks=(1, 5, 10), metrics=list(ev.METRICS), batch=9)
     requests = split.requests()
     scores = model.score(requests.histories).astype(float)
     scores[~candidate_mask(split, requests, None, 0)] = -np.inf
     relevant = ev.protocol.relevance(split, requests.targets)
     for k in (1, 5, 10):
         for metric, function in ev.METRICS.items():
-            assert (found.per_user[f"{metric}@{k}"].to_numpy() == function(relevant, scores, k)).all()
+            assert (evaluations.per_user[f"{metric}@{k}"].to_numpy() == function(relevant, scores, k)).all()
 
 
 def test_lists_are_what_recommend_shows(split):
@@ -137,9 +139,9 @@ def test_lists_are_what_recommend_shows(split):
     lists = ev.evaluate_many(model, split, list_length=30)["whole catalogue"].lists
     requests = split.requests()
     for row, history in enumerate(requests.histories):
-        shown = split.train.item_columns(model.recommend(history, n=30)["item_id"])
-        assert lists[row, : len(shown)].tolist() == shown.tolist()
-        assert (lists[row, len(shown) :] == -1).all()
+        recommended = split.train.item_columns(model.recommend(history, n=30)["item_id"])
+        assert lists[row, : len(recommended)].tolist() == recommended.tolist()
+        assert (lists[row, len(recommended) :] == -1).all()
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -150,16 +152,16 @@ def test_renamed_and_reordered_items_change_neither_split_nor_ranks(name):
     turned = Dataset(
         "turned", turned.users, turned.items.iloc[order].reset_index(drop=True), turned.interactions
     )
-    one, two = SPLITS[name](data), SPLITS[name](turned)
+    result, two = SPLITS[name](data), SPLITS[name](turned)
     old = dict(zip([f"{99 - i}" for i in range(30)], data.items["item_id"], strict=True))
-    first, second = one.requests(), two.requests()
+    first, second = result.requests(), two.requests()
     assert first.user_ids == second.user_ids
     assert first.histories == [[old[item] for item in history] for history in second.histories]
     assert first.targets == [[old[item] for item in targets] for targets in second.targets]
     scores = np.random.default_rng(2).integers(0, 6, (len(first), 30)).astype(np.float32)
-    scores[~candidate_mask(one, first, None, 0)] = -np.inf
+    scores[~candidate_mask(result, first, None, 0)] = -np.inf
     columns = data.item_numbers.get_indexer([old[item] for item in turned.items["item_id"]])
-    a, b = ev.evaluate_scores(scores, one), ev.evaluate_scores(scores[:, columns], two)
+    a, b = ev.evaluate_scores(scores, result), ev.evaluate_scores(scores[:, columns], two)
     assert a.ranks.to_lists() == b.ranks.to_lists()
 
 
@@ -174,16 +176,16 @@ def masked_scores(split, model):
 def test_scores_made_elsewhere_give_the_same_figures(split, shape):
     model = Table(noisy(6)).fit(split.train)
     scores = masked_scores(split, model)
-    given = {
+    inputs = {
         "matrix": scores,
         "list of rows": scores.tolist(),
         "blocks": (scores[s : s + 7] for s in range(0, len(scores), 7)),
         "list of blocks": [scores[:5], scores[5:]],
     }[shape]
-    found, own = ev.evaluate_scores(given, split, label="peer"), ev.evaluate(model, split)
-    pd.testing.assert_frame_equal(found.per_user, own.per_user)
-    assert (found.lists == own.lists).all()
-    assert (found.model, found.protocol) == ("peer", own.protocol)
+    evaluations, own = ev.evaluate_scores(inputs, split, label="peer"), ev.evaluate(model, split)
+    pd.testing.assert_frame_equal(evaluations.per_user, own.per_user)
+    assert (evaluations.lists == own.lists).all()
+    assert (evaluations.model, evaluations.protocol) == ("peer", own.protocol)
     again = ev.evaluate_scores(scores, split, candidates=ev.random_negatives(5, 1))
     pd.testing.assert_frame_equal(again.per_user, ev.evaluate(model, split, n_negatives=5, seed=1).per_user)
 
@@ -196,11 +198,11 @@ def test_lists_made_elsewhere_give_the_same_figures(name):
     own = ev.evaluate_many(model, split, ks=(1, 10), metrics=list(ev.METRICS))["whole catalogue"]
     ids = split.train.items["item_id"].to_numpy()
     lists = [ids[row[row >= 0]].tolist() for row in own.lists]
-    found = ev.evaluate_lists(lists, split, ks=(1, 10), metrics=list(ev.METRICS), label="peer")
-    pd.testing.assert_frame_equal(found.per_user, own.per_user)
-    assert (found.lists == own.lists).all()
-    assert (found.ranks.n_candidates == own.ranks.n_candidates).all()
-    assert found.protocol == own.protocol
+    evaluations = ev.evaluate_lists(lists, split, ks=(1, 10), metrics=list(ev.METRICS), label="peer")
+    pd.testing.assert_frame_equal(evaluations.per_user, own.per_user)
+    assert (evaluations.lists == own.lists).all()
+    assert (evaluations.ranks.n_candidates == own.ranks.n_candidates).all()
+    assert evaluations.protocol == own.protocol
 
 
 def spoilt(value):
@@ -216,8 +218,8 @@ def spoilt(value):
 def test_a_model_at_fault_is_named_with_user_and_item(split, value, word):
     model = Table(spoilt(value)).fit(split.train)
     user = split.requests().user_ids[2]
-    named = f"table.*{word}.*'{user}'.*'item-04'"
-    with pytest.raises(InputError, match=named) as caught:
+    message_part = f"table.*{word}.*'{user}'.*'item-04'"
+    with pytest.raises(InputError, match=message_part) as caught:
         ev.evaluate(model, split)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=f"table.*'{user}'.*'item-04'.*hard"):
@@ -265,7 +267,7 @@ def test_lists_at_fault_are_named_with_user_and_item(split):
         (4, good[1][0], "twice"),
         (4, requests.histories[1][0], "history"),
     ]:
-        bad = [list(one) for one in good]
+        bad = [list(result) for result in good]
         bad[1][place] = item
         with pytest.raises(InputError, match=f"peer.*'{item}'.*'{user}'.*{words}"):
             ev.evaluate_lists(bad, split, label="peer")

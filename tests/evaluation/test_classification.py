@@ -13,7 +13,7 @@ from instructrec.evaluation import classification as cl
 
 # Tenths, so that most lists hold ties.
 probable = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 10)), min_size=2, max_size=60)
-both = probable.filter(lambda pairs: len({true for true, _ in pairs}) == 2)
+score_pairs = probable.filter(lambda pairs: len({true for true, _ in pairs}) == 2)
 
 
 def drawn(seed, n=500, decimals=2):
@@ -28,7 +28,7 @@ def columns(pairs):
     return true, tenths / 10
 
 
-@given(both)
+@given(score_pairs)
 def test_the_area_counts_pairs_and_half_of_the_ties(pairs):
     true, score = columns(pairs)
     yes, no = score[true == 1][:, None], score[true == 0]
@@ -130,7 +130,7 @@ def test_the_error_sees_overconfidence_and_passes_the_overall_share():
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message_part"),
     [
         (lambda: cl.roc_auc([1, 1], [0.1, 0.2]), "y_true holds only 1"),
         (lambda: cl.roc_auc([0, 0], [0.1, 0.2]), "y_true holds only 0"),
@@ -148,7 +148,7 @@ def test_the_error_sees_overconfidence_and_passes_the_overall_share():
         (lambda: cl.expected_calibration_error([0, 1], [0, 1], strategy="equal"), "strategy"),
     ],
 )
-def test_what_cannot_be_judged_is_named_in_one_line(call, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_what_cannot_be_judged_is_named_in_one_line(call, message_part):
+    with pytest.raises(InputError, match=message_part) as caught:
         call()
     assert "\n" not in str(caught.value)

@@ -17,14 +17,14 @@ from tests.differences import bare_differences
 N_USERS = 120
 
 
-def figures(name: str, lead: float = 0.0, seed: int = 0, **other: object) -> ev.Evaluation:
+def figures(name: str, lead: float = 0.0, seed: int = 0, **extra_columns: object) -> ev.Evaluation:
     """A model that is ahead of the others by `lead` on the same users, with noise of its own."""
     base = np.random.default_rng(99).random(N_USERS)
     noise = np.random.default_rng([seed, *name.encode()]).normal(0, 0.1, N_USERS)
     per_user = pd.DataFrame(
         {"user_id": range(N_USERS), "NDCG@10": base + lead + noise, "HR@10": base.round()}
     )
-    return ev.Evaluation(name, per_user.assign(**other), "leave-last-out, test, whole catalogue")
+    return ev.Evaluation(name, per_user.assign(**extra_columns), "leave-last-out, test, whole catalogue")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def models() -> list[ev.Evaluation]:
 
 def test_every_pair_is_compared_once_the_better_first(models):
     pairs = ev.all_pairs(models, "NDCG@10")
-    names = [one.model for one in models]
+    names = [result.model for result in models]
     assert {frozenset(pair[:2]) for pair in pairs} == {
         frozenset((a, b)) for i, a in enumerate(names) for b in names[:i]
     }
@@ -46,11 +46,11 @@ def test_every_pair_is_compared_once_the_better_first(models):
 
 def test_a_pair_holds_what_the_single_tests_give(models):
     pairs = ev.all_pairs(models, "NDCG@10", seed=3)
-    by_name = {one.model: one.per_user["NDCG@10"] for one in models}
+    by_name = {result.model: result.per_user["NDCG@10"] for result in models}
     for pair in pairs:
-        both = by_name[pair.first], by_name[pair.second]
-        assert pair.difference == pytest.approx(ev.paired_difference(*both, seed=3), abs=1e-12)
-        assert pair.p == ev.randomisation_test(*both, seed=3)
+        pair_values = by_name[pair.first], by_name[pair.second]
+        assert pair.difference == pytest.approx(ev.paired_difference(*pair_values, seed=3), abs=1e-12)
+        assert pair.p == ev.randomisation_test(*pair_values, seed=3)
         assert pair.significant == (pair.p_holm < 0.05)
     assert [pair.p_holm for pair in pairs] == ev.holm([pair.p for pair in pairs]).tolist()
     assert [pair.significant for pair in pairs].count(False) == 1
@@ -123,12 +123,12 @@ def test_a_table_of_what_cannot_be_compared_is_refused_in_one_line(call, says):
 def test_seeds_stand_beside_users():
     seeds = [figures("net", 0.1 * seed, seed=seed) for seed in range(3)]
     table = ev.over_seeds([seeds, [figures("knn")]])
-    values = np.array([one.per_user["NDCG@10"] for one in seeds])
+    values = np.array([result.per_user["NDCG@10"] for result in seeds])
     assert table.index.tolist() == ["net", "knn"]
     assert table["seeds"].tolist() == [3, 1]
     assert table.loc["net", "NDCG@10"] == str(ev.seeds_interval(values))
     assert table.loc["net", "NDCG@10 sd over seeds"] == pytest.approx(
-        np.std([one.per_user["NDCG@10"].mean() for one in seeds], ddof=1)
+        np.std([result.per_user["NDCG@10"].mean() for result in seeds], ddof=1)
     )
     assert table.loc["net", "HR@10 sd over seeds"] == 0
     assert table.loc["knn", "NDCG@10"] == ev.compare([figures("knn")]).loc["knn", "NDCG@10"]
@@ -143,10 +143,10 @@ def test_seeds_stand_beside_users():
 def test_a_difference_over_seeds_is_less_sure_than_over_users():
     first = [figures("net", 0.1 * seed, seed=seed) for seed in range(3)]
     second = [figures("knn")]
-    both = ev.difference_over_seeds(first, second, "NDCG@10")
+    pair_values = ev.difference_over_seeds(first, second, "NDCG@10")
     users = ev.all_pairs([ev.seed_mean(first), *second], "NDCG@10")[0].difference
-    assert both.mean == pytest.approx(users.mean)
-    assert both.low < users.low < users.high < both.high
+    assert pair_values.mean == pytest.approx(users.mean)
+    assert pair_values.low < users.low < users.high < pair_values.high
 
 
 def test_the_mean_over_seeds_is_each_users_mean():
@@ -154,7 +154,7 @@ def test_the_mean_over_seeds_is_each_users_mean():
     mean = ev.seed_mean(seeds)
     assert (mean.model, mean.protocol, mean.metrics) == ("net", seeds[0].protocol, seeds[0].metrics)
     assert mean.per_user["NDCG@10"].tolist() == pytest.approx(
-        sum(one.per_user["NDCG@10"] for one in seeds) / 3
+        sum(result.per_user["NDCG@10"] for result in seeds) / 3
     )
     assert mean.per_user["user_id"].tolist() == list(range(N_USERS))
 
@@ -178,11 +178,11 @@ def test_a_difference_without_its_interval_is_found(table, bare):
 
 
 def test_no_table_of_the_package_shows_a_difference_without_its_interval(models):
-    made = {
+    tables = {
         "compare": ev.compare(models),
         "compare_with": ev.compare_with(models[0], models[1:], "NDCG@10"),
         "pairs_table": text_table(ev.pairs_table(ev.all_pairs(models, "NDCG@10"), "NDCG@10")),
-        "over_seeds": ev.over_seeds([[one] for one in models]),
+        "over_seeds": ev.over_seeds([[result] for result in models]),
     }
     # A table that is added to the module has to be added here.
     makers = {
@@ -190,7 +190,7 @@ def test_no_table_of_the_package_shows_a_difference_without_its_interval(models)
         for name, function in inspect.getmembers(comparison, inspect.isfunction)
         if not name.startswith("_") and inspect.signature(function).return_annotation == "pd.DataFrame"
     }
-    assert makers == set(made)
-    assert {name: bare_differences(table) for name, table in made.items()} == dict.fromkeys(made, [])
-    intervals = made["pairs_table"]["NDCG@10 difference"]
-    assert bare_differences(made["pairs_table"].assign(difference=intervals.str[:5])) == ["difference"]
+    assert makers == set(tables)
+    assert {name: bare_differences(table) for name, table in tables.items()} == dict.fromkeys(tables, [])
+    intervals = tables["pairs_table"]["NDCG@10 difference"]
+    assert bare_differences(tables["pairs_table"].assign(difference=intervals.str[:5])) == ["difference"]

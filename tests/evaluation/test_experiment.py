@@ -73,7 +73,7 @@ def dataset(csv):
 
 
 @pytest.fixture(scope="module")
-def whole(dataset, tmp_path_factory):
+def finished(dataset, tmp_path_factory):
     """A finished file and its results."""
     path = tmp_path_factory.mktemp("whole") / "results.json"
     return path, experiment(dataset, path)
@@ -88,21 +88,21 @@ def without_seconds(text):
     return re.sub(r'"seconds": \{[^}]*\}', '"seconds": {}', text)
 
 
-def ranks(found):
-    return {(one.key, name): rank.to_lists() for one in found.runs for name, rank in one.ranks.items()}
+def ranks(loaded):
+    return {(one.key, name): rank.to_lists() for one in loaded.runs for name, rank in one.ranks.items()}
 
 
 # -- what a file says ----------------------------------------------------------------------------------------------
 
 
-def test_a_file_gives_the_figures_of_the_evaluation_that_it_came_from(dataset, whole):
-    found = Results.load(whole[0])
+def test_a_file_gives_the_figures_of_the_evaluation_that_it_came_from(dataset, finished):
+    loaded = Results.load(finished[0])
     for protocol in PROTOCOLS:
         split = SPLITS[protocol](dataset)
         model = models.create("item-knn", k=5).fit(split.train)
         for n, name in ((None, "whole catalogue"), (3, "3 random negatives")):
             own = evaluate(model, split, ks=(1, 5), metrics=("HR", "NDCG", "MRR", "recall"), n_negatives=n)
-            again = found.evaluation(
+            again = loaded.evaluation(
                 "neighbours", protocol, name, ks=(1, 5), metrics=("HR", "NDCG", "MRR", "recall")
             )
             assert again.metrics == own.metrics
@@ -115,33 +115,33 @@ def test_a_file_gives_the_figures_of_the_evaluation_that_it_came_from(dataset, w
             assert again.protocol == own.protocol
 
 
-def test_a_model_with_chance_runs_once_a_seed_and_any_other_once(whole):
-    found = whole[1]
-    assert found.seeds("guess", "leave-last-out") == [0, 1]
-    assert found.seeds("popular", "leave-last-out") == [None]
-    first, second = (found.evaluation("guess", "leave-last-out", seed=seed).per_user for seed in (0, 1))
+def test_a_model_with_chance_runs_once_a_seed_and_any_other_once(finished):
+    loaded = finished[1]
+    assert loaded.seeds("guess", "leave-last-out") == [0, 1]
+    assert loaded.seeds("popular", "leave-last-out") == [None]
+    first, second = (loaded.evaluation("guess", "leave-last-out", seed=seed).per_user for seed in (0, 1))
     assert not first.equals(second)
-    assert found.evaluation("popular", "leave-last-out", seed=1).per_user.equals(
-        found.evaluation("popular", "leave-last-out").per_user
+    assert loaded.evaluation("popular", "leave-last-out", seed=1).per_user.equals(
+        loaded.evaluation("popular", "leave-last-out").per_user
     )
-    assert found.run("guess", "leave-last-out", 0).lists is not None
-    assert found.run("guess", "leave-last-out", 1).lists is None
-    assert found.run("guess", "leave-last-out", 1).list_metrics["coverage"] > 0
+    assert loaded.run("guess", "leave-last-out", 0).lists is not None
+    assert loaded.run("guess", "leave-last-out", 1).lists is None
+    assert loaded.run("guess", "leave-last-out", 1).list_metrics["coverage"] > 0
 
 
-def test_what_was_written_reads_back_the_same(whole, tmp_path):
-    path, found = whole
+def test_what_was_written_reads_back_the_same(finished, tmp_path):
+    path, loaded = finished
     again = Results.load(path)
     assert again.to_text() == path.read_text("utf-8")
-    assert ranks(again) == ranks(found)
+    assert ranks(again) == ranks(loaded)
     assert again.save(tmp_path / "new" / "copy.json").read_bytes() == path.read_bytes()
-    assert found.protocols == list(PROTOCOLS)
-    assert found.labels() == found.labels("global-time") == [entry.label for entry in MODELS]
-    assert found.candidates("global-time") == list(CANDIDATES)
+    assert loaded.protocols == list(PROTOCOLS)
+    assert loaded.labels() == loaded.labels("global-time") == [entry.label for entry in MODELS]
+    assert loaded.candidates("global-time") == list(CANDIDATES)
 
 
-def test_a_file_names_nobody_and_has_a_line_for_each_array(dataset, whole):
-    document = json.loads(whole[0].read_text("utf-8"))
+def test_a_file_names_nobody_and_has_a_line_for_each_array(dataset, finished):
+    document = json.loads(finished[0].read_text("utf-8"))
     assert document["format"] == 1
     assert set(document["machine"]) == {"cores", "python"}
     of_a_run = {
@@ -161,22 +161,22 @@ def test_a_file_names_nobody_and_has_a_line_for_each_array(dataset, whole):
     columns = np.array(document["runs"][0]["lists"])
     assert columns.shape == (40, 10)
     assert columns.max() < dataset.n_items < dataset.items["item_id"].min()
-    lines = whole[0].read_text("utf-8").splitlines()
+    lines = finished[0].read_text("utf-8").splitlines()
     assert sum(
         line.lstrip().startswith('"whole catalogue": {"ranks"') or '"ranks": [[' in line for line in lines
     )
     assert not [line for line in lines if line.strip(" ,]").isdigit()]
 
 
-def test_hard_negatives_are_the_best_unseen_items_of_their_model(dataset, whole):
-    found = whole[1]
-    columns = found.negatives[("leave-last-out", "test", CANDIDATES[2])]
+def test_hard_negatives_are_the_best_unseen_items_of_their_model(dataset, finished):
+    loaded = finished[1]
+    columns = loaded.negatives[("leave-last-out", "test", CANDIDATES[2])]
     split = SPLITS["leave-last-out"](dataset)
     requests = split.requests("test")
     scores = models.create("item-knn", k=5).fit(split.train).score(requests.histories)
     for row, chosen in enumerate(columns):
-        taken = split.train.item_columns([*requests.histories[row], *requests.targets[row]])
-        scores[row, taken] = -np.inf
+        excluded = split.train.item_columns([*requests.histories[row], *requests.targets[row]])
+        scores[row, excluded] = -np.inf
         assert set(chosen) == set(np.argsort(-scores[row], kind="stable")[:3])
     # what is written down is what the negatives of a fitted model give
     by = models.create("item-knn", k=5).fit(split.train)
@@ -184,9 +184,9 @@ def test_hard_negatives_are_the_best_unseen_items_of_their_model(dataset, whole)
         model = models.create(name, **settings).fit(split.train)
         (own,) = evaluate_many(model, split, candidates=[hard_negatives(3, by)], ks=(1, 3)).values()
         label = "popular" if name == "most-popular" else "neighbours"
-        again = found.evaluation(label, "leave-last-out", CANDIDATES[2], ks=(1, 3))
+        again = loaded.evaluation(label, "leave-last-out", CANDIDATES[2], ks=(1, 3))
         assert again.per_user.drop(columns="user_id").equals(own.per_user.drop(columns="user_id"))
-        easy = found.evaluation(label, "leave-last-out", CANDIDATES[1], ks=(1, 3))
+        easy = loaded.evaluation(label, "leave-last-out", CANDIDATES[1], ks=(1, 3))
         assert again.per_user["HR@1"].mean() < easy.per_user["HR@1"].mean()
 
 
@@ -218,19 +218,19 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_file(csv, dataset, tmp_
     assert process.stdout.readline() == "fitting\n"  # two models are done; the third is at work
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=600)
-    kept = Results.load(cut)
-    assert [one.label for one in kept.runs] == ["popular", "neighbours"]
-    seconds = [one.seconds for one in kept.runs]
+    stored = Results.load(cut)
+    assert [one.label for one in stored.runs] == ["popular", "neighbours"]
+    seconds = [one.seconds for one in stored.runs]
     done = experiment(dataset, cut, entries)
     assert [one.seconds for one in done.runs[:2]] == seconds  # not run again
     assert without_seconds(cut.read_text("utf-8")) == without_seconds(straight.read_text("utf-8"))
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_finished_file_is_left_as_it_is(dataset, whole):
-    before = whole[0].read_bytes(), whole[0].stat().st_mtime_ns
-    experiment(dataset, whole[0])
-    assert (whole[0].read_bytes(), whole[0].stat().st_mtime_ns) == before
+def test_a_finished_file_is_left_as_it_is(dataset, finished):
+    before = finished[0].read_bytes(), finished[0].stat().st_mtime_ns
+    experiment(dataset, finished[0])
+    assert (finished[0].read_bytes(), finished[0].stat().st_mtime_ns) == before
 
 
 def test_a_model_added_to_a_file_takes_its_place_in_the_order(dataset, tmp_path):
@@ -241,7 +241,7 @@ def test_a_model_added_to_a_file_takes_its_place_in_the_order(dataset, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message_part"),
     [
         ("nan", r"nan"),
         ("shape", r"\(40, 24\).*\(40, 25\)"),
@@ -250,22 +250,22 @@ def test_a_model_added_to_a_file_takes_its_place_in_the_order(dataset, tmp_path)
         ("text", r"failed to score"),
     ],
 )
-def test_a_faulty_model_is_named_and_what_was_finished_stays(dataset, tmp_path, fault, said):
+def test_a_faulty_model_is_named_and_what_was_finished_stays(dataset, tmp_path, fault, message_part):
     path = tmp_path / "results.json"
     entries = [MODELS[0], MODELS[1], ModelSpec("faulty one", Broken, {"fault": fault}), MODELS[2]]
     with pytest.raises(InputError) as caught:
         experiment(dataset, path, entries, protocols=PROTOCOLS[:1], candidates=CANDIDATES[:2])
     message = str(caught.value)
     assert message.startswith("faulty one (leave-last-out)")
-    assert re.search(said, message, re.IGNORECASE), message
+    assert re.search(message_part, message, re.IGNORECASE), message
     assert "3 of 5 runs" in message
     assert "\n" not in message
-    kept = Results.load(path)
-    assert kept.labels() == ["guess", "popular"]
+    stored = Results.load(path)
+    assert stored.labels() == ["guess", "popular"]
     repaired = [*entries[:2], ModelSpec("faulty one", Broken), MODELS[2]]
     again = experiment(dataset, path, repaired, protocols=PROTOCOLS[:1], candidates=CANDIDATES[:2])
     assert again.labels() == [entry.label for entry in entries]
-    assert {key: value for key, value in ranks(again).items() if key in ranks(kept)} == ranks(kept)
+    assert {key: value for key, value in ranks(again).items() if key in ranks(stored)} == ranks(stored)
 
 
 def test_an_interruption_by_the_user_passes(dataset, tmp_path):
@@ -295,7 +295,7 @@ def cut_short(dataset, path, models=MODELS, **changes):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("spec", "message_part"),
     [
         (
             ModelSpec("neighbours", "item-knn", {"k": 6}),
@@ -307,22 +307,22 @@ def cut_short(dataset, path, models=MODELS, **changes):
         ),
     ],
 )
-def test_hard_negatives_of_another_chooser_are_refused(dataset, tmp_path, asked, said):
+def test_hard_negatives_of_another_chooser_are_refused(dataset, tmp_path, spec, message_part):
     path = tmp_path / "results.json"
     cut_short(dataset, path)
     before = path.read_bytes()
-    with pytest.raises(InputError, match=said) as caught:
-        experiment(dataset, path, [MODELS[1], asked], protocols=PROTOCOLS[:1])
+    with pytest.raises(InputError, match=message_part) as caught:
+        experiment(dataset, path, [MODELS[1], spec], protocols=PROTOCOLS[:1])
     assert f"{str(path)!r} holds {CANDIDATES[2]} on leave-last-out" in str(caught.value)
     assert "ask for the same, give it another label, or another file" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
-    found = experiment(dataset, path, MODELS, protocols=PROTOCOLS[:1])
-    assert found.labels() == [entry.label for entry in MODELS]
+    loaded = experiment(dataset, path, MODELS, protocols=PROTOCOLS[:1])
+    assert loaded.labels() == [entry.label for entry in MODELS]
     place = ("leave-last-out", "test", CANDIDATES[2])
-    settings = found.run("neighbours", "leave-last-out").settings
-    assert found.choosers == {place: {"model": "item-knn", "settings": settings, "seed": None}}
-    assert Results.load(path).choosers == found.choosers
+    settings = loaded.run("neighbours", "leave-last-out").settings
+    assert loaded.choosers == {place: {"model": "item-knn", "settings": settings, "seed": None}}
+    assert Results.load(path).choosers == loaded.choosers
 
 
 def test_hard_negatives_of_another_seed_are_refused(dataset, tmp_path):
@@ -349,8 +349,8 @@ def test_a_file_from_before_choosers_and_versions_were_kept_is_gone_on_with(data
     assert {one.version for one in old.runs} == {None}
     assert '"choosers"' not in old.to_text()
     assert '"version"' not in old.to_text()
-    found = experiment(dataset, path, protocols=PROTOCOLS[:1])
-    assert {one.label: one.version for one in found.runs} == {
+    loaded = experiment(dataset, path, protocols=PROTOCOLS[:1])
+    assert {one.label: one.version for one in loaded.runs} == {
         "guess": __version__,
         "popular": None,
         "neighbours": None,
@@ -369,48 +369,48 @@ def test_runs_of_another_version_are_told_once_and_kept(dataset, tmp_path):
     )
     before = ranks(Results.load(path))
     with pytest.warns(UserWarning, match="made by instructrec") as caught:
-        found = experiment(dataset, path, candidates=CANDIDATES[:1])
-    (told,) = [str(one.message) for one in caught if "made by instructrec" in str(one.message)]
-    assert f"{str(path)!r} holds runs made by instructrec 0.0.9, and this is {__version__}" in told
-    assert "\n" not in told
-    assert {key: value for key, value in ranks(found).items() if key in before} == before
-    assert [one.version for one in found.runs if one.label == "guess"] == ["0.0.9"] * 4
-    assert found.run("neighbours", "leave-last-out").version == __version__
+        loaded = experiment(dataset, path, candidates=CANDIDATES[:1])
+    (warning,) = [str(one.message) for one in caught if "made by instructrec" in str(one.message)]
+    assert f"{str(path)!r} holds runs made by instructrec 0.0.9, and this is {__version__}" in warning
+    assert "\n" not in warning
+    assert {key: value for key, value in ranks(loaded).items() if key in before} == before
+    assert [one.version for one in loaded.runs if one.label == "guess"] == ["0.0.9"] * 4
+    assert loaded.run("neighbours", "leave-last-out").version == __version__
 
 
-def test_novelty_counts_the_users_who_have_an_event_in_training(dataset, whole):
+def test_novelty_counts_the_users_who_have_an_event_in_training(dataset, finished):
     late = dataset.with_interactions(dataset.interactions.assign(timestamp=dataset.interactions["user_id"]))
     for data, some_are_new in ((dataset, False), (late, True)):
         part = SPLITS["global-time"](data)
         train = part.train.interactions
         of_users = train["user_id"].nunique()
         assert (of_users < part.train.n_users) == some_are_new
-        met = train.groupby("item_id")["user_id"].nunique()
+        n_users_of_item = train.groupby("item_id")["user_id"].nunique()
         items = part.train.items["item_id"]
-        bits = np.array([np.log2(of_users / met.get(item, 1)) for item in items])
-        found = run_experiment([MODELS[1]], data, protocols=("global-time",), progress=False).runs[0]
-        expected = [bits[row[row >= 0]].mean() for row in found.lists]
-        assert found.list_metrics["novelty"].tolist() == pytest.approx(expected, abs=1e-9)
+        bits = np.array([np.log2(of_users / n_users_of_item.get(item, 1)) for item in items])
+        loaded = run_experiment([MODELS[1]], data, protocols=("global-time",), progress=False).runs[0]
+        expected = [bits[row[row >= 0]].mean() for row in loaded.lists]
+        assert loaded.list_metrics["novelty"].tolist() == pytest.approx(expected, abs=1e-9)
 
 
 # -- files and arguments that are refused --------------------------------------------------------------------------
 
 
-def test_a_file_of_another_experiment_is_refused(dataset, whole, tmp_path):
+def test_a_file_of_another_experiment_is_refused(dataset, finished, tmp_path):
     path = tmp_path / "results.json"
-    path.write_bytes(whole[0].read_bytes())
-    other = dataset.with_interactions(dataset.interactions.iloc[1:])
-    for said, change in {
-        "sha256": {"dataset": other},
+    path.write_bytes(finished[0].read_bytes())
+    changed_data = dataset.with_interactions(dataset.interactions.iloc[1:])
+    for message_part, change in {
+        "sha256": {"dataset": changed_data},
         '"k": 5': {"models": [MODELS[0], ModelSpec("neighbours", "item-knn", {"k": 6})]},
         "as most-popular": {"models": [ModelSpec("popular", "random"), MODELS[2]]},
         "ranked against": {"candidates": CANDIDATES[:2]},
     }.items():
-        with pytest.raises(InputError, match=re.escape(said)) as caught:
+        with pytest.raises(InputError, match=re.escape(message_part)) as caught:
             experiment(change.pop("dataset", dataset), path, **change)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
-    assert path.read_bytes() == whole[0].read_bytes()
+    assert path.read_bytes() == finished[0].read_bytes()
 
 
 DAMAGES = {
@@ -436,11 +436,11 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
-def test_a_damaged_file_is_refused_in_one_line_and_left_alone(dataset, whole, tmp_path, damage):
+def test_a_damaged_file_is_refused_in_one_line_and_left_alone(dataset, finished, tmp_path, damage):
     path = tmp_path / "results.json"
-    path.write_text(damage(whole[0].read_text("utf-8")), "utf-8")
+    path.write_text(damage(finished[0].read_text("utf-8")), "utf-8")
     before = path.read_bytes()
-    assert before != whole[0].read_bytes()
+    assert before != finished[0].read_bytes()
     for attempt in (lambda: Results.load(path), lambda: experiment(dataset, path)):
         with pytest.raises(InputError, match=r"results\.json") as caught:
             attempt()
@@ -469,7 +469,7 @@ def test_two_runs_on_one_file_do_not_overwrite_each_other(dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "change"),
+    ("message_part", "change"),
     [
         ("did you mean leave-last-out", {"protocols": ("leave-last-one",)}),
         ("unknown candidates", {"candidates": ("some",)}),
@@ -489,15 +489,15 @@ def test_two_runs_on_one_file_do_not_overwrite_each_other(dataset, tmp_path):
         ("d: ", {"models": (ModelSpec("d", Broken, {"colour": 3}),)}),
     ],
 )
-def test_wrong_arguments_are_refused_before_any_work(dataset, tmp_path, said, change):
-    with pytest.raises(InputError, match=said) as caught:
+def test_wrong_arguments_are_refused_before_any_work(dataset, tmp_path, message_part, change):
+    with pytest.raises(InputError, match=message_part) as caught:
         experiment(dataset, tmp_path / "results.json", **({"candidates": CANDIDATES[:1]} | change))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("message_part", "words"),
     [
         ("did you mean guess", {"label": "guesss"}),
         ("protocol and part", {"protocol": "random-holdout"}),
@@ -508,9 +508,9 @@ def test_wrong_arguments_are_refused_before_any_work(dataset, tmp_path, said, ch
         ("k is 0", {"ks": (0,)}),
     ],
 )
-def test_what_a_file_does_not_hold_is_named(whole, said, words):
-    with pytest.raises(InputError, match=said):
-        whole[1].evaluation(**({"label": "guess", "protocol": "leave-last-out"} | words))
+def test_what_a_file_does_not_hold_is_named(finished, message_part, words):
+    with pytest.raises(InputError, match=message_part):
+        finished[1].evaluation(**({"label": "guess", "protocol": "leave-last-out"} | words))
 
 
 def test_the_digest_of_data_sees_order_and_values(dataset):

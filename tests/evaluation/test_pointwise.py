@@ -39,10 +39,10 @@ def test_platt_minimises_the_cross_entropy_of_platts_targets():
 def test_a_fitted_curve_finds_the_true_probabilities_of_new_answers(method):
     probability = calibrate(*drawn(1)[:2], method)
     true, score, truth = drawn(2)
-    found = probability(score)
-    assert np.abs(found - truth).mean() < 0.03
-    assert ev.expected_calibration_error(true, found) < 0.03
-    assert ev.brier_score(true, found) < ev.brier_score(true, np.full(len(true), true.mean())) - 0.05
+    values = probability(score)
+    assert np.abs(values - truth).mean() < 0.03
+    assert ev.expected_calibration_error(true, values) < 0.03
+    assert ev.brier_score(true, values) < ev.brier_score(true, np.full(len(true), true.mean())) - 0.05
 
 
 def test_isotonic_is_scikit_learns_between_platts_targets():
@@ -58,8 +58,8 @@ def test_scores_that_separate_or_say_nothing_end_in_no_certainty(method):
     certain = calibrate([0, 0, 1], [1.0, 2.0, 3.0], method)([0.0, 9.0])
     assert (certain > 0).all()
     assert (certain < 1).all()
-    same = calibrate([0, 0, 0, 1] * 100, np.full(400, 7.0), method)([7.0])
-    assert same == pytest.approx(0.25, abs=0.01)
+    equal = calibrate([0, 0, 0, 1] * 100, np.full(400, 7.0), method)([7.0])
+    assert equal == pytest.approx(0.25, abs=0.01)
 
 
 class Told(Recommender):
@@ -112,11 +112,11 @@ def test_every_target_is_asked_once_among_its_negatives_and_seeds_decide_which(w
     assert answers.table.groupby("user_id")["y_true"].sum().tolist() == [1] * N_USERS
     again = evaluate_probabilities(model, world, n_negatives=4, batch=1000)
     pd.testing.assert_frame_equal(answers.table, again.table)
-    other = evaluate_probabilities(model, world, n_negatives=4, seed=1)
-    assert not answers.table["score"].equals(other.table["score"])
-    whole = evaluate_probabilities(model, world, n_negatives=None)
+    different = evaluate_probabilities(model, world, n_negatives=4, seed=1)
+    assert not answers.table["score"].equals(different.table["score"])
+    all_unseen = evaluate_probabilities(model, world, n_negatives=None)
     # 30 items less the two that the user had met.
-    assert whole.table.groupby("request").size().tolist() == [28] * N_USERS
+    assert all_unseen.table.groupby("request").size().tolist() == [28] * N_USERS
     assert answers.protocol == "leave-last-out, test, 4 random negatives, scale request, platt on valid"
 
 
@@ -129,7 +129,7 @@ def test_the_scale_of_a_request_makes_scores_of_two_requests_compare(world):
     # The unseen items differ by request, hence nearly.
     assert scaled.table["score"].to_numpy() == pytest.approx(plain.table["score"].to_numpy(), abs=1e-4)
     # Within a request the scale changes nothing.
-    inside = [one.per_request().per_user["ROC AUC"].to_numpy() for one in (raw, scaled)]
+    inside = [entry.per_request().per_user["ROC AUC"].to_numpy() for entry in (raw, scaled)]
     assert inside[0] == pytest.approx(inside[1], abs=1e-12)
 
 
@@ -169,15 +169,15 @@ def test_summaries_are_the_measures_and_hold_them(world):
     expected = [ev.roc_auc(true, score), ev.log_loss(true, prob), ev.brier_score(true, prob)]
     assert summary["mean"].tolist() == pytest.approx(expected, abs=1e-12)
     assert ((summary["low"] < summary["mean"]) & (summary["mean"] < summary["high"])).all()
-    each = answers.per_request()
-    assert len(each.per_user) == N_USERS
-    one = answers.table[answers.table["request"] == 5]
+    of_each = answers.per_request()
+    assert len(of_each.per_user) == N_USERS
+    entry = answers.table[answers.table["request"] == 5]
     by_hand = [
-        ev.roc_auc(one["y_true"], one["score"]),
-        ev.log_loss(one["y_true"], one["y_prob"]),
-        ev.brier_score(one["y_true"], one["y_prob"]),
+        ev.roc_auc(entry["y_true"], entry["score"]),
+        ev.log_loss(entry["y_true"], entry["y_prob"]),
+        ev.brier_score(entry["y_true"], entry["y_prob"]),
     ]
-    row = each.per_user[each.per_user["user_id"] == one["user_id"].iloc[0]]
+    row = of_each.per_user[of_each.per_user["user_id"] == entry["user_id"].iloc[0]]
     assert row[["ROC AUC", "log loss", "Brier"]].iloc[0].tolist() == pytest.approx(by_hand, abs=1e-12)
 
 
@@ -185,12 +185,12 @@ def test_the_interval_is_the_bootstrap_over_whole_requests(world):
     answers = evaluate_probabilities(told(world, lambda first, items: (items % 7) + items / 10), world)
     summary = answers.summary(n_resamples=40, seed=3)
     rng, groups = np.random.default_rng(3), dict(list(answers.table.groupby("request")))
-    found = []
+    values = []
     for _ in range(40):
         drawn_anew = pd.concat([groups[request] for request in rng.integers(0, N_USERS, N_USERS)])
         true, score, prob = (drawn_anew[name] for name in ("y_true", "score", "y_prob"))
-        found.append([ev.roc_auc(true, score), ev.log_loss(true, prob), ev.brier_score(true, prob)])
-    low, high = np.quantile(found, [0.025, 0.975], axis=0)
+        values.append([ev.roc_auc(true, score), ev.log_loss(true, prob), ev.brier_score(true, prob)])
+    low, high = np.quantile(values, [0.025, 0.975], axis=0)
     assert summary["low"].tolist() == pytest.approx(low, abs=1e-9)
     assert summary["high"].tolist() == pytest.approx(high, abs=1e-9)
 
@@ -209,7 +209,7 @@ def test_an_item_left_out_counts_as_the_least_liked(world):
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message_part"),
     [
         (lambda w: evaluate_probabilities(told(w, lambda f, i: i * np.nan), w), "told returned NaN"),
         (lambda w: evaluate_probabilities(told(w, lambda f, i: i + np.inf), w), "told returned infinite"),
@@ -227,8 +227,8 @@ def test_an_item_left_out_counts_as_the_least_liked(world):
         (lambda w: calibrate([1, 1], [1.0, 2.0]), "y_true holds only 1"),
     ],
 )
-def test_what_cannot_be_answered_is_named_in_one_line(world, call, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_what_cannot_be_answered_is_named_in_one_line(world, call, message_part):
+    with pytest.raises(InputError, match=message_part) as caught:
         call(world)
     assert "\n" not in str(caught.value)
 
@@ -243,9 +243,9 @@ def test_yes_no_says_yes_above_the_median_of_the_unseen_items(world):
         columns = world.train.item_columns(history)
         unseen = np.setdiff1d(np.arange(world.train.n_items), columns)
         target = world.train.item_columns(targets)[0]
-        other = rng.choice(np.setdiff1d(unseen, world.train.item_columns(targets)))
+        different = rng.choice(np.setdiff1d(unseen, world.train.item_columns(targets)))
         items = world.train.items["item_id"].to_numpy()
-        yes.append([items[column] > np.median(items[unseen]) for column in (target, other)])
+        yes.append([items[column] > np.median(items[unseen]) for column in (target, different)])
     answers, truth = np.ravel(yes), np.tile([True, False], len(yes))
     for name in ("accuracy", "precision", "recall", "f1"):
         assert table.loc[name, "mean"] == getattr(ev, name)(truth, answers)

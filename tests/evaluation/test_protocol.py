@@ -62,9 +62,9 @@ def test_ndcg_equals_scikit_learn_where_no_scores_tie(seed, k):
 
 
 def test_equal_scores_earn_nothing():
-    relevant, same = [[1, 0, 0, 0]], [[0.5] * 4]
-    assert ev.hit_rate(relevant, same, 3).tolist() == [0]
-    assert ev.mrr(relevant, same, 4).tolist() == [0.25]
+    relevant, equal_scores = [[1, 0, 0, 0]], [[0.5] * 4]
+    assert ev.hit_rate(relevant, equal_scores, 3).tolist() == [0]
+    assert ev.mrr(relevant, equal_scores, 4).tolist() == [0.25]
 
 
 def test_an_item_left_out_is_never_a_hit():
@@ -127,9 +127,9 @@ def test_whether_a_model_differs_is_corrected_for_how_many_are_asked():
     own = base.per_user["m"]
     noise = rng.normal(0, 0.1, 80)
     barely = figures("barely", own + noise - noise.mean() + 0.027)
-    others = [figures(f"same {n}", own + rng.normal(0, 0.1, 80)) for n in range(9)]
+    rivals = [figures(f"same {n}", own + rng.normal(0, 0.1, 80)) for n in range(9)]
     alone = ev.compare_with(base, [barely], "m")
-    among = ev.compare_with(base, [*others, barely, figures("far", own + noise + 0.2)], "m")
+    among = ev.compare_with(base, [*rivals, barely, figures("far", own + noise + 0.2)], "m")
     p = ev.randomisation_test(barely.per_user["m"], own)
     assert 0.005 < p < 0.05
     assert ev.paired_difference(barely.per_user["m"], own).low > 0
@@ -294,11 +294,11 @@ def test_tables_give_intervals_and_refuse_other_requests(world):
 
 
 def test_a_table_never_drops_a_model_of_the_same_name(world):
-    one = ev.evaluate(Oracle().fit(world.train), world)
+    entry = ev.evaluate(Oracle().fit(world.train), world)
     with pytest.raises(InputError, match="two evaluations are named 'oracle'.*label"):
-        ev.compare([one, one])
+        ev.compare([entry, entry])
     with pytest.raises(InputError, match="two evaluations are named"):
-        ev.compare_with(one, [one, one], "HR@10")
+        ev.compare_with(entry, [entry, entry], "HR@10")
     with pytest.raises(InputError, match="empty list"):
         ev.compare([])
 

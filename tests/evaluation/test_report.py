@@ -77,83 +77,87 @@ def results(csv, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(results):
+def built(results):
     return report(results)
 
 
 # -- tables --------------------------------------------------------------------------------------------------------
 
 
-def test_every_table_and_figure_of_every_protocol_is_there(made):
+def test_every_table_and_figure_of_every_protocol_is_there(built):
     expected = {f"{name}-leave-last-out" for name in TABLES | PAPER} | {
         f"{name}-global-time" for name in TABLES
     }
-    assert set(made.tables) == set(made.numbers) == expected
-    assert set(made.figures) == {
+    assert set(built.tables) == set(built.numbers) == expected
+    assert set(built.figures) == {
         f"{name}-{split}" for name in FIGURES for split in ("leave-last-out", "global-time")
     }
-    assert set(made.captions) == set(made.tables) | set(made.figures)
-    assert not set(made.tables) & set(made.figures)
-    assert all("events" in caption or "paper" in caption for caption in made.captions.values())
+    assert set(built.captions) == set(built.tables) | set(built.figures)
+    assert not set(built.tables) & set(built.figures)
+    assert all("events" in caption or "paper" in caption for caption in built.captions.values())
 
 
-def test_no_table_shows_a_difference_or_a_mean_without_its_interval(made):
-    for name, table in made.tables.items():
+def test_no_table_shows_a_difference_or_a_mean_without_its_interval(built):
+    for name, table in built.tables.items():
         assert bare_differences(table) == [], name
     for name in ("accuracy-leave-last-out", "accuracy-global-time"):
-        assert all(CELL.fullmatch(cell) for cell in made.tables[name].to_numpy().ravel()), made.tables[name]
+        assert all(CELL.fullmatch(cell) for cell in built.tables[name].to_numpy().ravel()), built.tables[name]
     assert bare_differences(pd.DataFrame({"difference": ["0.1"]})) == ["difference"]
 
 
-def test_figures_of_accuracy_are_those_of_the_evaluation(csv, made):
+def test_figures_of_accuracy_are_those_of_the_evaluation(csv, built):
     split = leave_last_out(from_csv(csv))
-    found = evaluate(create("item-knn", k=5).fit(split.train), split)
-    numbers = made.numbers["accuracy-leave-last-out"].loc["neighbours"]
+    loaded = evaluate(create("item-knn", k=5).fit(split.train), split)
+    numbers = built.numbers["accuracy-leave-last-out"].loc["neighbours"]
     for metric in ("HR@10", "NDCG@10", "MRR@10"):
-        interval = bootstrap_interval(found.per_user[metric])
+        interval = bootstrap_interval(loaded.per_user[metric])
         assert (numbers[metric], numbers[f"{metric} low"], numbers[f"{metric} high"]) == interval
-        assert made.tables["accuracy-leave-last-out"].loc["neighbours", metric] == str(interval)
-    assert "recall@10" not in made.tables["accuracy-leave-last-out"]
-    assert "recall@10" in made.tables["accuracy-global-time"]  # where a request has several targets
+        assert built.tables["accuracy-leave-last-out"].loc["neighbours", metric] == str(interval)
+    assert "recall@10" not in built.tables["accuracy-leave-last-out"]
+    assert "recall@10" in built.tables["accuracy-global-time"]  # where a request has several targets
 
 
-def test_models_stand_in_falling_order_and_places_agree(made):
+def test_models_stand_in_falling_order_and_places_agree(built):
     for protocol in ("leave-last-out", "global-time"):
-        means = made.numbers[f"accuracy-{protocol}"]["NDCG@10"]
+        means = built.numbers[f"accuracy-{protocol}"]["NDCG@10"]
         assert means.is_monotonic_decreasing
-        samples = made.numbers[f"samples-{protocol}"]
+        samples = built.numbers[f"samples-{protocol}"]
         assert samples["rank, whole catalogue"].tolist() == [1, 2, 3]
         for name, short in zip(SETS, ("whole catalogue", "9 random", "9 hard by popular"), strict=True):
             places = samples[name].rank(ascending=False, method="min").astype(int)
             assert samples[f"rank, {short}"].tolist() == places.tolist()
 
 
-def test_a_model_of_several_seeds_counts_with_their_mean(results, made):
-    found = Results.load(results)
+def test_a_model_of_several_seeds_counts_with_their_mean(results, built):
+    loaded = Results.load(results)
     means = [
-        found.evaluation("guess", "leave-last-out", seed=seed).per_user["NDCG@10"].mean()
+        loaded.evaluation("guess", "leave-last-out", seed=seed).per_user["NDCG@10"].mean()
         for seed in (0, 1, 2)
     ]
-    row = made.numbers["seeds-leave-last-out"].loc["guess"]
+    row = built.numbers["seeds-leave-last-out"].loc["guess"]
     assert row["NDCG@10"] == pytest.approx(np.mean(means))
     assert row["sd over seeds"] == pytest.approx(np.std(means, ddof=1))
     assert (row["lowest"], row["highest"]) == (min(means), max(means))
-    assert list(made.tables["seeds-leave-last-out"].index) == ["guess"]
-    both = row["NDCG@10 high"] - row["NDCG@10 low"]
-    assert both > row["over users alone high"] - row["over users alone low"]
+    assert list(built.tables["seeds-leave-last-out"].index) == ["guess"]
+    width_over_both = row["NDCG@10 high"] - row["NDCG@10 low"]
+    assert width_over_both > row["over users alone high"] - row["over users alone low"]
 
 
-def test_a_pair_of_several_seeds_has_an_interval_for_users_and_seeds(results, made):
-    found = Results.load(results)
+def test_a_pair_of_several_seeds_has_an_interval_for_users_and_seeds(results, built):
+    loaded = Results.load(results)
     seeds = {
         label: [
-            found.evaluation(label, "leave-last-out", seed=seed)
-            for seed in found.seeds(label, "leave-last-out")
+            loaded.evaluation(label, "leave-last-out", seed=seed)
+            for seed in loaded.seeds(label, "leave-last-out")
         ]
-        for label in found.labels("leave-last-out")
+        for label in loaded.labels("leave-last-out")
     }
-    assert {label: len(one) for label, one in seeds.items()} == {"guess": 3, "popular": 1, "neighbours": 1}
-    numbers, name = made.numbers["pairs-leave-last-out"], "NDCG@10 difference"
+    assert {label: len(entry) for label, entry in seeds.items()} == {
+        "guess": 3,
+        "popular": 1,
+        "neighbours": 1,
+    }
+    numbers, name = built.numbers["pairs-leave-last-out"], "NDCG@10 difference"
     assert len(numbers) == 3
     for (first, second), row in numbers.iterrows():
         expected = difference_over_seeds(seeds[first], seeds[second], "NDCG@10")
@@ -164,25 +168,25 @@ def test_a_pair_of_several_seeds_has_an_interval_for_users_and_seeds(results, ma
         assert (row[f"{name} low"] == pytest.approx(over_users.low, abs=1e-6)) == (
             "guess" not in (first, second)
         )
-    caption = made.captions["pairs-leave-last-out"]
+    caption = built.captions["pairs-leave-last-out"]
     assert "with several seeds over users and seeds" in caption
     assert "conditional on the seeds trained" in caption
-    assert list(made.tables["pairs-leave-last-out"]) == [name, "p", "p (Holm)", "significant"]
+    assert list(built.tables["pairs-leave-last-out"]) == [name, "p", "p (Holm)", "significant"]
 
 
 def test_pairs_of_many_models_are_those_of_two():
     rng = np.random.default_rng(0)
     models = [rng.random((3, 943)) for _ in range(12)]
     pairs = list(itertools.combinations(range(12), 2))
-    found = seeds_differences(models, pairs)
-    assert found[-1] == pytest.approx(seeds_difference(models[10], models[11]), abs=1e-12)
+    loaded = seeds_differences(models, pairs)
+    assert loaded[-1] == pytest.approx(seeds_difference(models[10], models[11]), abs=1e-12)
     with pytest.raises(InputError, match="943 users against 900"):
         seeds_differences([models[0], models[1][:, :900]], [(0, 1)])
 
 
-def test_figures_beyond_accuracy_come_from_the_lists(results, made):
+def test_figures_beyond_accuracy_come_from_the_lists(results, built):
     lists = Results.load(results).run("popular", "leave-last-out").lists
-    row = made.numbers["beyond-accuracy-leave-last-out"].loc["popular"]
+    row = built.numbers["beyond-accuracy-leave-last-out"].loc["popular"]
     assert row["coverage"] == pytest.approx(len(np.unique(lists[lists >= 0])) / 40)
     assert 0 < row["Gini of exposure"] < 1
     assert row["novelty (bits) low"] < row["novelty (bits)"] < row["novelty (bits) high"]
@@ -197,9 +201,9 @@ def test_kendalls_tau_against_scipy():
     assert kendall_tau(first[0], -first[0]) == -1
 
 
-def test_a_sample_that_reverses_the_order_is_told(made):
-    row = made.numbers["reordered-leave-last-out"].loc["9 hard negatives by popular"]
-    whole = made.numbers["samples-leave-last-out"]
+def test_a_sample_that_reverses_the_order_is_told(built):
+    row = built.numbers["reordered-leave-last-out"].loc["9 hard negatives by popular"]
+    whole = built.numbers["samples-leave-last-out"]
     expected = kendalltau(whole["whole catalogue"], whole["9 hard negatives by popular"]).statistic
     assert row["Kendall's tau"] == pytest.approx(expected)
     assert row["reversed"] == round((1 - expected) / 2 * 3)
@@ -210,19 +214,19 @@ def test_a_sample_that_reverses_the_order_is_told(made):
 # -- the paper -----------------------------------------------------------------------------------------------------
 
 
-def test_the_papers_rows_stand_beside_and_are_named_as_such(made):
+def test_the_papers_rows_stand_beside_and_are_named_as_such(built):
     for name in PAPER:
-        table = made.tables[f"{name}-leave-last-out"]
+        table = built.tables[f"{name}-leave-last-out"]
         assert set(table.index.get_level_values("from")) == {"here", "paper"}
         assert ("InstructRec", "paper") in table.index
         assert list(table.columns) == list(paper_metrics())
-        assert "never a row here with a row there" in made.captions[f"{name}-leave-last-out"]
+        assert "never a row here with a row there" in built.captions[f"{name}-leave-last-out"]
     assert (
-        made.numbers["as-in-the-paper-random-10-leave-last-out"].loc[("InstructRec", "paper"), "HR@1"]
+        built.numbers["as-in-the-paper-random-10-leave-last-out"].loc[("InstructRec", "paper"), "HR@1"]
         == 0.6947
     )
     for name in PAPER:  # one of ten, whoever chose the other nine
-        numbers = made.numbers[f"{name}-leave-last-out"]
+        numbers = built.numbers[f"{name}-leave-last-out"]
         assert numbers.loc[("chance", "here"), list(paper_metrics())].tolist() == [
             chance(metric, 10) for metric in paper_metrics()
         ]
@@ -267,19 +271,19 @@ def test_chance_is_what_the_paper_says_and_what_guesses_earn():
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
-def test_everything_is_written_and_read_back(results, made, tmp_path):
+def test_everything_is_written_and_read_back(results, built, tmp_path):
     out = tmp_path / "report"
     again = report(results, out)
     names = {path.name for path in out.iterdir()}
-    expected = {f"{name}.{ending}" for name in made.tables for ending in ("csv", "md")}
-    expected |= {f"{name}.{ending}" for name in made.figures for ending in ("png", "svg")}
+    expected = {f"{name}.{ending}" for name in built.tables for ending in ("csv", "md")}
+    expected |= {f"{name}.{ending}" for name in built.figures for ending in ("png", "svg")}
     assert names == expected | {"report.md"}
     read = pd.read_csv(out / "accuracy-leave-last-out.csv", index_col=0)
-    pd.testing.assert_frame_equal(read, made.numbers["accuracy-leave-last-out"], check_dtype=False)
+    pd.testing.assert_frame_equal(read, built.numbers["accuracy-leave-last-out"], check_dtype=False)
     text = (out / "report.md").read_text("utf-8")
-    for name in made.captions:
-        assert made.captions[name] in text
-    assert set(re.findall(r"\]\((.+?)\.png\)", text)) == set(made.figures)
+    for name in built.captions:
+        assert built.captions[name] in text
+    assert set(re.findall(r"\]\((.+?)\.png\)", text)) == set(built.figures)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     again.save(out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
@@ -291,13 +295,13 @@ def test_a_folder_of_other_files_and_a_bad_results_file_leave_no_trace(results, 
     (tmp_path / "mine" / "precious.txt").write_text("mine")
     bad = tmp_path / "bad.json"
     bad.write_text(results.read_text("utf-8")[:-100])
-    for source, out, said in (
+    for source, out, message_part in (
         (results, tmp_path / "mine", "other files"),
         (results, bad, "is a file"),
         (bad, tmp_path / "out", "bad.json"),
         (tmp_path / "none.json", tmp_path / "out", "none.json"),
     ):
-        with pytest.raises(InputError, match=said) as caught:
+        with pytest.raises(InputError, match=message_part) as caught:
             report(source, out)
         assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "bad.json"}
@@ -315,9 +319,9 @@ def test_figures_leave_the_style_and_the_notebook_alone(results):
 
 
 def test_one_model_alone_has_no_pairs_and_still_a_report(csv, tmp_path):
-    found = run_experiment([ModelSpec("popular", "most-popular")], from_csv(csv), progress=False)
-    made = report(found, tmp_path / "out")
-    assert set(made.tables) == {f"{name}-leave-last-out" for name in ("accuracy", "beyond-accuracy", "cost")}
+    loaded = run_experiment([ModelSpec("popular", "most-popular")], from_csv(csv), progress=False)
+    built = report(loaded, tmp_path / "out")
+    assert set(built.tables) == {f"{name}-leave-last-out" for name in ("accuracy", "beyond-accuracy", "cost")}
     assert (tmp_path / "out" / "intervals-leave-last-out.png").stat().st_size > 0
 
 
@@ -373,8 +377,8 @@ def test_names_beside_lines_and_points_are_all_there_and_apart():
         ax.figure.canvas.draw()
         boxes = [Text.get_window_extent(text) for text in ax.texts if text.get_text().startswith("model")]
         assert {text.get_text() for text in ax.texts} >= set(names)
-        for number, one in enumerate(boxes):
-            assert not any(one.overlaps(other) for other in boxes[:number])
+        for number, entry in enumerate(boxes):
+            assert not any(entry.overlaps(other_box) for other_box in boxes[:number])
     ax = plotting.accuracy_cost(table, "NDCG@10", "seconds")
     assert sorted(text.get_text() for text in ax.texts) == sorted(names)
     plt.close("all")
@@ -388,23 +392,23 @@ def test_compare_and_report_on_the_command_line(csv, tmp_path, capsys):
     words = ["compare", "--models", "random, most-popular,item-knn", "--data", str(csv), "--out", str(out)]
     words += ["--set", "item-knn.k=5", "--seeds", "2", "--negatives", "3,9", "--hard-negatives", "3:item-knn"]
     assert cli.main(words) == 0
-    shown, progress = capsys.readouterr()
-    assert "item-knn" in shown
-    assert "significant" in shown
+    output, progress = capsys.readouterr()
+    assert "item-knn" in output
+    assert "significant" in output
     assert "item-knn (leave-last-out)" in progress
     assert "instructrec report" in progress
-    found = Results.load(out)
-    assert found.labels() == ["random", "most-popular", "item-knn"]
-    assert found.run("item-knn", "leave-last-out").settings["k"] == 5
-    assert found.seeds("random", "leave-last-out") == [0, 1]
+    loaded = Results.load(out)
+    assert loaded.labels() == ["random", "most-popular", "item-knn"]
+    assert loaded.run("item-knn", "leave-last-out").settings["k"] == 5
+    assert loaded.seeds("random", "leave-last-out") == [0, 1]
     sets = ["whole catalogue", "3 random negatives", "9 random negatives", "3 hard negatives by item-knn"]
-    assert found.candidates("leave-last-out") == sets
+    assert loaded.candidates("leave-last-out") == sets
     before = out.read_bytes()
     assert cli.main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert out.read_bytes() == before
     assert document["runs"] == 4
-    assert {row["model"] for row in document["tables"]["accuracy-leave-last-out"]} == set(found.labels())
+    assert {row["model"] for row in document["tables"]["accuracy-leave-last-out"]} == set(loaded.labels())
     assert cli.main(["report", str(out), "--out", str(tmp_path / "report"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert len(document["written"]) == len(list((tmp_path / "report").iterdir()))
@@ -413,7 +417,7 @@ def test_compare_and_report_on_the_command_line(csv, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message_part"),
     [
         ("--models most-popularr", "did you mean most-popular"),
         ("--models ,", "models is"),
@@ -432,13 +436,13 @@ def test_compare_and_report_on_the_command_line(csv, tmp_path, capsys):
         ("--models random --set random.seed=1", "seed stands"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_one_line(csv, tmp_path, capsys, words, said):
+def test_what_cannot_be_compared_is_refused_in_one_line(csv, tmp_path, capsys, words, message_part):
     out = tmp_path / "results.json"
     assert cli.main(["compare", "--data", str(csv), "--out", str(out), *words.split()]) == 2
-    shown, told = capsys.readouterr()
-    assert shown == ""
-    last = told.splitlines()[-1]
+    output, messages = capsys.readouterr()
+    assert output == ""
+    last = messages.splitlines()[-1]
     assert last.startswith("instructrec: error: ")
-    assert said in last
-    assert "Traceback" not in told
+    assert message_part in last
+    assert "Traceback" not in messages
     assert not out.exists()

@@ -28,14 +28,14 @@ def problem(seed, n_rows=6, n_items=30, most=12, n_levels=6):
 
 def by_sorting(scores, targets, allowed):
     """The rule word for word: candidates above minus infinity, best first, wrong ones before targets of equal score."""
-    found = []
-    for row, wanted in zip(range(len(scores)), targets, strict=True):
-        chosen = set(np.asarray(wanted).tolist())
+    ranks_found = []
+    for row, targets_of_row in zip(range(len(scores)), targets, strict=True):
+        chosen = set(np.asarray(targets_of_row).tolist())
         left = [c for c in range(scores.shape[1]) if allowed[row, c] and scores[row, c] > -np.inf]
         order = sorted(left, key=lambda c: (-scores[row, c], c in chosen))
         ranks = [place for place, c in enumerate(order, start=1) if c in chosen]
-        found.append(ranks + [0] * (len(chosen) - len(ranks)))
-    return found
+        ranks_found.append(ranks + [0] * (len(chosen) - len(ranks)))
+    return ranks_found
 
 
 @given(st.integers(0, 100_000), st.booleans(), st.sampled_from([0, 3, 100]))
@@ -46,18 +46,18 @@ def test_ranks_are_those_of_a_full_sort(seed, masked, few):
         few,
     )  # 0: always by the sorted row; 100: always by counting
     try:
-        found = target_ranks(scores, targets, mask if masked else None)
+        ranks_found = target_ranks(scores, targets, mask if masked else None)
     finally:
         module._MAX_COUNTED_TARGETS = usual
     everything = mask if masked else np.ones_like(mask)
-    assert found.to_lists() == by_sorting(scores, targets, everything)
-    assert found.n_candidates.tolist() == everything.sum(axis=1).tolist()
+    assert ranks_found.to_lists() == by_sorting(scores, targets, everything)
+    assert ranks_found.n_candidates.tolist() == everything.sum(axis=1).tolist()
 
 
 @given(st.integers(0, 100_000), st.integers(1, 35))
 def test_measures_are_their_formulas(seed, k):
     scores, targets, mask = problem(seed)
-    found = target_ranks(scores, targets, mask)
+    ranks_found = target_ranks(scores, targets, mask)
     for row, ranks in enumerate(by_sorting(scores, targets, mask)):
         n, shown = len(ranks), [r for r in ranks if 1 <= r <= k]
         ideal = sum(1 / np.log2(r + 1) for r in range(1, min(n, k) + 1))
@@ -71,7 +71,7 @@ def test_measures_are_their_formulas(seed, k):
         }
         assert list(expected) == list(ev.METRICS)
         for name, value in expected.items():
-            assert ev.METRICS[name].from_ranks(found, k)[row] == pytest.approx(value, abs=1e-12), name
+            assert ev.METRICS[name].from_ranks(ranks_found, k)[row] == pytest.approx(value, abs=1e-12), name
 
 
 @given(st.integers(0, 100_000))
@@ -91,10 +91,12 @@ def test_average_precision_divides_by_all_that_is_relevant():
 def test_blocks_of_any_size_give_the_ranks_of_the_whole(seed, size):
     scores, targets, mask = problem(seed, n_rows=17)
     starts = range(0, 17, size)
-    found = rank_blocks((scores[s : s + size] for s in starts), targets, (mask[s : s + size] for s in starts))
-    whole = target_ranks(scores, targets, mask)
-    assert found.to_lists() == whole.to_lists()
-    assert (found.n_candidates == whole.n_candidates).all()
+    ranks_found = rank_blocks(
+        (scores[s : s + size] for s in starts), targets, (mask[s : s + size] for s in starts)
+    )
+    all_at_once = target_ranks(scores, targets, mask)
+    assert ranks_found.to_lists() == all_at_once.to_lists()
+    assert (ranks_found.n_candidates == all_at_once.n_candidates).all()
 
 
 @given(st.integers(0, 100_000))
@@ -104,15 +106,15 @@ def test_renaming_the_items_changes_no_rank(seed):
     new = np.random.default_rng(seed + 1).permutation(scores.shape[1])
     moved, moved_mask = np.empty_like(scores), np.empty_like(mask)
     moved[:, new], moved_mask[:, new] = scores, mask
-    found = target_ranks(moved, [new[one] for one in targets], moved_mask)
-    assert found.to_lists() == target_ranks(scores, targets, mask).to_lists()
+    ranks_found = target_ranks(moved, [new[one] for one in targets], moved_mask)
+    assert ranks_found.to_lists() == target_ranks(scores, targets, mask).to_lists()
 
 
 @given(st.integers(0, 100_000))
 def test_more_wrong_candidates_never_better_a_rank(seed):
     scores, targets, mask = problem(seed, most=1)
-    for row, wanted in enumerate(targets):
-        mask[row, wanted] = True
+    for row, targets_of_row in enumerate(targets):
+        mask[row, targets_of_row] = True
     fewer, all_items = target_ranks(scores, targets, mask).ranks, target_ranks(scores, targets).ranks
     assert (all_items >= fewer).all()
 
@@ -121,9 +123,9 @@ def test_float32_and_float64_give_the_same_and_neither_is_touched():
     scores, targets, mask = problem(3)
     before = scores.copy()
     scores.setflags(write=False)
-    found = target_ranks(scores, targets, mask)
-    assert found.to_lists() == target_ranks(scores.astype(float), targets, mask).to_lists()
-    assert found.to_lists() == target_ranks(np.asfortranarray(scores), targets, mask).to_lists()
+    ranks_found = target_ranks(scores, targets, mask)
+    assert ranks_found.to_lists() == target_ranks(scores.astype(float), targets, mask).to_lists()
+    assert ranks_found.to_lists() == target_ranks(np.asfortranarray(scores), targets, mask).to_lists()
     assert (scores == before).all()
 
 
@@ -139,12 +141,12 @@ def test_one_target_a_row_may_come_as_one_array():
 
 
 def test_lists_go_in_and_out_in_any_order():
-    found = TargetRanks.from_lists([[5, 0, 2], [], [1]], n_candidates=9)
-    assert found.to_lists() == [[2, 5, 0], [], [1]]
-    assert found.best.tolist() == [2, 0, 1]
-    assert found.n_targets.tolist() == [3, 0, 1]
-    assert found.n_candidates.tolist() == [9, 9, 9]
-    both = TargetRanks.concatenate([found, TargetRanks.from_lists([[4]])])
+    ranks_found = TargetRanks.from_lists([[5, 0, 2], [], [1]], n_candidates=9)
+    assert ranks_found.to_lists() == [[2, 5, 0], [], [1]]
+    assert ranks_found.best.tolist() == [2, 0, 1]
+    assert ranks_found.n_targets.tolist() == [3, 0, 1]
+    assert ranks_found.n_candidates.tolist() == [9, 9, 9]
+    both = TargetRanks.concatenate([ranks_found, TargetRanks.from_lists([[4]])])
     assert both.to_lists() == [[2, 5, 0], [], [1], [4]]
     assert both.n_candidates.tolist() == [9, 9, 9, -1]
     assert len(TargetRanks.concatenate([])) == len(TargetRanks.from_lists([])) == 0
