@@ -174,22 +174,18 @@ def test_nothing_is_dropped_in_the_final_epochs(films, rate):
 def test_the_training_loss_is_that_of_the_answers(films, copies, monkeypatch):
     """The trainer's loss of a batch can be computed from the logits with which the fitted model answers."""
     from instructrec.models.mini import trainer as trainers
+    from instructrec.models.mini import training
 
-    recorded = {}
-    original = trainers.InstructionTrainer.fit
+    compiled = {}
+    compile_trainer = training.MiniTraining._compile
 
-    def fit(trainer, *args, **options):
-        recorded["trainer"] = trainer
-        return original(trainer, *args, **options)
+    def record(self, phase):
+        compiled[phase.part] = phase.trainer, compile_trainer(self, phase)
+        return compiled[phase.part][1]
 
-    def dataset(batches, example, original=trainers.batch_dataset):
-        recorded["batch"] = batches[0]()
-        return original(batches, example)
-
-    monkeypatch.setattr(trainers.InstructionTrainer, "fit", fit)
-    monkeypatch.setattr(trainers, "batch_dataset", dataset)
+    monkeypatch.setattr(training.MiniTraining, "_compile", record)
     model = models.create("mini", **{**SMALL, "copies": copies, "question_share": 0.0}).fit(films)
-    batch, trainer = recorded["batch"], recorded["trainer"]
+    trainer, batch = compiled["text"]
     token_ids = [[token for token in row if token] for row in batch["token_ids"].tolist()]
     moves = model.decoders.instruction_logits(token_ids, model.title_columns)
     visible = np.where(batch["states_taste"][:, None], trainer.empty_history, batch["histories"])
