@@ -582,7 +582,7 @@ def rows_of(dataset: Dataset) -> list[str]:
 
 
 def article_last(title: str) -> str:
-    """Return a title with its article behind a comma, as libraries sort them."""
+    """Return a title with its article at the end after a comma, as libraries sort titles."""
     first, _, remainder = title.partition(" ")
     return f"{remainder}, {first}" if first in ("The", "A", "An") and remainder else title
 

@@ -49,15 +49,11 @@ class Recommender(ABC):
         Raises:
             InputError: An unknown setting, or one out of its range.
         """
-        self._unchecked = settings  # TODO(house): goes when every model has its own config_class
-        if self.config_class is not ModelConfig:
-            self.config = read_config(self.config_class, settings, self.name) if config is None else config
+        self.config = read_config(self.config_class, settings, self.name) if config is None else config
 
     @property
     def settings(self) -> dict[str, Any]:
         """All settings by name, as JSON takes them."""
-        if self.config_class is ModelConfig:
-            return self._unchecked
         return self.config.model_dump(mode="json")
 
     # -- to be implemented by a subclass -----------------------------------------------------------------------
@@ -376,60 +372,6 @@ def _catalogue_of(header: dict[str, Any], folder: Path) -> Dataset:
             "train it again"
         )
     return dataset
-
-
-def check_whole(name: str, value: object, least: int = 1) -> None:
-    """Refuse a setting that is no whole number of at least `least`.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name} is {value!r}; a whole number of at least {least} is accepted")
-
-
-def check_number(name: str, value: object, above: float | None = None) -> None:
-    """Refuse a setting that is no finite number of at least 0, or none above `above` if that is given.
-
-    Raises:
-        InputError: It is something else.
-    """
-    low = 0 if above is None else above
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (low < value if above is not None else low <= value) or value == float("inf"):  # type: ignore[operator]
-        raise InputError(
-            f"{name} is {value!r}; a number {'of at least' if above is None else 'above'} {low} is accepted"
-        )
-
-
-def check_share(name: str, value: object) -> None:
-    """Refuse a setting that is no number in [0, 1).
-
-    Raises:
-        InputError: It is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise InputError(f"{name} is {value!r}; a number in [0, 1) is accepted")
-
-
-def check_length(value: object) -> None:
-    """Refuse a `length`, how many of the history's last items are read, that is neither None nor at least 1.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InputError(f"length is {value!r}; a whole number of at least 1, or None for all, is accepted")
-
-
-def check_seed(value: object) -> None:
-    """Refuse a seed that NumPy or Keras would not take.
-
-    Raises:
-        InputError: It is no whole number from 0 to 2**32 - 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
-        raise InputError(f"seed is {value!r}; a whole number from 0 to 2**32 - 1 is accepted")
 
 
 def user_item_matrix(dataset: Dataset) -> sparse.csr_matrix:

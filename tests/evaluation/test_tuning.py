@@ -15,20 +15,28 @@ from instructrec.evaluation import evaluate
 from instructrec.evaluation.tuning import Search, Trial, Tuning, read_tunings, search, write_tunings
 from instructrec.models.base import Recommender
 from instructrec.split import leave_last_out, random_holdout
+from instructrec.validation import ModelConfig
 from tools.build_book import ROOT
 
 RECORD = ROOT / "benchmarks" / "results" / "tuning.json"
 GRID = {"k": [1, 5, 25], "length": [None, 2]}
 
 
+class LearnerConfig(ModelConfig):
+    """Settings of `Learner`."""
+
+    best: int = 3
+    epochs: int = 7
+    fault: bool = False
+    seed: int = 0
+
+
 class Learner(Recommender):
     """A model that gets worse after its best epoch and counts how often it was fitted."""
 
     name = "learner"
+    config_class = LearnerConfig
     fits = 0
-
-    def __init__(self, best: int = 3, epochs: int = 7, fault: bool = False, seed: int = 0) -> None:
-        super().__init__(best=best, epochs=epochs, fault=fault, seed=seed)
 
     def fit(self, dataset, *, on_epoch=None):
         Learner.fits += 1

@@ -17,7 +17,7 @@ class TrainingExample(NamedTuple):
     Attributes:
         prompt: Token ids.
         answer: Token ids.
-        targets: What is learnt at each token of the answer: the token id, or its node in a trie.
+        targets: Training target at each token of the answer: the token id, or the node that it leads to in a trie.
     """
 
     prompt: list[int]

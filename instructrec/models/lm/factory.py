@@ -1,4 +1,4 @@
-"""A language model from what was read of a file or folder."""
+"""Build a language model from a pretrained backbone: a decoder or an encoder-decoder."""
 
 from __future__ import annotations
 

@@ -23,14 +23,14 @@ class Untuned(NamedTuple):
 
 @pytest.fixture(scope="session")
 def llama_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GGUF file of a tiny random Llama."""
+    """Path of a GGUF file of a tiny random Llama."""
     path = tmp_path_factory.mktemp("llama") / "model.gguf"
     return tiny_models.write_gguf(path, tiny_models.backbone("llama"), "llama")
 
 
 @pytest.fixture(scope="session")
 def smollm2() -> tuple[LanguageModel, Untuned]:
-    """SmolLM2, and what it answered when it was read."""
+    """SmolLM2, and its answers before any adapter is added."""
     model = load_smollm2()
     best = int(model.next_token_log_probs("The capital of France is").argmax())
     generated = model.generate(model.chat("What is the capital of France?"), max_tokens=12)

@@ -131,20 +131,21 @@ def test_a_t5_preset_scores_answers_as_its_backbone_does(t5: tuple[Path, Any]) -
     prompt, answers = model.chat("the history is Heat"), ["Babe", "Toy Story (1995)"]
     scores = model.option_log_likelihood(prompt, answers, batch_size=1)[0]
     for score, answer in zip(scores, answers, strict=True):
-        tokens, said = np.array([model.encode(prompt)]), np.array([model.encode(answer)])
+        prompt_tokens, answer_tokens = np.array([model.encode(prompt)]), np.array([model.encode(answer)])
         inputs = {
-            "encoder_token_ids": tokens,
-            "encoder_padding_mask": np.ones_like(tokens),
-            "decoder_token_ids": np.pad(said[:, :-1], ((0, 0), (1, 0))),
-            "decoder_padding_mask": np.ones_like(said),
+            "encoder_token_ids": prompt_tokens,
+            "encoder_padding_mask": np.ones_like(prompt_tokens),
+            "decoder_token_ids": np.pad(answer_tokens[:, :-1], ((0, 0), (1, 0))),
+            "decoder_padding_mask": np.ones_like(answer_tokens),
         }
         states = t5[1](inputs)["decoder_sequence_output"]
         logits = np.asarray(t5[1].token_embedding(states, reverse=True), dtype=np.float64)[0]
         log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        assert score == pytest.approx(log_probs[np.arange(said.shape[1]), said[0]].sum(), abs=1e-3)
+        expected = log_probs[np.arange(answer_tokens.shape[1]), answer_tokens[0]].sum()
+        assert score == pytest.approx(expected, abs=1e-3)
         next_token = model.next_token_log_probs(prompt)
         assert np.exp(next_token.astype(float)).sum() == pytest.approx(1, abs=1e-4)
-        assert next_token[said[0, 0]] == pytest.approx(log_probs[0, said[0, 0]], abs=1e-3)
+        assert next_token[answer_tokens[0, 0]] == pytest.approx(log_probs[0, answer_tokens[0, 0]], abs=1e-3)
 
 
 def test_a_t5_preset_is_tuned_by_lora(t5: tuple[Path, Any]) -> None:
