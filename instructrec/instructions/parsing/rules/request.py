@@ -51,11 +51,11 @@ def parse_keywords(text: str, dataset: Dataset) -> Constraint:
     """
     plain = normal(text)
     mentions = list(find_mentions(plain, _find_spans(plain, dataset)))
-    wanted, refused = _categories(mentions)
+    groups, refused = _categories(mentions)
     conditions, joints = _conditions(plain, mentions)
     refusals = [negation(_category_node(dataset, [name])) for name in refused]
     expression = conjunction(
-        list(dict.fromkeys([*_wanted_nodes(wanted, plain, dataset), *refusals, *conditions]))
+        list(dict.fromkeys([*_wanted_nodes(groups, plain, dataset), *refusals, *conditions]))
     )
     if expression is None:
         return Constraint(None, text.strip())
@@ -92,8 +92,9 @@ def _categories(mentions: Iterable[Mention]) -> tuple[list[list[str]], list[str]
         elif category is not None:
             groups.append([category])
         extends_group = category is not None and not mention.negated
-    wanted = [[name for name in dict.fromkeys(group) if name not in refused] for group in groups]
-    return [list(group) for group in dict.fromkeys(map(tuple, wanted)) if group], list(dict.fromkeys(refused))
+    groups = [[name for name in dict.fromkeys(group) if name not in refused] for group in groups]
+    distinct = [list(group) for group in dict.fromkeys(map(tuple, groups)) if group]
+    return distinct, list(dict.fromkeys(refused))
 
 
 def _conditions(text: str, mentions: Iterable[Mention]) -> tuple[list[Node], list[tuple[int, int]]]:
