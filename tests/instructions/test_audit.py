@@ -65,7 +65,7 @@ def data() -> Dataset:
 
 def matching(**changes: Any) -> Instruction:
     """A clean instruction: user 1 is to be offered Fargo, the fourth film, after the first three."""
-    one = Instruction(
+    instruction = Instruction(
         text="I have watched Alien; Heat; Airplane. What next?",
         response="Fargo",
         task=TaskForm.T2,
@@ -80,7 +80,7 @@ def matching(**changes: Any) -> Instruction:
         preference_source="history",
         cut=3,
     )
-    return replace(one, **changes)
+    return replace(instruction, **changes)
 
 
 def ranking(**changes: Any) -> Instruction:
@@ -190,14 +190,18 @@ def test_what_leaks_nothing_passes(data: Dataset, name: str) -> None:
     assert result.n == 1
 
 
-@pytest.mark.parametrize(("kind", "one"), PLANTED, ids=[f"{kind}-{n}" for n, (kind, _) in enumerate(PLANTED)])
-def test_a_planted_leak_is_caught_as_what_it_is(data: Dataset, kind: str, one: Instruction) -> None:
-    result = audit([*CLEAN.values(), one], data)
+@pytest.mark.parametrize(
+    ("kind", "instruction"), PLANTED, ids=[f"{kind}-{n}" for n, (kind, _) in enumerate(PLANTED)]
+)
+def test_a_planted_leak_is_caught_as_what_it_is(data: Dataset, kind: str, instruction: Instruction) -> None:
+    result = audit([*CLEAN.values(), instruction], data)
     assert {name for name, count in result.leaks.items() if count} == {kind}, result.examples
     assert result.leaks[kind] == 1
     assert not result.passed
     (example,) = result.examples[kind]
-    assert example.startswith(f"number {len(CLEAN) + 1} ({one.template}, user {one.user_id}): ")
+    assert example.startswith(
+        f"number {len(CLEAN) + 1} ({instruction.template}, user {instruction.user_id}): "
+    )
 
 
 def test_every_kind_is_planted_and_none_of_the_clean_ones_goes_unchecked(data: Dataset) -> None:
@@ -214,25 +218,29 @@ def test_every_kind_is_planted_and_none_of_the_clean_ones_goes_unchecked(data: D
 )
 def test_a_title_is_found_wherever_it_stands(place: int, title: str, mark: str) -> None:
     data = FACTS
-    for one in (matching(), ranking()):
-        text = one.text[:place] + mark + title + mark + one.text[place:]
-        assert audit([replace(one, text=text)], data).leaks["title"] == 1
+    for instruction in (matching(), ranking()):
+        text = instruction.text[:place] + mark + title + mark + instruction.text[place:]
+        assert audit([replace(instruction, text=text)], data).leaks["title"] == 1
 
 
 FACTS = DatasetFacts(small())
 
 
 @pytest.mark.parametrize(
-    "said", ["Ｔｈｅ Ｔｈｅａｔｒｅ", "theatre, the", "the théâtre", "THE  THEATRE", "剧场"]
+    "spelling", ["Ｔｈｅ Ｔｈｅａｔｒｅ", "theatre, the", "the théâtre", "THE  THEATRE", "剧场"]
 )
-def test_a_title_is_found_however_it_is_said(said: str) -> None:
+def test_a_title_is_found_however_it_is_said(spelling: str) -> None:
     log = FACTS.dataset.interactions.assign(timestamp=range(len(FACTS.dataset.interactions)))
     data = FACTS.dataset.with_interactions(log)
-    made = [one for one in build_instructions(data, 300, tasks=["T2"], source="history") if one.target == 8]
-    assert made
-    for one in made[:5]:
-        assert audit([one], data).passed
-        assert audit([replace(one, text=f"{one.text} {said}")], data).leaks["title"] == 1
+    instructions = [
+        instruction
+        for instruction in build_instructions(data, 300, tasks=["T2"], source="history")
+        if instruction.target == 8
+    ]
+    assert instructions
+    for instruction in instructions[:5]:
+        assert audit([instruction], data).passed
+        assert audit([replace(instruction, text=f"{instruction.text} {spelling}")], data).leaks["title"] == 1
 
 
 def test_a_stream_is_read_once_and_few_examples_are_kept(data: Dataset) -> None:
@@ -267,9 +275,11 @@ def test_templates_of_ones_own_say_what_is_held_out(data: Dataset) -> None:
 
 @pytest.mark.parametrize("source", ["oracle", "history"])
 def test_what_is_generated_leaks_nothing(source: str) -> None:
-    both = [movielens_100k(), shop()]
-    made = build_instructions(both, 2_000, source=source, preference_source=source, held_out=None, seed=3)
-    result = audit(made, both)
+    datasets = [movielens_100k(), shop()]
+    instructions = build_instructions(
+        datasets, 2_000, source=source, preference_source=source, held_out=None, seed=3
+    )
+    result = audit(instructions, datasets)
     assert result.passed, result.examples
     assert result.n == 2_000
     kinds = set(LEAKS) - {f"{part} source" for part in ("preference", "intention") if source == "oracle"}
@@ -280,8 +290,8 @@ def test_a_generated_instruction_that_is_tampered_with_is_caught() -> None:
     goods = shop()
     titles = goods.items.set_index("item_id")["title_zh"]
     facts = DatasetFacts(goods)
-    for one in build_instructions(goods, 300, languages=["zh"], tasks=["T2", "T3"], styles=["plain"]):
-        tampered = replace(one, text=f"{one.text}\n（比如{titles[one.target]}）")
+    for instruction in build_instructions(goods, 300, languages=["zh"], tasks=["T2", "T3"], styles=["plain"]):
+        tampered = replace(instruction, text=f"{instruction.text}\n（比如{titles[instruction.target]}）")
         assert audit([tampered], facts).leaks["title"] == 1, tampered.text
 
 
@@ -289,19 +299,19 @@ def test_a_generated_instruction_that_is_tampered_with_is_caught() -> None:
 
 
 def test_without_future_keeps_the_past_and_the_choice(data: Dataset) -> None:
-    kept = without_future(data, matching()).interactions
-    assert list(zip(kept["user_id"], kept["item_id"], strict=True)) == [
+    past = without_future(data, matching()).interactions
+    assert list(zip(past["user_id"], past["item_id"], strict=True)) == [
         (1, 1),
         (1, 3),
         (2, 6),
         (1, 7),
         (1, 5),
     ]
-    mixed = without_future(data, matching(), "scramble").interactions
-    assert len(mixed) == data.n_interactions
-    pd.testing.assert_frame_equal(mixed.head(5), kept.reset_index(drop=True))
-    assert (mixed["timestamp"].iloc[5:] >= 300).all()
-    assert not mixed.equals(without_future(data, matching(), "scramble", seed=1).interactions)
+    scrambled = without_future(data, matching(), "scramble").interactions
+    assert len(scrambled) == data.n_interactions
+    pd.testing.assert_frame_equal(scrambled.head(5), past.reset_index(drop=True))
+    assert (scrambled["timestamp"].iloc[5:] >= 300).all()
+    assert not scrambled.equals(without_future(data, matching(), "scramble", seed=1).interactions)
     again = without_future(data, matching(target=9, cut=4, history=(1, 3, 7, 5))).interactions
     assert len(again) == 8  # the second event with item 1 is no second item, and it lies before the choice
     with pytest.raises(InputError, match="'delete' or 'scramble' is accepted"):
@@ -329,15 +339,19 @@ def test_what_uses_the_future_is_not_future_proof(data: Dataset) -> None:
 @pytest.mark.parametrize("load", [movielens_100k, shop])
 def test_tastes_and_histories_are_told_without_the_future(load: Any) -> None:
     dataset = load()
-    told = 0
-    for one in build_instructions(dataset, 12, styles=["plain", "turned_round"], tasks=["T2", "T3"], seed=5):
-        if one.preference == Preference.P0:
+    n_compared = 0
+    for instruction in build_instructions(
+        dataset, 12, styles=["plain", "turned_round"], tasks=["T2", "T3"], seed=5
+    ):
+        if instruction.preference == Preference.P0:
             continue
-        titles, taste = verbalized(one, dataset)
-        if one.preference == Preference.P2:
-            assert taste == one.preference_text
+        titles, taste = verbalized(instruction, dataset)
+        if instruction.preference == Preference.P2:
+            assert taste == instruction.preference_text
         else:
-            assert titles in one.text
-        assert future_proof(lambda known, one=one: verbalized(one, known), dataset, one)  # type: ignore[misc]
-        told += 1
-    assert told >= 4
+            assert titles in instruction.text
+        assert future_proof(
+            lambda known, instruction=instruction: verbalized(instruction, known), dataset, instruction
+        )  # type: ignore[misc]
+        n_compared += 1
+    assert n_compared >= 4

@@ -37,11 +37,11 @@ def data() -> Dataset:
     return small()
 
 
-def shares(one: object, data: Dataset, **settings: float) -> set[str]:
+def shares(instruction: object, data: Dataset, **settings: float) -> set[str]:
     """The properties that the only part of an instruction has, but for the one that chance decides."""
-    found = [row for row in part_figures([one], data, **settings) if row.part != "instruction"]  # type: ignore
-    assert len(found) == 1
-    return {name for name, count in found[0].properties.items() if count} - {"chance"}
+    results = [row for row in part_figures([instruction], data, **settings) if row.part != "instruction"]  # type: ignore
+    assert len(results) == 1
+    return {name for name, count in results[0].properties.items() if count} - {"chance"}
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_the_properties_of_an_intention(data: Dataset, wish: str, form: str, exp
     intention = Intention.I2 if form == "condition" else Intention(form)
     style = Style.PARAMETRIC if form == "condition" else Style.PLAIN
     language = "zh" if wish == "爱情" else "en"
-    one = wishing(wish, intention=intention, style=style, language=language)
-    assert shares(one, data) == set(expected.split())
-    assert parts_of(one) == [("condition" if form == "condition" else "intention", "history", wish)]
+    instruction = wishing(wish, intention=intention, style=style, language=language)
+    assert shares(instruction, data) == set(expected.split())
+    assert parts_of(instruction) == [("condition" if form == "condition" else "intention", "history", wish)]
 
 
 def test_how_much_of_the_history_a_taste_must_hold_of(data: Dataset) -> None:
@@ -107,7 +107,7 @@ def test_parts_in_the_answer_are_measured_by_the_item_that_came_next(data: Datas
 
 
 def test_counts_lengths_and_cells(data: Dataset) -> None:
-    listed = [
+    instructions = [
         tasteful("above all Crime"),
         tasteful("above all Crime and Comedy"),
         tasteful("偏爱 犯罪类", language="zh"),
@@ -115,16 +115,17 @@ def test_counts_lengths_and_cells(data: Dataset) -> None:
         wishing("Crime"),
         matching(),
     ]
-    found = {(one.part, one.source): one for one in part_figures(iter(listed), data)}
-    assert list(found) == [
+    figures = part_figures(iter(instructions), data)
+    results = {(row.part, row.source): row for row in figures}
+    assert list(results) == [
         ("instruction", "all"),
         ("preference", "history"),
         ("preference", "oracle"),
         ("intention", "history"),
     ]
-    taste, whole = found["preference", "history"], found["instruction", "all"]
+    taste, whole = results["preference", "history"], results["instruction", "all"]
     assert (taste.count, taste.words, taste.characters) == (3, 4.0, 5.0)
-    assert math.isnan(found["intention", "history"].characters)
+    assert math.isnan(results["intention", "history"].characters)
     assert taste.distinct["en", 1] == 5 / 8
     assert taste.distinct["en", 2] == 4 / 6
     assert whole.count == 6
@@ -145,18 +146,20 @@ def test_distinct_n() -> None:
 
 
 def test_distinct_n_is_of_a_sample_of_a_fixed_size(data: Dataset) -> None:
-    listed = [tasteful(f"above all Crime {number}") for number in range(400)]
-    few = [part_figures(listed, data, sample_size=50, seed=seed)[1] for seed in (0, 0, 1)]
+    instructions = [tasteful(f"above all Crime {number}") for number in range(400)]
+    few = [part_figures(instructions, data, sample_size=50, seed=seed)[1] for seed in (0, 0, 1)]
     assert few[0] == few[1]
     assert few[0].distinct["en", 1] == (3 + 50) / 200
-    assert part_figures(listed, data, sample_size=400)[1].distinct["en", 1] == (3 + 400) / 1600
-    kept = [part_figures(listed, data, sample_size=1, seed=seed)[0].distinct["en", 1] for seed in range(3)]
-    assert all(share == 7 / 7 for share in kept)  # "My taste: above all Crime 7. What next?"
+    assert part_figures(instructions, data, sample_size=400)[1].distinct["en", 1] == (3 + 400) / 1600
+    samples = [
+        part_figures(instructions, data, sample_size=1, seed=seed)[0].distinct["en", 1] for seed in range(3)
+    ]
+    assert all(share == 7 / 7 for share in samples)  # "My taste: above all Crime 7. What next?"
 
 
 def test_the_chance_level_is_that_of_random_items(data: Dataset) -> None:
-    listed = [wishing("Drama")] * 3_000  # four of nine films are dramas
-    (whole, wish) = part_figures(listed, data)
+    instructions = [wishing("Drama")] * 3_000  # four of nine films are dramas
+    (whole, wish) = part_figures(instructions, data)
     assert wish.share("chance").low < 4 / 9 < wish.share("chance").high
     assert wish.share("related").mean == 1
     assert whole.count == wish.count
@@ -174,19 +177,19 @@ def test_the_table_and_the_paper_beside_it(data: Dataset) -> None:
     assert table.loc["cells of 36, English", "whole text"] == "3"
     assert table.loc["characters, Chinese", "preference, history"] == "–"
     assert table.loc["related to the target", "preference, history"].startswith("1.000 [0.2")
-    theirs = paper_table()
-    assert set(theirs.index) < set(table.index)
-    assert theirs.attrs["citation"] == PAPER
-    both = beside_paper(table)
-    assert both.shape == (len(table), table.shape[1] + 3)
-    assert list(both.columns)[:3] == ["preference, paper", "preference, history", "preference, oracle"]
-    assert both.loc["distinct-1, English", "preference, paper"] == "–"
+    paper_rows = paper_table()
+    assert set(paper_rows.index) < set(table.index)
+    assert paper_rows.attrs["citation"] == PAPER
+    combined = beside_paper(table)
+    assert combined.shape == (len(table), table.shape[1] + 3)
+    assert list(combined.columns)[:3] == ["preference, paper", "preference, history", "preference, oracle"]
+    assert combined.loc["distinct-1, English", "preference, paper"] == "–"
 
 
 def test_the_papers_figures_and_its_key() -> None:
-    theirs = paper_table()
-    assert theirs.loc["count"].tolist() == ["151,638", "101,092", "252,730"]
-    judged = theirs.loc[[PROPERTIES[key] for key in ("own", "knowledge", "reflects", "related")]]
+    paper_rows = paper_table()
+    assert paper_rows.loc["count"].tolist() == ["151,638", "101,092", "252,730"]
+    judged = paper_rows.loc[[PROPERTIES[key] for key in ("own", "knowledge", "reflects", "related")]]
     assert [float(cell.split()[0]) for cell in judged["preference, paper"]] == [0.93, 0.87, 0.88, 0.48]
     assert [float(cell.split()[0]) for cell in judged["intention, paper"]] == [0.90, 0.22, 0.69, 0.69]
     bibliography = ROOT / "book" / "references.bib"
@@ -204,11 +207,13 @@ def test_arguments_that_are_refused(data: Dataset) -> None:
 
 @pytest.mark.parametrize("source", ["oracle", "history"])
 def test_what_the_rules_say_of_their_source_is_what_is_measured(source: str) -> None:
-    both = [movielens_100k(), shop()]
-    made = build_instructions(both, 3_000, source=source, preference_source="history", held_out=None)
-    found: dict[str, PartFigures] = {one.part: one for one in part_figures(made, both)}
-    assert {len(cells) for cells in found["instruction"].cells.values()} == {36}
-    taste, wish = found["preference"], found["intention"]
+    datasets = [movielens_100k(), shop()]
+    instructions = build_instructions(
+        datasets, 3_000, source=source, preference_source="history", held_out=None
+    )
+    results: dict[str, PartFigures] = {row.part: row for row in part_figures(instructions, datasets)}
+    assert {len(cells) for cells in results["instruction"].cells.values()} == {36}
+    taste, wish = results["preference"], results["intention"]
     assert taste.properties["own"] == taste.count  # history means history
     assert taste.properties["knowledge"] == 0  # rules know nothing of the world
     assert taste.share("related").low > taste.share("chance").high
@@ -226,8 +231,8 @@ def test_what_the_rules_say_of_their_source_is_what_is_measured(source: str) -> 
 
 def stated(wish: str, **changes: object) -> object:
     """Reranking with an intention; Fargo is among the candidates."""
-    asked = {"intention": Intention.I2, "intention_text": wish, "intention_source": "oracle"}
-    return ranking(**{**asked, **changes})
+    settings = {"intention": Intention.I2, "intention_text": wish, "intention_source": "oracle"}
+    return ranking(**{**settings, **changes})
 
 
 FAULTY = {
@@ -259,15 +264,15 @@ FAULTY = {
 def test_a_fault_is_named(data: Dataset, fault: str) -> None:
     remake = data.items[data.items["item_id"] == 5].assign(item_id=10, title_zh=None)
     more = replace(data, items=pd.concat([data.items, remake], ignore_index=True))
-    found = faults(FAULTY[fault], more)  # type: ignore[arg-type]
-    assert fault in found
-    assert len(found) == (2 if fault.endswith("over Drama") else 1), (
-        found
+    results = faults(FAULTY[fault], more)  # type: ignore[arg-type]
+    assert fault in results
+    assert len(results) == (2 if fault.endswith("over Drama") else 1), (
+        results
     )  # Fargo is no "crime, no drama" either
 
 
 @pytest.mark.parametrize(
-    "one",
+    "instruction",
     [
         matching(),
         ranking(),
@@ -281,10 +286,12 @@ def test_a_fault_is_named(data: Dataset, fault: str) -> None:
         queried(),
         ranking(language="zh", text="看过《Airplane》《Heat》，选一部：\n1. 卡萨布兰卡\n2. Fargo\n3. 狂宴"),
     ],
-    ids=lambda one: f"{one.intention}-{one.task}-{one.answer}-{one.language}",
+    ids=lambda instruction: (
+        f"{instruction.intention}-{instruction.task}-{instruction.answer}-{instruction.language}"
+    ),
 )
-def test_a_good_one_has_no_fault(data: Dataset, one: object) -> None:
-    assert faults(one, data) == []  # type: ignore[arg-type]
+def test_a_good_one_has_no_fault(data: Dataset, instruction: object) -> None:
+    assert faults(instruction, data) == []  # type: ignore[arg-type]
 
 
 def test_the_estimate_of_tokens() -> None:
@@ -296,10 +303,10 @@ def test_the_estimate_of_tokens() -> None:
 
 def test_generated_instructions_have_the_faults_of_their_source() -> None:
     films = movielens_100k()
-    evidence = DatasetFacts(films)
-    oracle = [faults(one, evidence) for one in build_instructions(films, 400, source="oracle")]
-    history = [faults(one, evidence) for one in build_instructions(films, 400, source="history")]
-    assert not [fault for found in oracle for fault in found if "wish contradicts" in fault]
-    assert sum("wish contradicts" in fault for found in history for fault in found) > 20
-    assert 0 < sum(bool(found) for found in oracle) < 300
-    assert audit(build_instructions(films, 400, source="history"), evidence).passed
+    facts = DatasetFacts(films)
+    oracle = [faults(instruction, facts) for instruction in build_instructions(films, 400, source="oracle")]
+    history = [faults(instruction, facts) for instruction in build_instructions(films, 400, source="history")]
+    assert not [fault for results in oracle for fault in results if "wish contradicts" in fault]
+    assert sum("wish contradicts" in fault for results in history for fault in results) > 20
+    assert 0 < sum(bool(results) for results in oracle) < 300
+    assert audit(build_instructions(films, 400, source="history"), facts).passed
