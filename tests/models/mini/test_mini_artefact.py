@@ -68,10 +68,10 @@ def test_it_follows_instructions(mini, movies):
 def test_the_card_shows_the_stored_figures():
     figures = json.loads((FOLDER / "figures.json").read_text("utf-8"))["figures"]
     card = (FOLDER / "README.md").read_text("utf-8")
-    table = card[card.index("| asked |") :].partition("\n\n")[0]
+    table = card[card.index("| task |") :].partition("\n\n")[0]
     _, _, *lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
-    shown = {name: (obeyed.removesuffix(" (violation)"), ndcg) for name, obeyed, ndcg in lines}
-    assert shown == {name: (f"{row['obeyed']:.3f}", f"{row['ndcg']:.3f}") for name, row in figures.items()}
+    rows = {name: (obeyed.removesuffix(" (violation)"), ndcg) for name, obeyed, ndcg in lines}
+    assert rows == {name: (f"{row['obeyed']:.3f}", f"{row['ndcg']:.3f}") for name, row in figures.items()}
 
 
 def test_another_catalogue_or_a_damaged_file_is_refused(tmp_path, monkeypatch, movies):
