@@ -41,15 +41,7 @@ from instructrec.instructions.parsing.fields import CATEGORIES, NUMBER, TEXT, fi
 from instructrec.instructions.parsing.grammar import parse_parametric
 from instructrec.instructions.schema import Answer, Style
 from instructrec.instructions.templates import TEMPLATES_FILE, Template, _environment, load_templates
-from tests.instructions.test_parsing import (
-    EVENTS,
-    FILM_SAYINGS_EN,
-    FILM_SAYINGS_ZH,
-    FILMS,
-    GOODS_SAYINGS_EN,
-    GOODS_SAYINGS_ZH,
-    ITEMS,
-)
+from tests.instructions.test_parsing import EVENTS, FILMS, ITEMS, REQUESTS
 
 Result = TypeVar("Result")
 
@@ -466,7 +458,9 @@ PIECES += [
     "老",
     "old",
 ]
-SAYINGS = [text for text, _ in (*FILM_SAYINGS_EN, *FILM_SAYINGS_ZH, *GOODS_SAYINGS_EN, *GOODS_SAYINGS_ZH)]
+SAYINGS = [
+    text for domain in ("films", "goods") for language in ("en", "zh") for text in REQUESTS[domain][language]
+]
 
 
 @st.composite
