@@ -80,7 +80,8 @@ def test_it_finds_what_comes_next_more_often_than_chance_does(shipped):
 
 
 def test_the_command_line_means_it_by_its_name(shipped, capsys, monkeypatch):
-    monkeypatch.setattr(SmolLM2, "language_model", property(lambda model: shipped.language_model))
+    adapted = shipped.language_model
+    monkeypatch.setattr(SmolLM2, "language_model", property(lambda model: adapted))
     words = ["recommend", "--model", "smollm2", "--data", "movielens-100k", "--history", "50,181"]
     assert main([*words, "--candidates", "172,1,288,96", "--instruction", "something scary", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"][0]["item_id"] == 288  # Scream
