@@ -1,4 +1,4 @@
-"""`python -m instructrec generate`: write instructions made from histories, and print statistics."""
+"""`python -m instructrec generate`: write instructions generated from histories, and print statistics."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from instructrec.instructions.teacher import Teacher
 
 SOURCES = ("oracle", "history")
+"""Choices of `--source` and `--preference-source`: derive from the target, or from the events before it."""
 WORDINGS = {"training": False, "held-out": True, "both": None}
 """Value of `held_out` in `build_instructions` for each choice of `--wordings`."""
 FORMS = ("instruction", "chat", "prompt")
+"""Choices of `--form`, as in `write_instructions`."""
 OUTPUT_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 DEFAULTS = {
     "languages": "en,zh",
@@ -39,16 +41,16 @@ DEFAULTS = {
     "wordings": "training",
     "form": "instruction",
 }
-"""Defaults of the options that a data card repeats only where they differ."""
+"""Defaults of the options that the command in a data card repeats only if their value differs."""
 
 
 def add_parser(subparsers: Subparsers[CommandParser]) -> None:
-    """Add the command's parser."""
+    """Add the parser of `generate` to the command line."""
     parser = add_command(
         subparsers,
         "generate",
         run,
-        "Write instructions made from histories, and print statistics.",
+        "Write instructions generated from histories, and print statistics.",
         ("data sets",),
     )
     parser.add_argument(
@@ -56,11 +58,11 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
         required=True,
         nargs="+",
         metavar="NAME",
-        help="a data set's name, or a path to a CSV file; several share by their numbers of events",
+        help="a data set's name, or a path to a CSV file; several share n in proportion to their events",
     )
-    parser.add_argument("--n", type=whole_number_argument(0), required=True, help="how many")
+    parser.add_argument("--n", type=whole_number_argument(0), required=True, help="number of instructions")
     parser.add_argument("--out", required=True, metavar="FILE", help="a .jsonl, .jsonl.gz or .parquet file")
-    parser.add_argument("--languages", help="of en and zh (default: %(default)s)")
+    parser.add_argument("--languages", help="en, zh or both (default: %(default)s)")
     parser.add_argument(
         "--seed", type=whole_number_argument(0), default=0, help="seed of every draw (default: %(default)s)"
     )
@@ -72,16 +74,16 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
     parser.add_argument(
         "--source",
         choices=SOURCES,
-        help="read intentions off the target, or off the events before it (default: %(default)s)",
+        help="derive intentions from the target, or from the events before it (default: %(default)s)",
     )
     parser.add_argument(
         "--preference-source", choices=SOURCES, help="the same for preferences (default: %(default)s)"
     )
-    parser.add_argument("--tasks", metavar="T0,T1,…", help="forms of task, of T0, T1, T2, T3 (default: all)")
+    parser.add_argument("--tasks", metavar="T0,T1,…", help="task forms among T0, T1, T2, T3 (default: all)")
     parser.add_argument(
         "--styles",
         metavar="NAME,…",
-        help="of plain, turned_round, related, chain_of_thought, parametric (default: all)",
+        help="styles among plain, turned_round, related, chain_of_thought, parametric (default: all)",
     )
     parser.add_argument(
         "--wordings",
@@ -98,7 +100,7 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
     parser.add_argument(
         "--form",
         choices=FORMS,
-        help="the whole record, a chat's messages, or prompt and response (default: %(default)s)",
+        help="the complete record, a chat's messages, or prompt and response (default: %(default)s)",
     )
     parser.add_argument(
         "--workers",
@@ -115,7 +117,7 @@ def _add_teacher_options(parser: CommandParser) -> None:
     teacher.add_argument(
         "--teacher", metavar="URL", help="an OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1"
     )
-    teacher.add_argument("--teacher-model", metavar="NAME", help="the model's name there")
+    teacher.add_argument("--teacher-model", metavar="NAME", help="the model's name at the endpoint")
     teacher.add_argument(
         "--teacher-cache",
         metavar="FILE",
@@ -123,12 +125,15 @@ def _add_teacher_options(parser: CommandParser) -> None:
         help="file that stores the replies (default: %(default)s)",
     )
     teacher.add_argument(
-        "--teacher-budget", type=whole_number_argument(1), metavar="TOKENS", help="stop after so many tokens"
+        "--teacher-budget",
+        type=whole_number_argument(1),
+        metavar="TOKENS",
+        help="stop after this many tokens",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write a file of instructions and its card."""
+    """Write a file of instructions and its data card, and print statistics."""
     from instructrec import datasets, instructions
 
     if not options.out.lower().endswith(OUTPUT_ENDINGS):
@@ -176,7 +181,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _template_files(pairs: list[str]) -> dict[str, str]:
-    """Return the file of `--templates LANGUAGE=FILE` by language."""
+    """Return the files of the options `--templates LANGUAGE=FILE` by language."""
     paths: dict[str, str] = {}
     for pair in pairs:
         language, equals, path = pair.partition("=")
@@ -189,6 +194,7 @@ def _template_files(pairs: list[str]) -> dict[str, str]:
 
 
 def _teacher(options: argparse.Namespace) -> Teacher | None:
+    """Return the teacher that the options name, or None if the rules shall write all texts."""
     if (options.teacher is None) != (options.teacher_model is None):
         present, missing = (
             ("--teacher", "--teacher-model") if options.teacher else ("--teacher-model", "--teacher")
@@ -207,7 +213,7 @@ def _teacher(options: argparse.Namespace) -> Teacher | None:
 
 
 def reproducing_command(options: argparse.Namespace) -> str:
-    """Return the command that writes the same file, for its data card: names of files only, and no address."""
+    """Return the command that writes the same file, for its data card, without folders or the teacher's URL."""
     words = ["python", "-m", "instructrec", "generate", "--data", *(Path(name).name for name in options.data)]
     words += ["--n", str(options.n), "--out", Path(options.out).name, "--seed", str(options.seed)]
     for name, default in DEFAULTS.items():

@@ -22,12 +22,16 @@ import pandas as pd
 from instructrec.errors import InputError
 
 TASTE_WEIGHT = 1.0
+"""Weight of the taste in the utility."""
 DAY = 86_400
+"""Seconds of a day."""
+_VISIT_EXPOSURE, _VISIT_UTILITY = 2.5, 1.5
+"""Added to the log exposure and to the utility of the items of a visit's category, while the visit lasts."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """True preferences of the simulated users, hidden from recommenders.
+    """True preferences of the simulated users, which recommenders do not see.
 
     Attributes:
         tastes: Share of each category in a user's taste; rows are user ids and sum to 1, columns are categories.
@@ -103,14 +107,14 @@ def simulate(
         items: `item_id` and `category` (one name per item), optionally `brand` and `price`.
         user_ids: The users; each gets at least three events.
         events_per_user: Mean number of events per user; the numbers are log-normal.
-        behaviors: Kinds of event from the shallowest to the deepest; better items reach deeper kinds, and the deepest
-            is rated.
+        behaviors: Kinds of event from the shallowest to the deepest; items of higher utility reach deeper kinds, and
+            events of the deepest kind have a rating.
         n_shown: Number of items that a user sees before each choice.
         concentration: Dirichlet parameter of the tastes; smaller values concentrate a user on fewer categories.
         stay: Probability that a user's next event stays in the category of the last one.
         zipf: Exponent of the exposure; 0 exposes all items equally.
         start: Time of the first possible event, seconds since 1970-01-01 UTC.
-        days: Length of the period.
+        days: Length of the period, in days.
         seed: Seed of all random draws.
 
     Returns:
@@ -125,6 +129,7 @@ def simulate(
     utility = truth.utility.to_numpy()
     log_exposure = np.log(truth.exposure.to_numpy())
     category = pd.Categorical(items["category"], categories=list(truth.tastes.columns)).codes
+    # the mean of the log-normal factor is exp(-0.18 + 0.6² / 2) = 1
     counts = np.clip(np.round(events_per_user * rng.lognormal(-0.18, 0.6, len(user_ids))), 3, None).astype(
         int
     )
@@ -182,6 +187,7 @@ def _draw_truth(
     zipf: float,
     rng: np.random.Generator,
 ) -> Truth:
+    """Draw the true preferences; arguments as in `simulate`."""
     n_users, n_items = len(user_ids), len(items)
     users, item_ids = pd.Index(list(user_ids), name="user_id"), pd.Index(items["item_id"])
     categories = list(dict.fromkeys(items["category"]))
@@ -212,6 +218,7 @@ def _draw_truth(
 
 
 def _standard_log_price(items: pd.DataFrame) -> np.ndarray:
+    """Return the standardised logarithm of each price, shape (n_items,); zeros without prices."""
     if "price" not in items:
         return np.zeros(len(items))
     log_price = np.log(items["price"].to_numpy(dtype=float))
@@ -227,7 +234,7 @@ def _choose(
     stay: float,
     rng: np.random.Generator,
 ) -> list[int]:
-    """Return the items that a user chooses; an item repeats only after the whole catalogue is used up."""
+    """Return the rows of the items that a user chooses; an item repeats only after all items were chosen."""
     chosen: list[int] = []
     available = np.ones(len(utility), dtype=bool)
     focus = -1
@@ -235,14 +242,20 @@ def _choose(
         if not available.any():
             available[:] = True
         focus = focus if rng.random() < stay else -1
-        # The Gumbel trick: the largest log exposure + Gumbel noise are a sample without replacement.
+        # The Gumbel trick: the items with the largest log exposure + Gumbel noise are a sample without replacement.
         keys = np.where(
-            available, log_exposure + 2.5 * (category == focus) + rng.gumbel(size=len(utility)), -np.inf
+            available,
+            log_exposure + _VISIT_EXPOSURE * (category == focus) + rng.gumbel(size=len(utility)),
+            -np.inf,
         )
         seen = np.argpartition(-keys, n_shown - 1)[:n_shown]
         seen = np.sort(seen[available[seen]])
         item = int(
-            seen[np.argmax(utility[seen] + 1.5 * (category[seen] == focus) + rng.gumbel(size=len(seen)))]
+            seen[
+                np.argmax(
+                    utility[seen] + _VISIT_UTILITY * (category[seen] == focus) + rng.gumbel(size=len(seen))
+                )
+            ]
         )
         chosen.append(item)
         available[item] = False
@@ -251,9 +264,11 @@ def _choose(
 
 
 def _depth(utility: np.ndarray, n_behaviors: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the depth of each choice, 0 to n_behaviors - 1; each further step has a logistic probability."""
-    go_on = rng.random((len(utility), n_behaviors - 1)) < 1 / (1 + np.exp(-(utility - 1.0) * 0.5))[:, None]
-    return np.cumprod(go_on, axis=1).sum(axis=1).astype(int)
+    """Return the depth of each choice, 0 to n_behaviors - 1; a step's probability is logistic in the utility."""
+    continues = (
+        rng.random((len(utility), n_behaviors - 1)) < 1 / (1 + np.exp(-(utility - 1.0) * 0.5))[:, None]
+    )
+    return np.cumprod(continues, axis=1).sum(axis=1).astype(int)
 
 
 def _rate(utility: np.ndarray, chosen: list[int], rng: np.random.Generator) -> np.ndarray:

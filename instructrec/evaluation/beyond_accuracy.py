@@ -19,10 +19,11 @@ from instructrec.errors import InputError
 from instructrec.validation import PositiveInt, check_value
 
 _BLOCK_ROWS = 4096
+"""Number of lists whose vectors are in memory at once."""
 
 
 def coverage(lists: ArrayLike, n_items: int) -> float:
-    """Return the share of the catalogue shown to anybody, |union of the lists| / n_items (Herlocker et al., 2004).
+    """Return the share of the catalogue shown in any list, |union of the lists| / n_items (Herlocker et al., 2004).
 
     It grows with the number of requests and with k, so compare systems on the same requests only.
 
@@ -34,7 +35,7 @@ def coverage(lists: ArrayLike, n_items: int) -> float:
         The share, in [0, 1].
 
     Raises:
-        InputError: Lists of another shape or type, a column outside the catalogue, or an item twice in a list.
+        InputError: The lists have another shape or type, a column is outside the catalogue, or a list repeats an item.
     """
     return float(np.count_nonzero(_exposure(lists, n_items)) / n_items)
 
@@ -50,7 +51,7 @@ def gini(lists: ArrayLike, n_items: int) -> float:
         0 if all items are shown equally often, 1 - 1/n if one item fills every position.
 
     Raises:
-        InputError: As in `coverage`, or no item is shown.
+        InputError: As in `coverage`, or the lists show no item.
     """
     exposure = np.sort(_exposure(lists, n_items))
     if exposure[-1] == 0:
@@ -75,7 +76,7 @@ def novelty(lists: ArrayLike, counts: ArrayLike, n_users: int) -> np.ndarray:
         Array of shape (n_requests,), in [0, log2(n_users)]; NaN for a request with an empty list.
 
     Raises:
-        InputError: Lists as in `coverage`, or counts that are no numbers in 0..n_users.
+        InputError: As in `coverage`, or the counts are not numbers in 0..n_users.
     """
     n_of_item = np.asarray(counts)
     if (
@@ -109,7 +110,7 @@ def diversity(lists: ArrayLike, features: ArrayLike) -> np.ndarray:
         than two items, which has no pair.
 
     Raises:
-        InputError: Lists as in `coverage`, or features that are no matrix of finite numbers.
+        InputError: As in `coverage`, or the features are not a matrix of finite numbers.
     """
     vectors = np.asarray(features, dtype=float)
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
@@ -157,13 +158,13 @@ def category_vectors(dataset: Dataset) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class TrainingStatistics:
-    """The facts about a training part that the metrics of lists need.
+    """Statistics of a training part that the metrics of lists need.
 
     Attributes:
         n_items: Size of the catalogue.
         n_users: Number of users with an interaction; a split by time also lists users without.
-        users_of_items: As in `users_of_items`.
-        category_vectors: As in `category_vectors`.
+        users_of_items: Number of users of each item, see the function `users_of_items`.
+        category_vectors: Category indicators of each item, see the function `category_vectors`.
     """
 
     n_items: int
@@ -173,20 +174,20 @@ class TrainingStatistics:
 
     @classmethod
     def of(cls, train: Dataset) -> TrainingStatistics:
-        """Compute them from a training part."""
+        """Compute the statistics of a training part."""
         n_users = train.interactions["user_id"].nunique()
         return cls(train.n_items, n_users, users_of_items(train), category_vectors(train))
 
 
 @dataclass(frozen=True)
 class ListMetric:
-    """A metric of recommended lists, as experiments and reports know it.
+    """A metric of recommended lists, with its name and caption in reports.
 
     Attributes:
         label: Name in tables.
         caption: A sentence that explains it below a table.
-        per_request: Whether it gives one number per request, or one for all lists together.
-        compute: From lists of catalogue columns and the training statistics to that number or array.
+        per_request: Whether the metric gives one number per request; otherwise one number for all lists together.
+        compute: Function from lists of catalogue columns and the training statistics to this number or array.
     """
 
     label: str
@@ -238,6 +239,7 @@ def _exposure(lists: ArrayLike, n_items: int) -> np.ndarray:
 
 
 def _check_lists(lists: ArrayLike, n_items: int) -> np.ndarray:
+    """Return the lists as an array; check its shape, type and range, and that no list repeats an item."""
     columns = np.asarray(lists)
     if columns.ndim != 2 or columns.dtype.kind not in "iu" or columns.size == 0:
         raise InputError(

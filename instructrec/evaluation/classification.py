@@ -100,7 +100,7 @@ def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
         The area, in [0, 1].
 
     Raises:
-        InputError: Unequal lengths, only yeses or only noes, or a score that is NaN or infinite.
+        InputError: The lengths differ, all answers are the same, or a score is NaN or infinite.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -110,8 +110,8 @@ def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
 def log_loss(y_true: ArrayLike, y_prob: ArrayLike) -> float:
     """Return the mean negative log-likelihood of the answers, in nats (Good, 1952): the binary cross-entropy.
 
-    -mean(y ln p + (1 - y) ln(1 - p)). A wrong certainty would cost infinity; p is clipped to 2^-52 (2.2e-16) away from
-    0 and 1, as in scikit-learn, so it costs 36 nats.
+    -mean(y ln p + (1 - y) ln(1 - p)). A wrong answer with certainty would cost infinity; p is clipped to
+    [2^-52, 1 - 2^-52], as in scikit-learn, so it costs 36 nats.
 
     Args:
         y_true: True answers, shape (n,), values 0 or 1.
@@ -120,15 +120,15 @@ def log_loss(y_true: ArrayLike, y_prob: ArrayLike) -> float:
     Raises:
         InputError: Unequal lengths, no answer at all, or a probability outside [0, 1].
     """
-    true, prob = _probable(y_true, y_prob)
+    true, prob = _checked_probabilities(y_true, y_prob)
     return float(np.mean(log_losses(true, prob)))
 
 
 def log_losses(true: np.ndarray, prob: np.ndarray) -> np.ndarray:
-    """Return each answer's term of `log_loss`, shape (n,); `true` as booleans."""
-    smallest = np.finfo(float).eps
-    safe = np.clip(prob, smallest, 1 - smallest)
-    return -np.where(true, np.log(safe), np.log1p(-safe))
+    """Return the log loss of each answer in nats, shape (n,); `true` holds booleans, `prob` probabilities of yes."""
+    epsilon = np.finfo(float).eps
+    clipped = np.clip(prob, epsilon, 1 - epsilon)
+    return -np.where(true, np.log(clipped), np.log1p(-clipped))
 
 
 def brier_score(y_true: ArrayLike, y_prob: ArrayLike) -> float:
@@ -136,7 +136,7 @@ def brier_score(y_true: ArrayLike, y_prob: ArrayLike) -> float:
 
     Arguments and errors as in `log_loss`.
     """
-    true, prob = _probable(y_true, y_prob)
+    true, prob = _checked_probabilities(y_true, y_prob)
     return float(np.mean((prob - true) ** 2))
 
 
@@ -164,7 +164,7 @@ def calibration(
     Raises:
         InputError: As in `log_loss`, n_bins below 1, or another strategy.
     """
-    true, prob = _probable(y_true, y_prob)
+    true, prob = _checked_probabilities(y_true, y_prob)
     check_value("n_bins", n_bins, PositiveInt)
     if strategy not in ("uniform", "quantile"):
         raise one_of("strategy", strategy, ["uniform", "quantile"])
@@ -200,7 +200,8 @@ def expected_calibration_error(
     """Return the expected calibration error, ECE = sum_b (n_b / n) |share_b - predicted_b|, in [0, 1].
 
     Naeini, Cooper and Hauskrecht (2015); Guo et al. (2017). It depends on the bins and rises with their number, so
-    compare values of the same bins only. 0 does not mean useful: predicting the overall share for all is calibrated.
+    compare only values of the same bins. A value of 0 does not mean that the probabilities are useful: predicting the
+    overall share of yes for every answer is calibrated.
     Arguments and errors as in `calibration`.
     """
     table = calibration(y_true, y_prob, n_bins, strategy)
@@ -214,7 +215,7 @@ def checked_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[np.ndarray, n
     if not np.isfinite(score).all():
         not_finite = score[~np.isfinite(score)][0]
         raise InputError(
-            f"y_score holds {not_finite}; finite numbers are accepted (leave out what was not scored)"
+            f"y_score holds {not_finite}; finite numbers are accepted (exclude items without a score)"
         )
     if true.all() or not true.any():
         raise InputError(
@@ -223,7 +224,8 @@ def checked_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[np.ndarray, n
     return true, score
 
 
-def _probable(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _checked_probabilities(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return `y_true` as booleans and `y_prob` as float64; check that the probabilities are in [0, 1]."""
     true, prob = _paired(y_true, "y_prob", y_prob)
     outside = ~((prob >= 0) & (prob <= 1))
     if outside.any():
@@ -232,6 +234,7 @@ def _probable(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[np.ndarray, np.ndar
 
 
 def _paired(y_true: ArrayLike, name: str, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return `y_true` as booleans and `values` as float64; check that there is one value for each answer."""
     true = _binary("y_true", y_true)
     try:
         array = np.asarray(values, dtype=float)
@@ -251,12 +254,13 @@ def _ratio(numerator: int, denominator: int) -> float:
 
 
 def _binary(name: str, values: ArrayLike) -> np.ndarray:
+    """Return zeros and ones as an array of booleans, shape (n,); check that there is no other value."""
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"{name} has shape {array.shape}; a list of at least one 0 or 1 is accepted")
     if not np.isin(array, (0, 1)).all():
         invalid = array[~np.isin(array, (0, 1))][0]
         raise InputError(
-            f"{name} holds {invalid!r}; only 0 and 1 are accepted (cut probabilities at a threshold first)"
+            f"{name} holds {invalid!r}; only 0 and 1 are accepted (apply a threshold to probabilities first)"
         )
     return array.astype(bool)

@@ -1,4 +1,4 @@
-"""Compares models on the same requests; every mean and every difference has its interval.
+"""Compare models on the same requests, with an interval for every mean and every difference.
 
 Derived in chapter `evaluation`.
 """
@@ -35,8 +35,8 @@ class Pair(NamedTuple):
             models with several seeds, seeds.
         p: p-value of the paired randomisation test on each user's mean over the seeds; it is conditional on the seeds
             trained.
-        p_holm: The same after Holm's correction for all pairs that were tested together.
-        significant: Whether `p_holm` is below the level.
+        p_holm: p-value after Holm's correction for all pairs that are tested together.
+        significant: Whether `p_holm` is below the level of significance.
     """
 
     first: str
@@ -55,7 +55,7 @@ def compare(evaluations: Sequence[Evaluation], seed: int = 0) -> pd.DataFrame:
         seed: Seed of the bootstrap.
 
     Raises:
-        InputError: No evaluation, evaluations of different requests, or two of one name.
+        InputError: There is no evaluation, the requests differ, or two evaluations have the same name.
     """
     _check_same_requests(evaluations)
     _check_names(evaluations)
@@ -73,10 +73,10 @@ def compare(evaluations: Sequence[Evaluation], seed: int = 0) -> pd.DataFrame:
 def compare_with(base: Evaluation, models: Sequence[Evaluation], metric: str, seed: int = 0) -> pd.DataFrame:
     """Return each model's paired difference from a base model, with its interval and whether the two differ.
 
-    The interval is of one difference by itself. Whether a model "differs" is tested once for each model, so it comes
-    from the paired randomisation test with Holm's correction for all of them: "yes" where the corrected p-value is
-    below 0.05. Among many models an interval may therefore exclude zero although the model does not differ; and with
-    fewer than six users nothing can differ, since no pattern of so few signs is rare enough.
+    The interval belongs to one difference alone. Whether a model "differs" is tested for each model, so the column
+    uses the paired randomisation test with Holm's correction for all models: "yes" if the corrected p-value is below
+    0.05. Among many models an interval may therefore exclude zero although the model does not differ; and with
+    fewer than six users no difference can be significant, since no pattern of so few signs is rare enough.
 
     Args:
         base: The model to compare with.
@@ -89,7 +89,7 @@ def compare_with(base: Evaluation, models: Sequence[Evaluation], metric: str, se
         no.
 
     Raises:
-        InputError: The evaluations are of different requests, lack the metric, or two of the models have one name.
+        InputError: The requests differ, an evaluation lacks the metric, or two models have the same name.
     """
     _check_same_requests([base, *models])
     _check_names(models)
@@ -101,13 +101,13 @@ def compare_with(base: Evaluation, models: Sequence[Evaluation], metric: str, se
         return pd.DataFrame({}).T.rename_axis("model")
     base_values = base.per_user[metric].to_numpy(dtype=float)
     values = [model.per_user[metric].to_numpy(dtype=float) for model in models]
-    p_values = holm(sign_flip_p_values(np.column_stack([own - base_values for own in values]), seed=seed))
+    p_values = holm(sign_flip_p_values(np.column_stack([row - base_values for row in values]), seed=seed))
     rows = {
         model.model: {
-            f"{metric} minus {base.model}": str(paired_difference(own, base_values, seed=seed)),
+            f"{metric} minus {base.model}": str(paired_difference(row, base_values, seed=seed)),
             "differs": "yes" if p < 0.05 else "no",
         }
-        for model, own, p in zip(models, values, p_values, strict=True)
+        for model, row, p in zip(models, values, p_values, strict=True)
     }
     return pd.DataFrame(rows).T.rename_axis("model")
 
@@ -121,7 +121,7 @@ def all_pairs(
 ) -> list[Pair]:
     """Return every pair of models, tested by randomisation and corrected for the number of pairs (Holm, 1979).
 
-    The interval is of one pair by itself; whether a difference is significant depends on the corrected p-value, so
+    The interval belongs to one pair alone. Whether a difference is significant depends on the corrected p-value, so
     among many pairs an interval may exclude zero although the difference is not significant.
 
     A model with a random seed may be given with several seeds. Its intervals then cover users and seeds, like those of
@@ -131,18 +131,18 @@ def all_pairs(
 
     Args:
         evaluations: Evaluations of at least two models on the same requests; for each model one evaluation, or a list
-            with one evaluation per seed, all of one name.
+            with one evaluation per seed, all with the same name.
         metric: A column of the evaluations, such as "NDCG@10".
         seed: Seed of the bootstrap and of the permutations.
-        level: Probability, in (0, 1), that any pair is significant where no two models differ.
-        n_permutations: Number of draws of the signs of the users' differences.
+        level: Level of significance, in (0, 1): the probability that any pair is significant if no two models differ.
+        n_permutations: Number of random sign flips of the users' differences.
 
     Returns:
-        A `Pair` for every two models, in the order of the models sorted by falling mean.
+        A `Pair` for every two models, in the order of the models sorted by descending mean.
 
     Raises:
-        InputError: Fewer than two models, evaluations of different requests, two models of one name, a model whose
-            seeds have several names, a missing metric, a level outside (0, 1), or no permutation.
+        InputError: There are fewer than two models, the requests differ, two models have the same name, the seeds of a
+            model have different names, a metric is missing, the level is outside (0, 1), or there is no permutation.
     """
     if not 0 < level < 1:
         raise InputError(f"level is {level!r}; a number between 0 and 1 is accepted")
@@ -154,7 +154,7 @@ def all_pairs(
         raise InputError(f"evaluations holds only {models[0].model!r}; a pair needs at least two")
     values = [_by_seed(group, metric) for group in groups]
     means = [by_seed.mean(axis=0) for by_seed in values]
-    best_first = sorted(range(len(models)), key=lambda number: -means[number].mean())
+    best_first = sorted(range(len(models)), key=lambda index: -means[index].mean())
     pairs = list(combinations(best_first, 2))
     differences = np.column_stack([means[a] - means[b] for a, b in pairs])
     p_values = sign_flip_p_values(differences, n_permutations, seed)
@@ -196,8 +196,8 @@ def over_seeds(
     (n_seeds - 1 in the denominator). A model with one seed has the interval over its users and no spread.
 
     Args:
-        groups: For each model its evaluations, one per seed, all of one name and all on the same requests.
-        metrics: Columns of the evaluations; all of the first one's by default.
+        groups: For each model its evaluations, one per seed, all with the same name and on the same requests.
+        metrics: Columns of the evaluations; all columns of the first evaluation by default.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -205,8 +205,8 @@ def over_seeds(
         "METRIC sd over seeds" as a number, missing (NaN) for one seed.
 
     Raises:
-        InputError: No group or an empty group, evaluations of different requests, a group of several names, two groups
-            of one name, or a missing metric.
+        InputError: There is no group or a group is empty, the requests differ, a group has several names, two groups
+            have the same name, or a metric is missing.
     """
     means = [seed_mean(group) for group in groups]
     _check_same_requests(means)
@@ -230,7 +230,7 @@ def difference_over_seeds(
 
     Args:
         first: The evaluations of a model, one per seed.
-        second: Those of another model on the same requests; the number of seeds may differ.
+        second: The evaluations of another model on the same requests; the number of seeds may differ.
         metric: A column of the evaluations, such as "NDCG@10".
         seed: Seed of the bootstrap.
 
@@ -246,7 +246,7 @@ def seed_mean(evaluations: Sequence[Evaluation]) -> Evaluation:
     """Return one evaluation of a model with several seeds: each user's value is the mean over the seeds.
 
     Args:
-        evaluations: The evaluations of a model, one per seed, all of one name and all on the same requests.
+        evaluations: The evaluations of a model, one per seed, all with the same name and on the same requests.
 
     Raises:
         InputError: No evaluation, evaluations of different requests, several names, or unequal metrics.
@@ -300,5 +300,5 @@ def _check_names(evaluations: Sequence[Evaluation]) -> None:
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate is not None:
         raise InputError(
-            f"two evaluations are named {duplicate!r}; tell them apart by evaluate(..., label=...)"
+            f"two evaluations are named {duplicate!r}; give them different names by evaluate(..., label=...)"
         )

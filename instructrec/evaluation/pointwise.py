@@ -1,10 +1,10 @@
-"""Evaluates a recommender as a classifier: will this user choose this item, yes or no?
+"""Evaluate a recommender as a classifier: will this user choose this item, yes or no?
 
-The article asks this question. A score answers only which of two items is the better one: it has no unit, and by the
-common interface it compares within one request only. There are two ways from scores to answers. `evaluate_yes_no` says
-yes to every score above the median of the request's unseen items. `evaluate_probabilities` brings the scores of all
-requests to one scale and turns them into probabilities by a curve that is fitted on the validation part and evaluated
-on the test part. Derived in chapter `evaluation`.
+The article asks this question. A score answers only which of two items is better: it has no unit, and scores are
+comparable within a request only (`Recommender.score`). There are two ways from scores to answers. `evaluate_yes_no`
+answers yes to every score above the median of the request's unseen items. `evaluate_probabilities` brings the scores of
+all requests to one scale and turns them into probabilities by a curve that is fitted on the validation part and
+evaluated on the test part. Derived in chapter `evaluation`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from instructrec.validation import PositiveInt, check_value
 
 @dataclass(frozen=True)
 class ProbabilityEvaluation:
-    """The probabilities that one model gives to "will this user choose this item?".
+    """Probabilities of a model that a user chooses an item, with the true answers.
 
     Attributes:
         model: Name of the model.
@@ -59,7 +59,7 @@ class ProbabilityEvaluation:
             seed: Seed of the draws.
 
         Raises:
-            InputError: A coverage outside (0, 1), or no resample.
+            InputError: `confidence` is outside (0, 1), or `n_resamples` is below 1.
         """
         if not 0 < confidence < 1 or n_resamples < 1:
             raise InputError(
@@ -78,12 +78,14 @@ class ProbabilityEvaluation:
         rng = np.random.default_rng(seed)
         draws = np.empty((n_resamples, 3))
         for number in range(n_resamples):
-            times = np.bincount(rng.integers(0, n_requests, n_requests), minlength=n_requests)
-            area = _weighted_auc(level, true, times[request])
-            draws[number] = area, times @ losses / (times @ n), times @ squares / (times @ n)
+            weight = np.bincount(rng.integers(0, n_requests, n_requests), minlength=n_requests)
+            area = _weighted_auc(level, true, weight[request])
+            draws[number] = area, weight @ losses / (weight @ n), weight @ squares / (weight @ n)
         low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
         means = (roc_auc(true, score), log_loss(true, prob), brier_score(true, prob))
-        rows = [Interval(mean, *ends) for mean, *ends in zip(means, low.tolist(), high.tolist(), strict=True)]
+        rows = [
+            Interval(mean, *bounds) for mean, *bounds in zip(means, low.tolist(), high.tolist(), strict=True)
+        ]
         return pd.DataFrame(
             rows, index=pd.Index(["ROC AUC", "log loss", "Brier"]), columns=list(Interval._fields)
         )
@@ -119,8 +121,8 @@ class ProbabilityEvaluation:
 def evaluate_yes_no(model: Recommender, split: Split, part: str = "test", seed: int = 0) -> pd.DataFrame:
     """Evaluate yes/no answers about each request's first target and one random unseen item.
 
-    The answer is yes where the item scores above the median of all items that the user has not seen, so any model can
-    be evaluated, whatever the scale of its scores. Half of the right answers are yes.
+    The answer is yes if the item scores above the median of all items that the user has not seen, so any model can be
+    evaluated, whatever the scale of its scores. Half of the true answers are yes.
 
     Args:
         model: A recommender fitted on `split.train`.
@@ -129,11 +131,11 @@ def evaluate_yes_no(model: Recommender, split: Split, part: str = "test", seed: 
         seed: Seed of the random items and of the bootstrap.
 
     Returns:
-        A row for each metric of `classification.YES_NO_METRICS`, with `mean`, `low` and `high` of its 95% bootstrap
+        One row for each metric of `classification.YES_NO_METRICS`, with `mean`, `low` and `high` of its 95% bootstrap
         interval over users (1,000 resamples).
 
     Raises:
-        InputError: A part without requests, or a user who has seen every item.
+        InputError: The part has no requests, or a user has seen every item.
     """
     requests = split.requests(part)
     if len(requests) == 0:
@@ -175,8 +177,8 @@ def evaluate_probabilities(
 ) -> ProbabilityEvaluation:
     """Evaluate a fitted recommender's probabilities of yes, calibrated on validation and computed on test.
 
-    Each request's targets are the yeses; random unseen items, or all of them, are the noes. A probability holds for
-    this mixture only: with eleven noes for each yes, one answer in twelve is yes before any model is asked.
+    Each request's targets are the yeses; random unseen items, or all of them, are the noes. A probability is
+    valid for this mixture only: with eleven noes for each yes, one answer in twelve is yes in any case.
 
     Args:
         model: A recommender fitted on `split.train`.
@@ -185,7 +187,7 @@ def evaluate_probabilities(
         n_negatives: Number of random unseen items per request; None for all unseen items of the catalogue.
         seed: Seed of the random items: the same seed asks every model the same questions.
         scale: "request" subtracts from each score the mean of the request's unseen items and divides by their standard
-            deviation, so that scores of different requests are comparable; "raw" leaves the scores as they are.
+            deviation, so that scores of different requests are comparable; "raw" uses the scores as they are.
         label: Name for tables; the model's own by default.
         batch: Number of requests scored at a time.
 
@@ -194,8 +196,8 @@ def evaluate_probabilities(
         request.
 
     Raises:
-        InputError: A part without requests, no negative, scores that are NaN or plus infinity, or an unknown method or
-            scale.
+        InputError: A part has no requests, there is no negative, a score is NaN or plus infinity, or the method or
+            scale is unknown.
     """
     if scale not in ("request", "raw"):
         raise one_of("scale", scale, ["request", "raw"])
@@ -220,8 +222,8 @@ def calibrate(
     "platt" is the maximum-likelihood sigmoid p = 1 / (1 + exp(-(a s + b))) for the targets (n_yes + 1) / (n_yes + 2) of
     a yes and 1 / (n_no + 2) of a no; these replace 1 and 0 so that a small sample does not lead to certainty (Platt,
     1999). "isotonic" is the non-decreasing step function of least squared error (Zadrozny and Elkan, 2002), clipped to
-    the same two targets; it needs more answers, and it ties scores whose order the data do not support. Fit on other
-    answers than those you report.
+    the same two targets; it needs more answers, and it ties scores whose order the data do not support. Fit the curve
+    on other answers than those that you evaluate.
 
     Args:
         y_true: True answers, shape (n,), values 0 or 1, at least one of each.
@@ -232,7 +234,7 @@ def calibrate(
         A function from scores, shape (m,), to probabilities, shape (m,), float64.
 
     Raises:
-        InputError: As in `roc_auc`, or another method.
+        InputError: As in `roc_auc`, or the method is unknown.
     """
     if method not in ("platt", "isotonic"):
         raise one_of("method of calibration", method, ["platt", "isotonic"])
@@ -248,13 +250,13 @@ def calibrate(
     from sklearn.linear_model import LogisticRegression
 
     # A target t is a yes of weight t and a no of weight 1 - t. The solver converges faster on standardised scores.
-    middle, unit = score.mean(), score.std() or 1.0
+    mean, deviation = score.mean(), score.std() or 1.0
     target = np.where(true, yes_target, no_target)
-    duplicated = np.tile((score - middle) / unit, 2)[:, None]
+    duplicated = np.tile((score - mean) / deviation, 2)[:, None]
     sigmoid = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
     sigmoid.fit(duplicated, np.repeat([1, 0], len(score)), sample_weight=np.concatenate([target, 1 - target]))
     slope, shift = float(sigmoid.coef_[0, 0]), float(sigmoid.intercept_[0])
-    return lambda scores: expit(slope * (np.asarray(scores, dtype=float) - middle) / unit + shift)
+    return lambda scores: expit(slope * (np.asarray(scores, dtype=float) - mean) / deviation + shift)
 
 
 def _questions(
@@ -293,18 +295,20 @@ def _finite(model: Recommender, scores: np.ndarray, unseen: np.ndarray) -> np.nd
     """Return the scores, with minus infinity replaced by the lowest finite score of the request's unseen items."""
     if np.isnan(scores).any() or np.isposinf(scores).any():
         kind = "NaN" if np.isnan(scores).any() else "infinite"
-        raise InputError(f"model {model.name} returned {kind} scores; no probability can be made of them")
-    least = np.min(scores, axis=1, initial=np.inf, where=unseen & np.isfinite(scores))
-    least = np.where(np.isfinite(least), least, 0.0)
-    return np.where(np.isneginf(scores), least[:, None], scores)
+        raise InputError(
+            f"model {model.name} returned {kind} scores; probabilities cannot be computed from them"
+        )
+    lowest = np.min(scores, axis=1, initial=np.inf, where=unseen & np.isfinite(scores))
+    lowest = np.where(np.isfinite(lowest), lowest, 0.0)
+    return np.where(np.isneginf(scores), lowest[:, None], scores)
 
 
 def _standardised(scores: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """Return the scores standardised by mean and standard deviation of the unseen items; 0 where all are equal."""
+    """Return the scores standardised by mean and standard deviation of the unseen items; 0 if all are equal."""
     mean = scores.mean(axis=1, where=unseen, keepdims=True)
-    spread = scores.std(axis=1, where=unseen, keepdims=True)
-    # Scores are float32 numbers, so the mean of equal scores is exact in float64 and their spread is 0.
-    return np.divide(scores - mean, spread, out=np.zeros_like(scores), where=spread > 0)
+    deviation = scores.std(axis=1, where=unseen, keepdims=True)
+    # Scores are float32 numbers, so the mean of equal scores is exact in float64 and their deviation is 0.
+    return np.divide(scores - mean, deviation, out=np.zeros_like(scores), where=deviation > 0)
 
 
 def _weighted_auc(level: np.ndarray, true: np.ndarray, weight: np.ndarray) -> float:

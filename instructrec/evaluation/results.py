@@ -1,8 +1,8 @@
-"""The results file: the ranks of all targets, from which every table and figure of a comparison is made.
+"""The results file: the ranks of all targets, from which every table and figure of a comparison is computed.
 
 Metrics at any k, intervals and tests follow from the ranks of the targets, so the file holds ranks instead of metrics.
-It names no user and no item: requests are in the order of the split, items are columns of the catalogue. Derived in
-chapter `evaluation`.
+It contains no ids of users or items: requests are in the order of the split, items are columns of the catalogue.
+Derived in chapter `evaluation`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from instructrec.evaluation.target_ranks import TargetRanks
 from instructrec.files import atomic_write
 
 FORMAT = 1
-"""Version of the results file."""
+"""Version of the format of results files."""
 Key = tuple[str, str, str, int | None]
-_Read = TypeVar("_Read")
+"""Label, protocol, part and seed of a run."""
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,21 @@ class Run:
     """One model, fitted once and evaluated on one part of one split.
 
     Attributes:
-        label: Name in tables; on one part of one split a label stands for one model and its settings.
+        label: Name in tables; within a part of a split it identifies one model with its settings.
         model: Name of the model.
-        settings: Its settings, defaults included, without the seed.
+        settings: Settings of the model, defaults included, without the seed.
         seed: Seed of the model; None for a model without a seed.
         protocol: Name of the split.
         part: "valid" or "test".
-        seconds: Wall time of `fit`, `score` and `measure`.
-        parameters: Number of floating-point numbers that the model has learnt; None if unknown.
-        ranks: Ranks of the targets by the candidates' name, such as "whole catalogue".
+        seconds: Wall time in seconds of the steps `fit`, `score` and `measure`.
+        parameters: Number of floating-point parameters that the model has learnt; None if unknown.
+        ranks: Ranks of the targets among each set of candidates, by the name of the set, such as "whole catalogue".
         list_metrics: Metrics of the recommended lists by their name in `beyond_accuracy.LIST_METRICS`: a number for
             all lists together, or an array of shape (n_requests,), NaN where undefined; empty without lists.
         lists: Catalogue columns of the recommended lists, shape (n_requests, k), -1 for an empty position; None if not
             stored.
-        machine: Where it ran, if not on the machine of the file.
-        version: The version of instructrec that made it; None in files older than this entry.
+        machine: `cores` and `python` of the machine that ran it; None if they are those of the file.
+        version: Version of instructrec that computed the run; None in files older than this entry.
     """
 
     label: str
@@ -87,9 +88,9 @@ class Results:
         data_sha256: Digest of its tables, from `data_digest`.
         machine: `cores` and `python` of the machine that ran them.
         runs: The runs, in the order of tables.
-        negatives: Hard negatives by protocol, part and candidates' name: catalogue columns, shape (n_requests, n).
-        choosers: The models that chose them, by the same names: `model`, `settings` and `seed`; missing in files older
-            than this entry.
+        negatives: Hard negatives by protocol, part and candidates: catalogue columns, shape (n_requests, n).
+        choosers: The models that chose the hard negatives, by the same keys: `model`, `settings` and `seed`; missing in
+            files older than this entry.
     """
 
     data: str
@@ -109,7 +110,7 @@ class Results:
         """Read a results file.
 
         Raises:
-            InputError: No file, no results file, a file of another format, or a damaged file.
+            InputError: The file cannot be read, is not a results file, has another format, or is damaged.
         """
         try:
             return cls.from_text(Path(path).read_bytes(), repr(str(path)))
@@ -136,14 +137,14 @@ class Results:
                 _text(document["data"]),
                 _text(document["data_sha256"]),
                 dict(document["machine"]),
-                [_run_from(entry) for entry in document["runs"]],
+                [_run_from_document(entry) for entry in document["runs"]],
                 _by_candidates(document.get("negatives", {}), _columns),
                 _by_candidates(document.get("choosers", {}), _chooser),
             )
             results._check()
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{where} is a damaged results file: {reason}; make it again") from error
+            raise InputError(f"{where} is a damaged results file: {reason}; run `compare` again") from error
         return results
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -172,7 +173,7 @@ class Results:
             "machine": self.machine,
             "negatives": negatives,
             **({"choosers": choosers} if choosers else {}),
-            "runs": [_document(run) for run in self.runs],
+            "runs": [_run_to_document(run) for run in self.runs],
         }
         return _dump(document) + "\n"
 
@@ -191,7 +192,7 @@ class Results:
         return list(dict.fromkeys(run.label for run in self._of(protocol, part)))
 
     def candidates(self, protocol: str, part: str = "test") -> list[str]:
-        """Return the names of the candidates that all runs on a part of a split share."""
+        """Return the names of the sets of candidates that all runs on a part of a split have ranks for."""
         runs = list(self._of(protocol, part))
         return [name for name in (runs[0].ranks if runs else {}) if all(name in run.ranks for run in runs)]
 
@@ -278,12 +279,13 @@ class Results:
         """Check that the runs agree with each other.
 
         Raises:
-            ValueError: Two runs with one key, other numbers of requests or targets, or a label with two settings.
+            ValueError: Two runs have the same key, runs on one part of a split differ in their numbers of requests or
+                targets, or a label has two models or settings.
         """
         keys = [run.key for run in self.runs]
         duplicate = next((key for key in keys if keys.count(key) > 1), None)
         if duplicate is not None:
-            raise ValueError(f"the run {duplicate} stands in it twice")
+            raise ValueError(f"it holds the run {duplicate} twice")
         first_of_split: dict[tuple[str, str], Run] = {}
         first_of_label: dict[tuple[str, str, str], Run] = {}
         for run in self.runs:
@@ -295,7 +297,7 @@ class Results:
                 (ranks.n_targets != n_targets).any() for ranks in run.ranks.values()
             ):
                 raise ValueError(
-                    f"{run.label} on {run.protocol} has other numbers of requests or targets than {reference.label}"
+                    f"{run.label} on {run.protocol} differs from {reference.label} in its requests or targets"
                 )
             earlier = first_of_label.setdefault((run.label, run.protocol, run.part), run)
             if (earlier.model, earlier.settings) != (run.model, run.settings):
@@ -310,10 +312,10 @@ def parse_document(text: str | bytes, where: str, kind: str, version: int, key: 
         where: Name of the file in error messages.
         kind: What the file is, such as "results file".
         version: The accepted format.
-        key: Another key that the object must have.
+        key: A further key that the object must have.
 
     Raises:
-        InputError: No JSON object, a missing key, or another format.
+        InputError: The text is not a JSON object, a key is missing, or the format is another one.
     """
     try:
         document = json.loads(text)
@@ -327,7 +329,7 @@ def parse_document(text: str | bytes, where: str, kind: str, version: int, key: 
 
 
 def data_digest(dataset: Dataset) -> str:
-    """Return the SHA-256 of a data set's three tables, rows in their order, hexadecimal."""
+    """Return the hexadecimal SHA-256 of a data set's three tables, with the rows in their order."""
     digest = hashlib.sha256()
     for table in (dataset.users, dataset.items, dataset.interactions):
         digest.update(table.to_csv(index=False, lineterminator="\n").encode("utf-8", "surrogatepass"))
@@ -348,7 +350,8 @@ def this_machine() -> dict[str, Any]:
 _PLAIN_FIELDS = ("label", "model", "settings", "seed", "protocol", "part", "seconds", "parameters")
 
 
-def _document(run: Run) -> dict[str, Any]:
+def _run_to_document(run: Run) -> dict[str, Any]:
+    """Return a run as a JSON object, the inverse of `_run_from_document`."""
     document: dict[str, Any] = {name: getattr(run, name) for name in _PLAIN_FIELDS}
     if run.version is not None:
         document["version"] = run.version
@@ -368,7 +371,8 @@ def _document(run: Run) -> dict[str, Any]:
     return document
 
 
-def _run_from(document: dict[str, Any]) -> Run:
+def _run_from_document(document: dict[str, Any]) -> Run:
+    """Return the run of a JSON object, the inverse of `_run_to_document`."""
     candidates = document["candidates"]
     if not candidates:
         raise ValueError(f"{document['label']} has no candidates")
@@ -394,14 +398,14 @@ def _run_from(document: dict[str, Any]) -> Run:
 
 
 def _by_candidates(
-    document: dict[str, Any], read: Callable[[Any], _Read]
-) -> dict[tuple[str, str, str], _Read]:
-    """Return values by protocol, part and candidates, from an object of objects such as "leave-last-out, test"."""
+    document: dict[str, Any], convert: Callable[[Any], _Value]
+) -> dict[tuple[str, str, str], _Value]:
+    """Return converted values by protocol, part and candidates; a key of `document` is "leave-last-out, test"."""
     by_candidates = {}
     for protocol_and_part, values in document.items():
         protocol, _, part = protocol_and_part.rpartition(", ")
         for name, value in values.items():
-            by_candidates[(protocol, part, name)] = read(value)
+            by_candidates[(protocol, part, name)] = convert(value)
     return by_candidates
 
 
@@ -416,19 +420,21 @@ def _chooser(document: dict[str, Any]) -> dict[str, Any]:
 def _columns(lists: list[list[int]]) -> np.ndarray:
     array = np.array(lists)
     if array.ndim != 2 or array.dtype.kind != "i":
-        raise ValueError("lists of catalogue columns of unequal length, or no whole numbers")
+        raise ValueError(
+            "lists of catalogue columns have unequal lengths or hold values that are not whole numbers"
+        )
     return array.astype(np.int64)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} stands where a text is expected")
+        raise ValueError(f"{value!r} is found where a text is expected")
     return value
 
 
 def _int_or_none(value: object) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise ValueError(f"{value!r} stands where a whole number or null is expected")
+        raise ValueError(f"{value!r} is found where a whole number or null is expected")
     return value
 
 

@@ -1,10 +1,10 @@
-"""Build one instruction from a data set: pick a user and a moment, and ask for the item that came next.
+"""Build one instruction from a data set: draw a user and a moment, and ask for the item that the user chose next.
 
-Negatives are drawn from the items that the user had not met before the moment; an item met later may be among them,
-since excluding it would use the future. An attempt whose text would hold the target's title, or that lacks something
-its template needs, is dropped, and another user and moment are drawn for the same template. So no item follows a
-history that holds its title, and nothing else about the target decides which attempts are dropped if all sources are
-"history". Derived in chapter `instruction-generation`.
+Negatives are drawn from the items without an interaction of the user before the moment. The user may choose some of
+them later; they are not excluded, since that would use the future. An attempt is discarded if its text contains the
+target's title or if it lacks a field of its template; then another user and moment are drawn for the same template.
+So no target follows a history that contains its title. If all sources are "history", nothing else about the target
+decides which attempts are discarded. Derived in chapter `instruction-generation`.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ from instructrec.instructions.verbalizer import Draw, Popularity, Verbalizer
 from instructrec.wordings.lexicon import plain, stands_alone, title_forms
 
 N_CANDIDATES = 10
+"""Number of candidates to rank (T3), the target included."""
 TASTE_LENGTH = 30
-"""The most items that a taste in words sums up if no titles are shown."""
+"""Maximum number of items that a taste in words summarises if no titles are shown."""
 N_WISHES = 3
-"""Number of wishes that a teacher writes for the same categories."""
+"""Number of vague wishes that a teacher writes for the same categories."""
 MAX_ATTEMPTS = 200
-"""Attempts with different users and moments before a template is given up."""
+"""Maximum number of users and moments drawn for one instruction; then `InputError` is raised."""
 _N_NEGATIVES = {TaskForm.T0: 1, TaskForm.T1: 1, TaskForm.T2: 0, TaskForm.T3: N_CANDIDATES - 1}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What instructions are made from, see `build_instructions`."""
+    """Arguments of `build_instructions` that decide how each instruction is built; described there."""
 
     source: str
     preference_source: str
@@ -55,11 +56,12 @@ class Settings:
 
 
 class Annotations:
-    """Texts that a teacher has written, and requests that it has yet to answer; empty if the rules write everything.
+    """Texts written by a teacher model, and the requests that it has not answered yet.
 
     Args:
-        replies: The teacher's text for each request, None if it had no acceptable one.
-        model: The teacher's name.
+        replies: The teacher's text for each request, None for a request without an acceptable text. Without `replies`,
+            the rules write all texts.
+        model: Name of the teacher model.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Annotations:
         self.missing: dict[AnnotationRequest, None] = {}
 
     def text(self, make_request: Callable[[], AnnotationRequest]) -> str | None:
-        """Return the teacher's text, None if the rules are to be used."""
+        """Return the teacher's text for a request, None if the rules shall write it; note a request without a reply."""
         if self.replies is None:
             return None
         request = make_request()
@@ -82,7 +84,7 @@ class Annotations:
 
 @dataclass(frozen=True, slots=True)
 class _UserLog:
-    """A user's different items in the order of the first event with each, the times, and each item's position."""
+    """A user's distinct items by time of their first event, these times, and the position of each item."""
 
     user: Hashable
     items: list[Hashable]
@@ -105,30 +107,30 @@ class _Moment:
     def time(self) -> int:
         return self.log.times[self.cut]
 
-    def items_before(self, most: int | None = None) -> list[Hashable]:
-        """Return the items before the moment, at most the last ones."""
-        start = 0 if most is None else max(0, self.cut - most)
+    def items_before(self, n: int | None = None) -> list[Hashable]:
+        """Return the last `n` items before the moment, oldest first; all by default."""
+        start = 0 if n is None else max(0, self.cut - n)
         return self.log.items[start : self.cut]
 
     def is_known(self, item: Hashable) -> bool:
-        """Tell whether the user has met an item up to the moment, the target included."""
+        """Return whether the user has interacted with an item up to the moment, the target included."""
         return self.log.positions.get(item, self.cut + 1) <= self.cut
 
 
 @dataclass(slots=True)
 class _Draft:
-    """An instruction in the making.
+    """An instruction that is not complete yet.
 
     Attributes:
-        template: Its template.
-        verbalizer: That of the template's language.
+        template: Template of the instruction.
+        verbalizer: Verbalizer of the template's language.
         moment: The user and the moment.
-        history: Items that the text is made from.
-        fields: Texts that fill the template.
-        wish_items: Items that the wish is read off, if the source of intentions is the history.
+        history: Items that the text is built from, oldest first.
+        fields: Texts that fill the template, by field.
+        wish_items: Items that the wish is derived from, if the source of intentions is the history.
         taste: The taste in words, if the template states or asks for it.
         wish: The intention in words, if the template states or asks for it.
-        authors: Who wrote taste and wish.
+        authors: Who wrote taste and wish: `RULES` or the name of the teacher model.
     """
 
     template: Template
@@ -148,7 +150,7 @@ class InstructionBuilder:
     Args:
         dataset: Items with titles and categories, and interactions.
         languages: The languages of the templates.
-        settings: What instructions are made from.
+        settings: How instructions are built.
 
     Raises:
         InputError: No user has two different items.
@@ -163,7 +165,7 @@ class InstructionBuilder:
             language: Verbalizer(dataset, language, popularity)
             for language in dict.fromkeys((*languages, "en", "zh"))
         }
-        # the forms of an item's title, in any language, that must not stand in a text that asks for the item
+        # the forms of an item's title, in any language, that must not occur in a text that asks for the item
         self._title_forms: dict[Hashable, tuple[str, ...]] = {
             item: tuple(dict.fromkeys(form for title in self._titles_of(item) for form in title_forms(title)))
             for item in self.catalogue
@@ -176,10 +178,10 @@ class InstructionBuilder:
         self._items_in_wording: dict[tuple[str, int], frozenset[Hashable]] = {}
 
     def fitting(self, templates: Sequence[Template]) -> list[Template]:
-        """Return the templates that the data can fill: without categories there is no intention and no taste.
+        """Return the templates that the data set can fill; intentions and tastes in words need categories.
 
         Raises:
-            InputError: No template is left.
+            InputError: The data set can fill none of the templates.
         """
         has_categories = bool(next(iter(self.verbalizers.values())).all_categories)
         fitting = [
@@ -198,12 +200,12 @@ class InstructionBuilder:
         """Build an instruction from a template.
 
         Args:
-            template: One of those that `fitting` returns.
-            draw: Random numbers in [0, 1).
-            annotations: The teacher's texts; it notes the requests that are missing.
+            template: A template that `fitting` returns.
+            draw: Function that returns random numbers in [0, 1).
+            annotations: The teacher's texts; requests without a reply are noted in `annotations.missing`.
 
         Raises:
-            InputError: No event fits.
+            InputError: No fitting event is found in `MAX_ATTEMPTS` attempts.
         """
         for _ in range(MAX_ATTEMPTS):
             instruction = self._attempt(template, draw, annotations)
@@ -211,10 +213,11 @@ class InstructionBuilder:
                 return instruction
         raise InputError(
             f"template {template.id!r} found no fitting event in {MAX_ATTEMPTS} attempts; it needs items with "
-            "categories, other items that the user has not met, and titles that do not repeat each other"
+            "categories, other items that are new to the user, and titles that differ from each other"
         )
 
     def _user_logs(self) -> list[_UserLog]:
+        """Return the log of each user with at least two distinct items of the catalogue."""
         catalogue = set(self.catalogue)
         first_times: dict[Hashable, dict[Hashable, int]] = {}
         ordered = self.dataset.ordered
@@ -257,6 +260,7 @@ class InstructionBuilder:
         return self._instruction(draft, text, response, shown_items, context)
 
     def _draft(self, template: Template, draw: Draw) -> _Draft:
+        """Draw a user and a moment, and start an instruction for them."""
         verbalizer = self.verbalizers[template.language]
         log = self._logs[int(draw() * len(self._logs))]
         moment = _Moment(log, 1 + int(draw() * (len(log.items) - 1)))
@@ -267,7 +271,7 @@ class InstructionBuilder:
         return _Draft(template, verbalizer, moment, history, fields)
 
     def _history(self, template: Template, moment: _Moment, verbalizer: Verbalizer) -> list[Hashable]:
-        """Return the items that the text is made from: those whose titles are shown, or those that a taste sums up."""
+        """Return the items that the text is built from: their titles are shown, or a taste in words summarises them."""
         shows_titles = template.preference != Preference.P2 or _may_show_titles(template)
         length = self.settings.history_length if shows_titles else TASTE_LENGTH
         if self.settings.preference_source == "oracle" and template.preference == Preference.P1:
@@ -282,7 +286,7 @@ class InstructionBuilder:
         return moment.items_before(length)
 
     def _taste(self, draft: _Draft, annotations: Annotations) -> str:
-        """Return the taste of the history in words, the teacher's or the rules'; empty if it shows none."""
+        """Return the taste in words, written by the teacher or the rules; empty if the history shows none."""
         verbalizer, moment = draft.verbalizer, draft.moment
         oracle = self.settings.preference_source == "oracle"
         items = [*draft.history, moment.target] if oracle else draft.history
@@ -319,7 +323,7 @@ class InstructionBuilder:
                 titles=(),
                 categories=tuple([verbalizer.category_names[label] for label in labels]),
                 forbidden=self._titles_of(target),
-                # the draw of the rules chooses among the teacher's wishes too, so that both use the same draws
+                # chosen by the draw of the rules too, so that teacher and rules use the same random numbers
                 variant=len(by_rules) % N_WISHES,
             )
         )
@@ -327,12 +331,13 @@ class InstructionBuilder:
         return by_rules if reply is None else reply
 
     def _items_of_wish(self, draft: _Draft) -> list[Hashable]:
-        """Return the items that a wish of the history is read off, never items that the target has picked."""
+        """Return the items of the history that the wish is derived from, never a history selected by the target."""
         if draft.template.preference == Preference.P1 and self.settings.preference_source == "oracle":
             return draft.moment.items_before(self.settings.history_length)
         return draft.history
 
     def _titles_of(self, item: Hashable) -> tuple[str, ...]:
+        """Return the distinct titles of an item in all languages."""
         return tuple(dict.fromkeys(verbalizer.titles[item] for verbalizer in self.verbalizers.values()))
 
     def _fill_task(self, draft: _Draft, draw: Draw) -> tuple[tuple[Hashable, ...], str]:
@@ -364,13 +369,13 @@ class InstructionBuilder:
         return tuple(candidates), template.respond(fields)
 
     def _negatives(self, moment: _Moment, n: int, verbalizer: Verbalizer, draw: Draw) -> list[Hashable]:
-        """Return n items not met up to the moment, all with different titles; fewer in a small catalogue."""
+        """Return n items new to the user at the moment, with different titles; fewer in a small catalogue."""
         catalogue, titles = self.catalogue, verbalizer.titles
         used_titles = {titles[moment.target]}
         negatives: list[Hashable] = []
 
         def add(item: Hashable) -> bool:
-            """Add an item if it is a negative, and tell whether there are enough."""
+            """Add an item if it is a negative; return whether there are n of them."""
             if not moment.is_known(item) and titles[item] not in used_titles:
                 negatives.append(item)
                 used_titles.add(titles[item])
@@ -386,7 +391,7 @@ class InstructionBuilder:
         return negatives
 
     def _leaks(self, draft: _Draft, variant: int, text: str) -> bool:
-        """Tell whether the answer stands in the text, other than as a candidate."""
+        """Return whether the text contains the answer, other than as a candidate."""
         template, target = draft.template, draft.moment.target
         if template.answer in (Answer.PREFERENCE, Answer.BOTH) and draft.taste and draft.taste in text:
             return True
@@ -397,14 +402,14 @@ class InstructionBuilder:
                 return True
         if template.task == TaskForm.T2 and "item" not in template.fields:
             return self._holds_title(plain(text), target)
-        # titles are shown as candidates: look at the template's own words and at the other fields
+        # candidates show titles, so check the template's own words and the other fields only
         if target in self._items_in_wording_of(template, variant):
             return True
         fields = f"{draft.fields.get('history', '')}\n{draft.taste}\n{draft.wish}\n{draft.fields['context']}"
         return self._holds_title(plain(fields), target)
 
     def _items_in_wording_of(self, template: Template, variant: int) -> frozenset[Hashable]:
-        """Return the items whose title stands in a template's own words, such as a film called Up."""
+        """Return the items whose title occurs in a template's own words, such as the film "Up"."""
         key = (template.id, variant)
         if key not in self._items_in_wording:
             wording = re.sub(r"{{.*?}}|{%.*?%}", "\n", template.variants[variant])
@@ -415,6 +420,7 @@ class InstructionBuilder:
         return self._items_in_wording[key]
 
     def _holds_title(self, text: str, item: Hashable) -> bool:
+        """Return whether a text, normalised by `plain`, contains a form of the item's title as whole words."""
         return any(stands_alone(form, text) for form in self._title_forms[item])
 
     def _instruction(
@@ -425,6 +431,7 @@ class InstructionBuilder:
         shown_items: tuple[Hashable, ...],
         context: Context,
     ) -> Instruction:
+        """Return the completed draft; `history` holds all items that the text is built from."""
         template, moment, settings = draft.template, draft.moment, self.settings
         answers_item = template.answer in (Answer.ITEM, Answer.REASONED_ITEM)
         wish_from_history = bool(draft.wish) and settings.source != "oracle"
@@ -460,4 +467,5 @@ class InstructionBuilder:
 
 
 def _may_show_titles(template: Template) -> bool:
+    """Return whether a template has a history field, or asks for the taste behind titles."""
     return "history" in template.fields or template.answer == Answer.PREFERENCE

@@ -1,4 +1,4 @@
-"""Instructions as a `tf.data` pipeline, streamed from an instruction dataset, a file or any other reusable source.
+"""Stream instructions as a `tf.data` pipeline from an instruction dataset, a file or any other reusable source.
 
 Derived in chapter `instruction-generation`.
 """
@@ -21,11 +21,14 @@ from instructrec.instructions.schema import Context, Instruction
 from instructrec.validation import PositiveInt, WholeNumber, check_value
 
 CHUNK_SIZE = 1000
-"""Instructions that cross from Python to TensorFlow at a time: a crossing costs more than an instruction does."""
+"""Number of instructions passed from Python to TensorFlow at once; each pass costs more than an instruction does."""
 FIELD_NAMES = tuple(field.name for field in fields_of(Instruction))
 ID_FIELDS = ("user_id", "target")
+"""Fields with one id."""
 LIST_FIELDS = ("history", "candidates")
+"""Fields with a list of item ids."""
 NO_ITEM = -1
+"""Value of `target` for an instruction without a target, if ids are whole numbers."""
 Row = Mapping[str, Any]
 
 
@@ -37,7 +40,7 @@ def tf_dataset(
     seed: int = 0,
     fields: Sequence[str] = ("text", "response"),
 ) -> Any:
-    """Return a `tf.data.Dataset` of instructions that is read again in each epoch and never held in memory completely.
+    """Return a `tf.data.Dataset` of instructions that is read again in each epoch and is never completely in memory.
 
     Args:
         source: An instruction dataset, a list or any other iterable that can be iterated again; a function that returns
@@ -45,7 +48,7 @@ def tf_dataset(
             of any form.
         batch_size: Instructions per batch; None for single elements.
         shuffle: Size of the shuffle buffer in instructions; None keeps the order.
-        seed: Seed of the shuffling: each epoch has another order, and each run the same orders.
+        seed: Seed of the shuffling: the order differs from epoch to epoch and is the same in each run.
         fields: Fields of `Instruction`.
 
     Returns:
@@ -59,9 +62,9 @@ def tf_dataset(
         - `cut`: (), int64; `held_out`: (), bool
 
     Raises:
-        InputError: A field is unknown or absent from the file, an argument is not acceptable, the source cannot be
-            iterated again, the file cannot be read, or TensorFlow is not installed. A mistake further down in a file
-            shows only while the pipeline runs: then TensorFlow's error holds the message.
+        InputError: A field is unknown or absent from the file, an argument is invalid, the source cannot be iterated
+            again, the file cannot be read, or TensorFlow is not installed. A mistake further down in a file is found
+            only while the pipeline runs: then TensorFlow raises an error that contains the message.
     """
     names = _names(fields)
     for name, value in (("batch_size", batch_size), ("shuffle", shuffle)):
@@ -108,6 +111,7 @@ def tf_dataset(
 
 
 def _names(fields: Sequence[str]) -> list[str]:
+    """Return the distinct names of the fields; check that each is a field of `Instruction`."""
     if isinstance(fields, str) or not fields:
         raise InputError(
             f"fields is {fields!r}; a list with one or more of {', '.join(FIELD_NAMES)} is accepted"
@@ -135,6 +139,7 @@ def _rows(source: Any, names: Sequence[str]) -> Callable[[], Iterable[Row]]:
 
 
 def _file_rows(path: Path, names: Sequence[str]) -> Callable[[], Iterable[Row]]:
+    """Return a function that iterates over the rows of a file from its start."""
     if not path.is_file():
         raise InputError(
             f"instructions {str(path)!r} are not a file; give a .jsonl or .parquet file of instructions"
@@ -153,6 +158,7 @@ def _file_rows(path: Path, names: Sequence[str]) -> Callable[[], Iterable[Row]]:
 
 
 def _check_form(path: Path, columns: Sequence[str], names: Sequence[str]) -> None:
+    """Check that a file with these columns contains the fields."""
     if "text" in columns:
         available: Sequence[str] = columns
     elif "messages" in columns or "prompt" in columns:
@@ -173,6 +179,7 @@ def _line_converter(columns: Sequence[str], names: Sequence[str]) -> Callable[[d
 
 
 def _values(instruction: Instruction, names: Sequence[str]) -> Row:
+    """Return fields of an instruction and its `user_id`, the context in words."""
     row = {name: getattr(instruction, name) for name in (*names, "user_id")}
     if "context" in row:
         row["context"] = instruction.context.words(instruction.language)
@@ -180,7 +187,7 @@ def _values(instruction: Instruction, names: Sequence[str]) -> Row:
 
 
 def _pair(content: Mapping[str, Any]) -> Row:
-    """Return text and response of an object of form "chat" or "prompt"."""
+    """Return text and response of a record of form "chat" or "prompt"."""
     try:
         if "messages" in content:
             question, reply = content["messages"]
@@ -228,7 +235,7 @@ def _count(source: Any) -> int | None:
 
 
 def _integer_fields(rows: Callable[[], Iterable[Row]], names: Sequence[str]) -> set[str]:
-    """Return the fields whose ids are whole numbers, by the first user and by the first item of a chunk."""
+    """Return the fields whose ids are whole numbers, decided by the first user and the first item of a chunk."""
     id_names = [name for name in names if name in (*ID_FIELDS, *LIST_FIELDS)]
     if not id_names:
         return set()
@@ -248,12 +255,14 @@ def _integer_fields(rows: Callable[[], Iterable[Row]], names: Sequence[str]) -> 
 
 
 def _type(name: str, integer_fields: set[str], tf: Any) -> Any:
+    """Return the TensorFlow dtype of a field."""
     if name in (*ID_FIELDS, *LIST_FIELDS):
         return tf.int64 if name in integer_fields else tf.string
     return {"cut": tf.int64, "held_out": tf.bool}.get(name, tf.string)
 
 
 def _tensor(name: str, values: list[Any], are_integers: bool, dtype: Any, tf: Any) -> Any:
+    """Return a chunk of a field's values as an array, or as a ragged tensor if they are lists."""
     if name in LIST_FIELDS:
         items = _ids([item for row_items in values for item in row_items], are_integers)
         lengths = np.array([len(row_items) for row_items in values], dtype=np.int64)
@@ -266,17 +275,19 @@ def _tensor(name: str, values: list[Any], are_integers: bool, dtype: Any, tf: An
 
 
 def _ids(values: list[Hashable], are_integers: bool) -> np.ndarray:
+    """Return ids as int64 or as encoded texts; a missing id is -1 or an empty text."""
     if not are_integers:
         return _texts(["" if value is None else str(value) for value in values])
     for value in values:
         if value is not None and not isinstance(value, int):
             raise InputError(
-                f"id {value!r} is no whole number as the first id is; ids of one type are accepted"
+                f"id {value!r} is not a whole number, but the first id is; ids of one type are accepted"
             )
     return np.array([NO_ITEM if value is None else value for value in values], dtype=np.int64)
 
 
 def _texts(values: list[str]) -> np.ndarray:
+    """Return texts in UTF-8 as an array of bytes objects."""
     array = np.empty(len(values), dtype=object)
     array[:] = [value.encode() for value in values]
     return array

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 FORMAT = 1
+"""Version of the format of saved models."""
 
 
 class Recommender(ABC):
     """Base of all recommenders: `fit`, `score`, `recommend`, `save`, `load`.
 
     A subclass has a `name` and a `config_class`, and implements `_fit`, `_score`, `_arrays` and `_restore`. After `fit`
-    it has `dataset`; a saved model does not store the interactions.
+    it has the attribute `dataset`; a saved model does not store the interactions.
     """
 
     name: ClassVar[str]
@@ -40,20 +41,20 @@ class Recommender(ABC):
     config: ModelConfig
 
     def __init__(self, config: Any = None, **settings: Any) -> None:
-        """Make an untrained model.
+        """Create an untrained model.
 
         Args:
-            config: All settings in one object of `config_class`; given alone.
-            **settings: Some settings by name, the others at their defaults.
+            config: All settings as one object of `config_class`, instead of `settings`.
+            **settings: Settings by name; the others keep their defaults.
 
         Raises:
-            InputError: An unknown setting, or one out of its range.
+            InputError: A setting is unknown or out of its range.
         """
         self.config = read_config(self.config_class, settings, self.name) if config is None else config
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings by name, as JSON takes them."""
+        """All settings by name, with values that JSON can represent."""
         return self.config.model_dump(mode="json")
 
     # -- to be implemented by a subclass -----------------------------------------------------------------------
@@ -81,7 +82,7 @@ class Recommender(ABC):
 
     @abstractmethod
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Restore the learnt parameters from `_arrays`; `self.dataset` and `self.config` are set before."""
+        """Restore the learnt parameters from `_arrays`; `self.dataset` and `self.config` are already set."""
 
     # -- public methods ----------------------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class Recommender(ABC):
         if len(candidates) != len(columns) or len(lengths) > 1:
             raise InputError(
                 f"candidates come as {len(candidates)} lists of {lengths} items for "
-                f"{len(columns)} histories; give a list for each, all of one length"
+                f"{len(columns)} histories; give a list for each, all of equal length"
             )
         candidate_columns = np.array([self.dataset.item_columns(ids) for ids in candidates], dtype=np.int64)
         return self._checked_scores(columns, texts, candidate_columns.reshape(len(columns), -1))
@@ -159,6 +160,7 @@ class Recommender(ABC):
     def _requests(
         self, histories: Sequence[Sequence[Hashable]], instructions: Sequence[str | None] | None
     ) -> tuple[list[np.ndarray], list[str | None]]:
+        """Return each history as catalogue columns and each instruction, None if there is none; check their numbers."""
         self._check_fitted()
         columns = [self.dataset.item_columns(history) for history in histories]
         texts: list[str | None] = [None] * len(columns) if instructions is None else list(instructions)
@@ -171,7 +173,7 @@ class Recommender(ABC):
     def _checked_scores(
         self, columns: list[np.ndarray], texts: list[str | None], candidates: np.ndarray | None
     ) -> np.ndarray:
-        """Return the scores of the candidates, or of the whole catalogue if they are None; check their shape."""
+        """Return the scores of the candidates, or of the whole catalogue if `candidates` is None; check their shape."""
         if candidates is None:
             scores, expected = self._score(columns, texts), (len(columns), self.dataset.n_items)
         else:
@@ -256,14 +258,12 @@ class Recommender(ABC):
     def _list_scores(
         self, history: Sequence[Hashable], instruction: str | None, candidates: Sequence[Hashable] | None
     ) -> np.ndarray:
-        """Return the score of each item of the catalogue, minus infinity for items that are no candidates."""
+        """Return the score of each item of the catalogue, minus infinity for items that are not candidates."""
         if candidates is None:
             return self.score([history], [instruction])[0]
         self._check_fitted()
         if len(candidates) == 0:
-            raise InputError(
-                "candidates is an empty list; give item ids, or leave it out for the whole catalogue"
-            )
+            raise InputError("candidates is an empty list; give item ids, or omit it for the whole catalogue")
         columns = np.unique(self.dataset.item_columns(candidates))
         scores = np.full(self.dataset.n_items, -np.inf, dtype=np.float32)
         scores[columns] = self._checked_scores(*self._requests([history], [instruction]), columns[None])[0]
@@ -288,24 +288,24 @@ class Recommender(ABC):
         folder = Path(path)
         if folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
             raise InputError(
-                f"{str(folder)!r} is a folder with other files; give a new folder or a saved model's"
+                f"{str(folder)!r} is a folder with other files; give a new folder or that of a saved model"
             )
-        with atomic_directory(folder) as part:
-            with atomic_write(part / "arrays.npz", "wb") as handle:
+        with atomic_directory(folder) as new_folder:
+            with atomic_write(new_folder / "arrays.npz", "wb") as handle:
                 np.savez_compressed(handle, **self._arrays())  # type: ignore[arg-type]
             if catalogue:
-                with atomic_write(part / "items.json") as handle:
+                with atomic_write(new_folder / "items.json") as handle:
                     handle.write(catalogue_to_json(self.dataset))
             header = {
                 "format": FORMAT,
                 "model": self.name,
                 "settings": self.settings,
                 "dataset": self.dataset.name,
-                "sha256": {file.name: digest(file) for file in sorted(part.glob("*.*"))},
+                "sha256": {file.name: digest(file) for file in sorted(new_folder.glob("*.*"))},
             }
             if not catalogue:
                 header["items_sha256"] = _digest_of_items(self.dataset)
-            with atomic_write(part / "model.json") as handle:
+            with atomic_write(new_folder / "model.json") as handle:
                 json.dump(header, handle, indent=2)
                 handle.write("\n")
         return folder
@@ -315,7 +315,7 @@ class Recommender(ABC):
         """Read a model that `save` wrote; checksums are verified and nothing is unpickled.
 
         Raises:
-            InputError: The folder is no saved model, a damaged one, or a model of another kind or version.
+            InputError: The folder is not a saved model, is damaged, or holds a model of another kind or version.
         """
         from instructrec.datasets.storage import catalogue_from_json
 
@@ -358,7 +358,7 @@ def _digest_of_items(dataset: Dataset) -> str:
 
 
 def _catalogue_of(header: dict[str, Any], folder: Path) -> Dataset:
-    """Return the data set that a model without a catalogue was trained on; its items must be the same."""
+    """Return the data set a model saved without its catalogue was trained on; check that its items are the same."""
     from instructrec import datasets
 
     if header["dataset"] not in datasets.NAMES:
@@ -400,7 +400,7 @@ def history_matrix(
     Args:
         histories: Arrays of catalogue columns, oldest first; an item may occur more than once.
         n_items: Size of the catalogue.
-        length: Read the last `length` events of each history only; all by default.
+        length: Use only the last `length` events of each history; all by default.
 
     Returns:
         Sparse matrix of shape (n_requests, n_items), float32, columns ascending in each row.
@@ -416,10 +416,10 @@ def history_matrix(
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Hold the linear algebra under NumPy to one thread for the length of a block.
+    """Return a context manager that limits the linear algebra of NumPy and SciPy (BLAS) to one thread.
 
-    Threads that wait for each other cost more than they give where the matrices are small or the machine is busy, and
-    the order in which they add changes the last bits. What is to be held must be imported before.
+    With small matrices or on a busy machine, several threads are slower than one; and they add numbers in another
+    order, which changes the last bits of a result. Import the libraries before the block: later ones are not limited.
     """
     from threadpoolctl import threadpool_limits
 

@@ -1,4 +1,4 @@
-"""The registry of models: one line per model, from which every command and comparison knows it."""
+"""The registry of models: one line makes a model available to all commands and comparisons."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ MODELS = {
     "mini": "mini.model.Mini",
     "smollm2": "lm.smollm2.SmolLM2",
 }
-"""Class of each model, by the model's name, with its place in `instructrec.models`."""
+"""Class of each model by the model's name, as a dotted path below `instructrec.models`."""
 NAMES: tuple[str, ...] = tuple(MODELS)
+"""Names of all models."""
 SHIPPED = {name: DATA_FOLDER / name for name in ("mini", "smollm2")}
-"""Trained models that come with the book, by name; `load(SHIPPED["mini"])` reads one."""
+"""Folders of the trained models that come with the book, by name; `load(SHIPPED["mini"])` reads `mini`."""
 TUNED = Path(__file__).with_name("tuned.json")
-"""The settings that won the searches of `python -m benchmarks.tuning`."""
+"""File of the best settings found by the searches of `python -m benchmarks.tuning`."""
 
 
 def model_class(name: str) -> type[Recommender]:
@@ -41,7 +42,7 @@ def model_class(name: str) -> type[Recommender]:
         name: One of `NAMES`.
 
     Raises:
-        InputError: Another name.
+        InputError: The name is unknown.
     """
     if name not in MODELS:
         raise one_of("model", name, NAMES, most=len(NAMES))
@@ -50,9 +51,9 @@ def model_class(name: str) -> type[Recommender]:
     return model
 
 
-def setting_names(kind: type[Recommender]) -> list[str]:
-    """Return the names of a model's settings."""
-    return list(kind.config_class.model_fields)
+def setting_names(model: type[Recommender]) -> list[str]:
+    """Return the names of the settings of a model class."""
+    return list(model.config_class.model_fields)
 
 
 def create(name: str, **settings: Any) -> Recommender:
@@ -63,51 +64,51 @@ def create(name: str, **settings: Any) -> Recommender:
         **settings: Settings of that model, such as `k=50` for "item-knn".
 
     Raises:
-        InputError: An unknown name or an unknown setting.
+        InputError: The name or a setting is unknown, or a setting is out of its range.
     """
     return model_class(name)(**settings)
 
 
 def tuned(name: str, data: str = "movielens-100k", **settings: Any) -> Recommender:
-    """Return an unfitted recommender with the settings that won the recorded search on a data set.
+    """Return an unfitted recommender with the best settings of the recorded search on a data set.
 
     Args:
-        name: A name of `NAMES` that was tuned.
+        name: Name of a model that was tuned.
         data: Name of the data set of the search.
-        **settings: Further settings, or replacements of the winning ones, such as `seed=1`.
+        **settings: Further settings, or replacements of the best settings, such as `seed=1`.
 
     Raises:
-        InputError: An unknown name or setting, or a model that was not tuned on that data set.
+        InputError: The name or a setting is unknown, or the model was not tuned on that data set.
     """
     return create(name, **{**tuned_settings(name, data), **settings})
 
 
 def tuned_settings(name: str, data: str = "movielens-100k") -> dict[str, Any]:
-    """Return the settings that won the recorded search of a model; settings that were not searched are missing.
+    """Return the best settings of the recorded search of a model; settings that were not searched are missing.
 
     Args:
-        name: A name of `NAMES` that was tuned.
+        name: Name of a model that was tuned.
         data: Name of the data set of the search.
 
     Raises:
         InputError: The model was not tuned on that data set.
     """
-    winners: dict[str, dict[str, dict[str, Any]]] = json.loads(TUNED.read_text("utf-8"))
-    if data not in winners:
-        raise one_of("data set of tuned models", data, winners)
-    if name not in winners[data]:
-        raise one_of("tuned model", name, winners[data], most=len(NAMES))
-    return dict(winners[data][name])
+    best: dict[str, dict[str, dict[str, Any]]] = json.loads(TUNED.read_text("utf-8"))
+    if data not in best:
+        raise one_of("data set of tuned models", data, best)
+    if name not in best[data]:
+        raise one_of("tuned model", name, best[data], most=len(NAMES))
+    return dict(best[data][name])
 
 
 def load(path: str | Path) -> Recommender:
-    """Read the fitted recommender of a folder that `save` wrote.
+    """Read a fitted recommender from a folder that `save` wrote.
 
     Args:
         path: The folder.
 
     Raises:
-        InputError: The folder is no saved model, or a damaged one.
+        InputError: The folder is not a saved model, or it is damaged.
     """
     folder = Path(path)
     name = read_header(folder)["model"]

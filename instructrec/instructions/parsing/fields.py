@@ -1,4 +1,4 @@
-"""The columns of an item table that an instruction can name, with their kinds and values.
+"""List the columns of an item table that an instruction can name, with their kinds and values.
 
 Derived in chapter `instruction-generation`.
 """
@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 
 NUMBER, TEXT, CATEGORIES = "number", "text", "categories"
+"""Kinds of fields: a number, a text, or a collection of category names in each cell."""
 POPULARITY = "popularity"
+"""Name of the field for an item's popularity."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Field:
     Attributes:
         column: The column's name.
         kind: "number", "text" or "categories".
-        values: The distinct values of a text or category column, as written, by their casefolded form.
+        values: The distinct values of a text or category column, as written in the table, by their casefolded form;
+            empty for numbers.
     """
 
     column: str
@@ -36,7 +39,7 @@ class Field:
 def fields_of(items: pd.DataFrame, category_field: str) -> dict[str, Field]:
     """Return the fields that instructions may name, by column name.
 
-    Popularity is always among them, since it can be computed from the interactions where no column holds it.
+    Popularity is always included, since it can be computed from the interactions if no column contains it.
 
     Args:
         items: The item table.
@@ -74,6 +77,7 @@ class _DistinctValues(Mapping[str, str]):
             names = {str(name) for cell in cells for name in cell}
         else:
             names = {str(cell) for cell in cells}
+        # of several names with the same casefolded form, the first in sorted order is used
         by_folded = {name.casefold(): name for name in sorted(names, reverse=True)}
         return dict(reversed(by_folded.items()))
 
@@ -88,6 +92,7 @@ class _DistinctValues(Mapping[str, str]):
 
 
 def _kind(column: pd.Series) -> str | None:
+    """Return the kind of a column, by its dtype or its first value; None if it cannot be a field."""
     if pd.api.types.is_bool_dtype(column.dtype):
         return TEXT
     if pd.api.types.is_numeric_dtype(column.dtype):

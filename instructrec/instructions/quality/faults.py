@@ -1,4 +1,4 @@
-"""Faults of a single instruction that can be measured from its words, the log and the item table.
+"""Find faults of a single instruction that can be measured from its words, the interactions and the item table.
 
 Derived in chapter `instruction-generation`.
 """
@@ -17,7 +17,7 @@ from instructrec.instructions.quality.properties import mentions_in
 from instructrec.instructions.schema import Answer, Instruction, Intention, Style, TaskForm
 
 MAX_TOKENS = 512
-"""Tokens that the paper's model can read."""
+"""Maximum number of tokens that the paper's model can read."""
 
 _CHARACTERS_PER_TOKEN = 4.0
 _CJK = re.compile("[\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]")
@@ -29,14 +29,15 @@ def faults(
     """Return the measurable faults of an instruction, each a sentence; an empty list does not prove a good instruction.
 
     The faults are: several candidates that satisfy the intention; a target that does not satisfy the intention or
-    condition; a preference that shares no category with the target; a preference and an intention of which one refuses
-    what the other names; text and response together too long; a title that occurs twice among the candidates. A title
-    in English within a Chinese text is no fault.
+    condition; a preference that shares no category with the target; a preference and an intention, one of which
+    refuses a category that the other names; text and response together too long; a title that occurs
+    twice among the candidates. An English title within a Chinese text is not a fault.
 
     Args:
         instruction: The instruction.
-        dataset: The data that it was made from. For many instructions, `DatasetFacts` saves reading the log again.
-        max_tokens: Most tokens of text and response, as `estimate_tokens` counts them.
+        dataset: The data set that the instruction was built from. For many instructions pass one `DatasetFacts`, which
+            reads the interactions once.
+        max_tokens: Maximum number of tokens of text and response together, as counted by `estimate_tokens`.
     """
     facts = dataset if isinstance(dataset, DatasetFacts) else DatasetFacts(dataset)
     has_condition = instruction.style == Style.PARAMETRIC and bool(instruction.intention_text)
@@ -66,6 +67,7 @@ def _ambiguity(
     matching: frozenset[Hashable] | None,
     facts: DatasetFacts,
 ) -> Iterator[str]:
+    """Yield a fault if an item is requested and several candidates satisfy the intention."""
     asks_for_item = instruction.answer in (Answer.ITEM, Answer.REASONED_ITEM)
     if not asks_for_item or instruction.task not in (TaskForm.T1, TaskForm.T3):
         return
@@ -87,6 +89,7 @@ def _contradictions(
     matching: frozenset[Hashable] | None,
     facts: DatasetFacts,
 ) -> Iterator[str]:
+    """Yield the contradictions between intention, preference and the target's attributes."""
     target = _target(instruction, facts)
     categories = facts.categories.get(target, frozenset())
     if matching is not None:
@@ -116,7 +119,7 @@ def _repeated_titles(instruction: Instruction, facts: DatasetFacts) -> Iterator[
 
 
 def _target(instruction: Instruction, facts: DatasetFacts) -> Hashable | None:
-    """Return the target of an instruction, or the user's next item where it names none."""
+    """Return the target of an instruction, or the user's next item if the instruction has no target."""
     timeline = facts.timeline(instruction.user_id)
     if instruction.target is not None or timeline is None or instruction.cut >= len(timeline.items):
         return instruction.target
@@ -124,6 +127,7 @@ def _target(instruction: Instruction, facts: DatasetFacts) -> Hashable | None:
 
 
 def _are_disjoint(desired: frozenset[str], categories: frozenset[str]) -> bool:
+    """Return whether two sets of categories share no member; False if one is empty, since nothing is known then."""
     return bool(desired) and bool(categories) and desired.isdisjoint(categories)
 
 

@@ -20,8 +20,8 @@ class EASEConfig(ModelConfig):
     """Settings of `EASE`.
 
     Attributes:
-        reg: Regularisation added to the diagonal of XᵀX; larger values shrink the weights.
-        length: Read the last `length` items of a history only; the whole history by default.
+        reg: L2 regularisation, added to the diagonal of XᵀX; larger values shrink the weights.
+        length: Number of last items of a history that are used; all items by default.
     """
 
     reg: PositiveFloat = 250.0
@@ -52,7 +52,7 @@ class EASE(Recommender):
         from scipy import linalg
 
         matrix = user_item_matrix(dataset).astype(np.float64)
-        # An item without interactions is isolated in XᵀX and its weights are 0: excluding it saves time.
+        # An item without interactions has only zeros in XᵀX, so its weights are 0: excluding it saves time.
         used = np.flatnonzero(np.diff(matrix.tocsc().indptr))
         gram = (matrix[:, used].T @ matrix[:, used]).toarray()
         gram[np.diag_indices_from(gram)] += self.config.reg
@@ -64,8 +64,8 @@ class EASE(Recommender):
         self.weights[np.ix_(used, used)] = weights
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:
-        read = history_matrix(histories, self.dataset.n_items, self.config.length)
-        return np.asarray(read @ self.weights)
+        matrix = history_matrix(histories, self.dataset.n_items, self.config.length)
+        return np.asarray(matrix @ self.weights)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {"weights": self.weights}

@@ -1,4 +1,4 @@
-"""Item-based nearest neighbours."""
+"""Item kNN: recommend the nearest neighbours of the items in the history."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class ItemKNNConfig(ModelConfig):
     """Settings of `ItemKNN`.
 
     Attributes:
-        k: Neighbours kept for each item.
-        shrink: Added to the cosine's denominator.
-        length: Read the last `length` items of a history only; the whole history by default.
+        k: Number of nearest neighbours stored for each item.
+        shrink: Number added to the denominator of the cosine; it lowers the similarity of items with few shared users.
+        length: Number of last items of a history that are used; all items by default.
     """
 
     k: PositiveInt = 200
@@ -28,12 +28,12 @@ class ItemKNNConfig(ModelConfig):
 class ItemKNN(Recommender):
     """Score an item by its similarity to the items of the history.
 
-    With X the 0/1 user-item matrix and x_i its columns,
+    With X the binary user-item matrix and x_i its columns,
 
         s(i, j) = x_i · x_j / (|x_i| |x_j| + shrink)        (cosine, shrunk towards 0 for few shared users)
         z(u, i) = sum of s(i, j) over the items j of u's history that are among the k nearest neighbours of i,
 
-    where `length` may limit the history to its last items, since old events predict the next one less well.
+    where `length` may limit the history to its last items, since older events predict the next event less well.
 
     Source: Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation algorithms", WWW
     2001; shrinkage after Bell and Koren, KDD Cup 2007. Derived in chapter `baselines`.
@@ -42,6 +42,7 @@ class ItemKNN(Recommender):
     name = "item-knn"
     config_class = ItemKNNConfig
     config: ItemKNNConfig
+    # A sparse matrix by rows (CSR): row j holds the items that have j among their k nearest neighbours.
     starts: np.ndarray
     neighbours: np.ndarray
     similarities: np.ndarray
@@ -50,13 +51,13 @@ class ItemKNN(Recommender):
         from scipy import sparse
 
         matrix = user_item_matrix(dataset)
-        together = (matrix.T @ matrix).tocsr()
-        norms = np.sqrt(together.diagonal())
+        n_shared_users = (matrix.T @ matrix).tocsr()
+        norms = np.sqrt(n_shared_users.diagonal())
         neighbours: list[np.ndarray] = []
         values: list[np.ndarray] = []
         for item in range(dataset.n_items):
-            part = slice(together.indptr[item], together.indptr[item + 1])
-            candidates, shared = together.indices[part], together.data[part]
+            row = slice(n_shared_users.indptr[item], n_shared_users.indptr[item + 1])
+            candidates, shared = n_shared_users.indices[row], n_shared_users.data[row]
             candidates, shared = candidates[candidates != item], shared[candidates != item]
             cosine = shared / (norms[item] * norms[candidates] + self.config.shrink)
             order = np.lexsort((candidates, -cosine))[: self.config.k]
@@ -66,7 +67,7 @@ class ItemKNN(Recommender):
             (np.concatenate(values), np.concatenate(neighbours), np.cumsum([0, *map(len, neighbours)])),
             shape=(dataset.n_items, dataset.n_items),
         )
-        # In the transpose, row j lists the items that have j among their neighbours: the scores that j adds to.
+        # In the transpose, row j holds the items whose scores grow if j is in the history.
         by_history = nearest.T.tocsr()
         self.starts = by_history.indptr.astype(np.int64)
         self.neighbours = by_history.indices.astype(np.int32)
@@ -76,12 +77,12 @@ class ItemKNN(Recommender):
         scores = np.zeros((len(histories), self.dataset.n_items), dtype=np.float32)
         length = self.config.length
         for row, history in zip(scores, histories, strict=True):
-            read = history if length is None else history[-length:]
-            parts = [slice(self.starts[j], self.starts[j + 1]) for j in np.unique(read)]
-            if parts:
-                touched = np.concatenate([self.neighbours[part] for part in parts])
-                weights = np.concatenate([self.similarities[part] for part in parts])
-                row[:] = np.bincount(touched, weights=weights, minlength=len(row))
+            recent = history if length is None else history[-length:]
+            entries = [slice(self.starts[j], self.starts[j + 1]) for j in np.unique(recent)]
+            if entries:
+                items = np.concatenate([self.neighbours[entry] for entry in entries])
+                weights = np.concatenate([self.similarities[entry] for entry in entries])
+                row[:] = np.bincount(items, weights=weights, minlength=len(row))
         return scores
 
     def _arrays(self) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Paraphrases and noise for the instructions that `Mini` is tuned on.
 
-A paraphrase replaces words by similar ones. Noise inserts words without meaning for the choice, or puts a sentence
-around the instruction. Derived in chapter `instruction-tuning`.
+A paraphrase replaces words by similar words. Noise inserts words that say nothing about items, or puts a carrier
+sentence around the instruction. Derived in chapter `instruction-tuning`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from instructrec.models.mini.vocabulary import UNKNOWN, Vocabulary
 from instructrec.wordings.lexicon import held_out_words
 
 REPLACED_WORD_SHARE = 0.5
-"""Share of the words of a paraphrased instruction that are replaced, where a similar word exists."""
+"""Share of the words of a paraphrased instruction that are replaced, among the words that have similar words."""
 MIN_SIMILARITY, MAX_NEIGHBOURS = 0.6, 30
-"""Words are similar from this cosine of their vectors on; a paraphrase draws from this many nearest ones."""
+"""Minimum cosine of the vectors of similar words, and maximum number of similar words that a paraphrase draws from."""
 MAX_ENGLISH_NOISE, MAX_CHINESE_NOISE = 8, 28
 """Maximum number of words inserted into an English text, and of characters inserted into a Chinese one."""
 MAX_INSERTIONS = 4
-"""Maximum number of noise words that are inserted between words; more go in front of the text and behind it."""
+"""Maximum number of noise words inserted between words; noise in front of a text and behind it may be longer."""
 N_COMMON_WORDS = 4_000
-"""Noise comes from the words of training, from this many common out-of-vocabulary words, and from `<unknown>`."""
+"""Number of common out-of-vocabulary words in the noise, beside words of the training texts and `<unknown>`."""
 CARRIER_SHARE = 1 / 3
-"""Share of the noise that is a sentence around the instruction (`QueryGenerator.carriers`)."""
+"""Share of noisy instructions with a carrier sentence (`QueryGenerator.carriers`) instead of noise words."""
 
 
 class Augmentation:
@@ -35,7 +35,8 @@ class Augmentation:
     Args:
         generator: Query generator; its names, refusals and function words are neither replaced nor inserted.
         vocabulary: Token ids.
-        vectors: Word vectors, shape (n_words, size), by which similar words are found; None turns paraphrases off.
+        vectors: Word vectors, shape (n_words, size), by which similar words are found; without them, a paraphrase
+            replaces nothing.
     """
 
     def __init__(
@@ -68,24 +69,25 @@ class Augmentation:
         }
 
     def paraphrase(self, token_ids: Sequence[int], draw: Draw) -> list[int]:
-        """Replace about half of the words that have similar ones by one of those."""
+        """Return token ids in which about half of the words that have similar words are replaced by one of these."""
         return [
             self._similar(token_id, draw) if draw() < REPLACED_WORD_SHARE else token_id
             for token_id in token_ids
         ]
 
     def _similar(self, token_id: int, draw: Draw) -> int:
+        """Return a random similar word; the word itself if it has none."""
         similar = self.similar_words.get(token_id)
         return token_id if similar is None else similar[int(draw() * len(similar))]
 
     def add_noise(self, token_ids: Sequence[int], language: str, literal: bool, draw: Draw) -> list[int]:
-        """Put a sentence around an instruction, or insert words without meaning for the choice.
+        """Return the token ids of an instruction with a carrier sentence around it, or with noise words.
 
         Args:
-            token_ids: The instruction.
+            token_ids: Token ids of the instruction.
             language: "en" or "zh".
-            literal: Insert no words, because each word of the instruction counts as it stands.
-            draw: Random numbers in [0, 1).
+            literal: Insert no noise words, because the instruction asks for its exact words, such as a title.
+            draw: Function that returns random numbers in [0, 1).
         """
         if draw() < CARRIER_SHARE:
             carriers = self._carriers[language]
@@ -110,7 +112,7 @@ class Augmentation:
 
 
 def nearest_words(vocabulary: Vocabulary, vectors: np.ndarray | None) -> dict[int, list[int]]:
-    """Return the nearest words of each word of training, by the cosine of their vectors.
+    """Return the nearest words of each word of the training texts, by the cosine of their vectors.
 
     Args:
         vocabulary: Token ids.
@@ -125,21 +127,21 @@ def nearest_words(vocabulary: Vocabulary, vectors: np.ndarray | None) -> dict[in
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors / np.where(norms > 0, norms, 1)
     nearest = {}
-    for number in range(len(vocabulary.words)):
-        cosines = unit @ unit[number]
-        cosines[number] = 0
+    for row in range(len(vocabulary.words)):
+        cosines = unit @ unit[row]
+        cosines[row] = 0
         best = np.arange(len(cosines))
         if len(cosines) > MAX_NEIGHBOURS:
             best = np.argpartition(-cosines, MAX_NEIGHBOURS)[:MAX_NEIGHBOURS]
         best = best[cosines[best] >= MIN_SIMILARITY]
         if len(best):
             ordered = best[np.argsort(-cosines[best], kind="stable")]
-            nearest[vocabulary.first_word + number] = (vocabulary.first_word + ordered).tolist()
+            nearest[vocabulary.first_word + row] = (vocabulary.first_word + ordered).tolist()
     return nearest
 
 
 def _harmless_words(generator: QueryGenerator, vocabulary: Vocabulary) -> tuple[list[int], list[int]]:
-    """Return the English and the Chinese words of training that name no category and refuse nothing."""
+    """Return the English and the Chinese words of the training texts that name no category and refuse nothing."""
     names, refusals, harmless = (_encoded(texts, vocabulary) for texts in generator.protected_texts())
     protected = names | (refusals - harmless)
     allowed = [
@@ -153,10 +155,11 @@ def _harmless_words(generator: QueryGenerator, vocabulary: Vocabulary) -> tuple[
 
 
 def _held_out_token_ids(vocabulary: Vocabulary) -> set[int]:
-    """Return the words that are held out to test unseen words; no instruction of training may hold one."""
+    """Return the words held out for tests with unseen words; no training instruction may contain them."""
     words = (word for lists in held_out_words().values() for words in lists.values() for word in words)
     return _encoded(words, vocabulary) - {UNKNOWN}
 
 
 def _encoded(texts: Iterable[str], vocabulary: Vocabulary) -> set[int]:
+    """Return the token ids that occur in some texts."""
     return {token_id for text in texts for token_id in vocabulary.encode(text)}

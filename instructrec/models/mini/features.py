@@ -1,4 +1,4 @@
-"""What a catalogue and word vectors say about tokens: words of titles and descriptions, vectors of words.
+"""Compute the vocabulary of `mini` and the fixed features of its tokens from the catalogue and from word vectors.
 
 Derived in chapter `instruction-tuning`.
 """
@@ -21,9 +21,9 @@ class TokenFeatures(NamedTuple):
     """Fixed features from which token embeddings are computed.
 
     Attributes:
-        item_words: Words of training that describe each item, shape (n_items, n), int32; padded with the number of
-            words of training. None if items are not described.
-        word_vectors: Vectors of the words of training and of the out-of-vocabulary words, shape (n_words, size),
+        item_words: Training words that describe each item, as indices in `Vocabulary.words`, shape (n_items, n), int32;
+            padded with the number of training words. None if items are not described.
+        word_vectors: Vectors of the training words and of the out-of-vocabulary words, shape (n_words, size),
             float32; None without word vectors.
     """
 
@@ -32,19 +32,19 @@ class TokenFeatures(NamedTuple):
 
 
 def title_tokens(dataset: Dataset) -> list[set[str]]:
-    """Return the tokens of each item's title words; a saved model reads them from its catalogue."""
+    """Return the tokens of the words of each item's title; a saved model computes them from its catalogue."""
     words_by_item = title_words(dataset.items["title"].tolist())
     return [{token for word in words for token in tokenise(word)} for words in words_by_item]
 
 
 def training_words(dataset: Dataset, languages: Sequence[str]) -> list[str]:
-    """Return the words of training, sorted: those of the instructions in some languages, and of titles."""
+    """Return the training words, sorted: the words of all generated queries in some languages, and of titles."""
     texts = QueryGenerator(dataset, languages).texts()
     return sorted({token for text in texts for token in tokenise(text)}.union(*title_tokens(dataset)))
 
 
 def build_vocabulary(dataset: Dataset, words: Sequence[str], config: MiniConfig) -> Vocabulary:
-    """Return the vocabulary of a data set; other words that have a vector are its out-of-vocabulary words."""
+    """Return the vocabulary of a data set; words with a vector that are not in `words` are out-of-vocabulary words."""
     oov_words: list[str] = []
     if config.word_vectors:
         in_training = set(words)
@@ -53,7 +53,7 @@ def build_vocabulary(dataset: Dataset, words: Sequence[str], config: MiniConfig)
 
 
 def title_columns(dataset: Dataset, vocabulary: Vocabulary) -> dict[int, np.ndarray]:
-    """Return the catalogue columns of the items whose titles hold a word, by the word's token id."""
+    """Return the catalogue columns of the items whose titles contain a word, by the word's token id."""
     columns_by_token: dict[int, list[int]] = {}
     for column, tokens in enumerate(title_tokens(dataset)):
         for token in tokens:
@@ -65,7 +65,7 @@ def token_features(generator: QueryGenerator, vocabulary: Vocabulary, config: Mi
     """Return the features of the tokens of a vocabulary.
 
     Args:
-        generator: Query generator of the data set, which knows what describes each item.
+        generator: Query generator of the data set, which has the descriptions of the items.
         vocabulary: Token ids.
         config: Settings of `Mini`.
     """
@@ -76,10 +76,10 @@ def token_features(generator: QueryGenerator, vocabulary: Vocabulary, config: Mi
 
 
 def _item_words(generator: QueryGenerator, vocabulary: Vocabulary) -> np.ndarray:
-    """Return `TokenFeatures.item_words`."""
-    numbers = {word: number for number, word in enumerate(vocabulary.words)}
+    """Return the training words that describe each item, see `TokenFeatures.item_words`."""
+    indices = {word: index for index, word in enumerate(vocabulary.words)}
     words_by_item = [
-        list(dict.fromkeys(numbers[token] for text in texts for token in tokenise(text) if token in numbers))
+        list(dict.fromkeys(indices[token] for text in texts for token in tokenise(text) if token in indices))
         for texts in generator.descriptions()
     ]
     n_columns = max(map(len, words_by_item), default=1) or 1

@@ -11,8 +11,9 @@ from functools import lru_cache
 
 CONTROL_TOKENS = ("<pad>", "<start>", "<ask>", "<answer>", "<end>", "<unknown>")
 PAD, START, ASK, ANSWER, END, UNKNOWN = range(len(CONTROL_TOKENS))
+"""Token ids of the control tokens."""
 MAX_TOKENS = 48
-"""Maximum number of tokens of a text; further tokens are cut off."""
+"""Maximum number of tokens of a text; longer texts are truncated."""
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+|<=|>=|[<>=]")
 
 
@@ -22,14 +23,14 @@ def tokenise(text: str) -> list[str]:
 
 
 class Vocabulary:
-    """Token ids of control tokens, items, words of training and out-of-vocabulary words, in this order.
+    """Map texts to token ids: control tokens, items, training words and out-of-vocabulary words, in this order.
 
     Attributes:
         n_items: Number of items.
-        words: Words of training, which have embeddings of their own.
-        oov_words: Out-of-vocabulary words, embedded by their SmolLM2 vectors only.
+        words: Words of the training texts, which have trained embeddings.
+        oov_words: Words that occur in no training text and are embedded by their SmolLM2 vectors only.
         first_item: Id of the first item.
-        first_word: Id of the first word of training.
+        first_word: Id of the first training word.
         first_oov: Id of the first out-of-vocabulary word.
     """
 
@@ -46,9 +47,9 @@ class Vocabulary:
         return self.first_word + len(self._ids)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return the token ids of a text, at most `MAX_TOKENS`.
+        """Return the token ids of a text, at most `MAX_TOKENS`; results are cached.
 
-        An unknown word is looked up without a final "s", and becomes `<unknown>` if that fails too.
+        A word that is not in the vocabulary is looked up without a final "s", then replaced by `<unknown>`.
         """
         return self._encode(text)
 
@@ -60,15 +61,15 @@ class Vocabulary:
         return self._ids.get(token.removesuffix("s"), UNKNOWN) if token_id is None else token_id
 
     def output_id(self, token_id: int) -> int:
-        """Return the row of a control token or word in the output layer for words, which has no items."""
+        """Return the output row of a control token or word; the output layer for words has no rows for items."""
         return token_id if token_id < self.first_item else token_id - self.n_items
 
     def input_id(self, output_id: int) -> int:
-        """Return the token id of a row of the output layer for words, the inverse of `output_id`."""
+        """Return the token id of a row of the output layer for words; the inverse of `output_id`."""
         return output_id if output_id < self.first_item else output_id + self.n_items
 
     def tokens(self, token_ids: Sequence[int]) -> list[str]:
-        """Return tokens as text, an item as `<item COLUMN>`."""
+        """Return the text of each token id, for an item `<item COLUMN>` with its catalogue column."""
         all_words = [*self.words, *self.oov_words]
         return [
             CONTROL_TOKENS[token_id]

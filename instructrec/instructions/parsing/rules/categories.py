@@ -1,4 +1,4 @@
-"""Categories in a request, by the lexicon's words for them: "comedies", "科幻片".
+"""Find categories in a request by the lexicon's words for them: "comedies", "科幻片".
 
 Derived in chapter `instruction-generation`.
 """
@@ -14,10 +14,11 @@ from instructrec.instructions.parsing.rules.spans import Span
 from instructrec.wordings.lexicon import normal
 
 _NOUN_AFTER_CATEGORY = "(?:类?(?:电影|影片|片子|片|用品|产品|商品)|类)?"
+"""Pattern of a Chinese noun that may follow a category, such as "片" (film); it belongs to the span."""
 
 
 def category_words(dataset: Dataset) -> dict[str, str]:
-    """Return the category of each word that stands for a category, in either language, the longest words first."""
+    """Return a dictionary from each word for a category, in both languages, to the category, longest words first."""
     field = fields_of(dataset.items, dataset.category_field).get(dataset.category_field)
     if field is None or field.kind != CATEGORIES:
         return {}
@@ -33,7 +34,7 @@ def category_words(dataset: Dataset) -> dict[str, str]:
 
 
 def any_word(words: dict[str, str]) -> str:
-    """Return a pattern that matches any of the words; an English word only as a whole word."""
+    """Return a regular expression that matches any of the words; an English word only as a whole word."""
     return "|".join(
         rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])" if word.isascii() else re.escape(word)
         for word in words
@@ -41,11 +42,11 @@ def any_word(words: dict[str, str]) -> str:
 
 
 def category_spans(text: str, words: dict[str, str]) -> list[Span]:
-    """Return the spans of the categories.
+    """Return the spans of the text that name a category.
 
     Args:
-        text: The request, normalised.
-        words: The category of each word, the longest words first.
+        text: The request, normalised by `wordings.lexicon.normal`.
+        words: The category of each word, from `category_words`.
     """
     if not words:
         return []
@@ -58,5 +59,6 @@ def category_spans(text: str, words: dict[str, str]) -> list[Span]:
 
 
 def _is_part_of_star_wars(text: str, match: re.Match[str]) -> bool:
+    """Return whether a match is a word of "star wars", a title that names no category."""
     before, after = text[: match.start()], text[match.end() :]
     return re.match(r"\s+wars?\b", after) is not None or before.endswith("star ")
