@@ -129,7 +129,7 @@ def ndcg(scores: np.ndarray, targets: Sequence[np.ndarray] | np.ndarray) -> np.n
 
 
 def instructions_of(tasks: FollowingTasks, name: str, n_requests: int) -> list[str | None]:
-    """Return the instruction of each request of a part in a task; None for a request that the task leaves out."""
+    """Return the instruction of each request of a part in a task; None for a request that the task excludes."""
     instructions: list[str | None] = [None] * n_requests
     for row, text in zip(tasks.rows, tasks.tasks[name].texts, strict=True):
         instructions[row] = text

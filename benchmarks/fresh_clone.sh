@@ -27,5 +27,5 @@ if [ "$(id -u)" = 0 ] && command -v unshare >/dev/null && command -v ip >/dev/nu
     export INSTRUCTREC_CACHE XDG_CACHE_HOME
     timed "make test, no cache, no network" unshare --net bash -c 'ip link set lo up && exec make test'
 else
-    echo "make test, no cache, no network: needs root and unshare, left out"
+    echo "make test, no cache, no network: needs root and unshare, skipped"
 fi

@@ -47,11 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--torch", action="store_true", help="Keras on PyTorch, on a GPU where there is one")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    place = "TensorFlow"
+    backend = "TensorFlow"
     runs: list[dict[str, np.ndarray]]
     if options.torch:
         with multiprocessing.get_context("spawn").Pool(len(options.seeds)) as pool:
-            place = f"PyTorch, {pool.map(_on_torch, options.seeds)[0]}"
+            backend = f"PyTorch, {pool.map(_on_torch, options.seeds)[0]}"
             runs = pool.map(partial(figures_of_seed, torch=True), options.seeds, chunksize=1)
     else:
         runs = [figures_of_seed(seed) for seed in options.seeds]
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             f"{name:<52}{row['mean']:.4f}  [{row['low']:.4f}, {row['high']:.4f}]  {row['requests']} requests"
         )
-    note = {"seeds": options.seeds, "protocol": PROTOCOL, "share": SHARE, "on": place}
+    note = {"seeds": options.seeds, "protocol": PROTOCOL, "share": SHARE, "on": backend}
     with atomic_write(options.out) as handle:
         json.dump({**note, "rows": rows}, handle, indent=1)
         handle.write("\n")

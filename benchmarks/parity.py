@@ -274,8 +274,8 @@ def against_rectools(
     our_evaluations: list[Evaluation] = []
     rows = []
     # in turns, so that changes of the machine's speed affect both
-    for turn in range(max(len(options.peer_seeds), len(options.seeds))):
-        for seed in options.peer_seeds[turn : turn + 1]:
+    for index in range(max(len(options.peer_seeds), len(options.seeds))):
+        for seed in options.peer_seeds[index : index + 1]:
             settings = {**RECTOOLS, **options.peer_settings}
             job = {"settings": settings, "seed": seed, "epochs": options.epochs, "k": 10}
             (folder / "job.json").write_text(json.dumps(job))
@@ -288,7 +288,7 @@ def against_rectools(
             theirs.append({"seed": seed, "figures": figures(measured), **output})
             rows.append((f"RecTools, seed {seed}, measured by us", figures(measured), output["seconds"]))
             rows.append((f"RecTools, seed {seed}, its own figures", own(output["own"]), None))
-        for seed in options.seeds[turn : turn + 1]:
+        for seed in options.seeds[index : index + 1]:
             target = folder / f"ours-{seed}"
             target.mkdir()
             settings = json.dumps({**OURS[options.ours], **options.settings, "seed": seed})

@@ -1,4 +1,4 @@
-"""Let a real model, SmolLM2 on this machine, write tastes and wishes for a plan of the shop's instructions.
+"""Let a real model, SmolLM2 on this machine, write tastes and vague wishes for instructions of the shop.
 
     python benchmarks/teacher.py [--cache FILE] [--out FILE]
 
@@ -30,7 +30,7 @@ from instructrec.split import leave_last_out
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "data" / "teacher" / "shop-smollm2.sqlite"
 RESULTS = ROOT / "benchmarks" / "results" / "teacher.json"
-PLANS = {
+INSTRUCTIONS_PER_LANGUAGE = {
     "en": 240,
     "zh": 20,
 }  # as the chapter instruction-quality replays them; so small a model knows little Chinese
@@ -53,7 +53,7 @@ def main() -> int:
         started = time.perf_counter()
         instructions = [
             instruction
-            for language, n in PLANS.items()
+            for language, n in INSTRUCTIONS_PER_LANGUAGE.items()
             for instruction in build_instructions(data, n, languages=(language,), seed=SEED, teacher=teacher)
         ]
         seconds = time.perf_counter() - started

@@ -26,7 +26,7 @@ def quiet_keras() -> ModuleType:
             import keras
             import tensorflow as tf
 
-            tf.constant(0.0)  # the first operation starts the devices, which talk too
+            tf.constant(0.0)  # the first operation starts the devices, which also write log lines
     except ImportError as error:
         raise InputError(
             f"this needs TensorFlow ({error}); install it by: pip install 'instructrec[keras]'"
@@ -36,15 +36,15 @@ def quiet_keras() -> ModuleType:
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2, which compiled code writes to past `sys.stderr`, nowhere for the length of a block."""
+    """Discard the output to file descriptor 2 within a block; compiled code writes there without `sys.stderr`."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    stderr_copy = os.dup(2)
+    null_device = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(null_device, 2)
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
+        os.close(null_device)

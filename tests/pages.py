@@ -197,7 +197,7 @@ class Site:
                 if not target.is_file():
                     found.append(f"{here}: {link} leads nowhere")
                 elif not self.has_place(target, unquote(parts.fragment)):
-                    found.append(f"{here}: {link} has no such place on the page")
+                    found.append(f"{here}: {link} has no such anchor on the page")
         return found
 
     def outside_loads(self) -> list[str]:

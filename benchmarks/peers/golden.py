@@ -100,7 +100,7 @@ def ranx(data: dict[str, np.ndarray]) -> dict[str, list[float]]:
     run = {}
     for row, scores, relevant in zip(rows, data["scores"], data["relevant"], strict=True):
         columns = ranking(scores, relevant)
-        run[row] = {f"i{column}": float(len(columns) - place) for place, column in enumerate(columns)}
+        run[row] = {f"i{column}": float(len(columns) - position) for position, column in enumerate(columns)}
     runs = Run(run)
     evaluate(Qrels(qrels), runs, [f"{name}@{k}" for name in names.values() for k in KS])
     return {
@@ -163,9 +163,9 @@ def rectools(data: dict[str, np.ndarray]) -> dict[str, Any]:
     interactions = pd.DataFrame({Columns.User: users, Columns.Item: items})
     figures: dict[str, Any] = {}
     for lists in ("lists", "full_lists"):
-        row, place = np.nonzero(data[lists] >= 0)
+        row, position = np.nonzero(data[lists] >= 0)
         recommendations = pd.DataFrame(
-            {Columns.User: row, Columns.Item: data[lists][row, place], Columns.Rank: place + 1}
+            {Columns.User: row, Columns.Item: data[lists][row, position], Columns.Rank: position + 1}
         )
         new = MeanInvUserFreq(k=10).calc_per_user(recommendations, interactions)
         varied = IntraListDiversity(k=10, distance_calculator=Cosine()).calc_per_user(recommendations)

@@ -280,7 +280,7 @@ def print_result(text: str) -> None:
     except OSError as error:
         discard_stdout()
         raise InputError(
-            f"cannot write standard output: {error.strerror}; send it to a place with free space"
+            f"cannot write standard output: {error.strerror}; send it to a disk with free space"
         ) from error
 
 

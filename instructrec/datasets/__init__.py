@@ -34,7 +34,7 @@ _OTHER_FUNCTIONS = (
 _MODULES = {
     function: module
     for module, function in (
-        place.split(".") for place in (*DATA_SETS.values(), *_FILE_READERS, *_OTHER_FUNCTIONS)
+        path.split(".") for path in (*DATA_SETS.values(), *_FILE_READERS, *_OTHER_FUNCTIONS)
     )
 }
 __all__ = [
@@ -67,16 +67,16 @@ def load(name_or_path: str | Path) -> Dataset:
     name = str(name_or_path)
     if name in DATA_SETS:
         return _function(DATA_SETS[name])()
-    for place, endings in _FILE_READERS.items():
+    for path, endings in _FILE_READERS.items():
         if name.lower().endswith(endings):
-            return _function(place)(name)
+            return _function(path)(name)
     raise one_of(
         "data set", name, [*NAMES, "a path to a .csv file", "a path to Amazon reviews (.jsonl or .jsonl.gz)"]
     )
 
 
-def _function(place: str) -> Any:
-    module, function = place.split(".")
+def _function(path: str) -> Any:
+    module, function = path.split(".")
     return getattr(import_module(f"{__name__}.{module}"), function)
 
 

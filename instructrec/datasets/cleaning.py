@@ -78,7 +78,7 @@ def drop_duplicates(df: pd.DataFrame, keys: Sequence[str] | None = None) -> pd.D
     if keys is not None:
         check_columns(df, keys)
         if not list(keys):
-            raise InputError("keys is empty; give at least one column, or leave it out for all")
+            raise InputError("keys is empty; give at least one column, or omit it for all")
     return df.drop_duplicates(subset=None if keys is None else list(keys), ignore_index=True)
 
 

@@ -88,7 +88,7 @@ CARD = DataCard(
             "has no year; two items have the genre 'unknown'."
         ),
         "Titles are shown as read aloud: 'Matrix, The' of the file becomes 'The Matrix'.",
-        "Age, gender and occupation are what people wrote about themselves in 1997; zip codes are left out.",
+        "Age, gender and occupation are what people wrote about themselves in 1997; zip codes are excluded.",
     ),
 )
 

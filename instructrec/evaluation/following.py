@@ -270,7 +270,8 @@ def compare_following(
             )
         if model.model in [earlier.model for earlier in models[:number]]:
             raise InputError(
-                f"two evaluations are named {model.model!r}; tell them apart by evaluate_following(..., label=...)"
+                f"two evaluations are named {model.model!r}; give them different names by "
+                "evaluate_following(..., label=...)"
             )
     return pd.DataFrame(
         {

@@ -159,7 +159,7 @@ def make_following_tasks(
         elif tasks is not None:
             raise InputError(
                 f"task {name!r} can be stated of no request of {split.train.name} in {', '.join(languages)}; "
-                "leave it out"
+                "omit it"
             )
     return FollowingTasks(writer.rows, tasks_by_name)
 
@@ -438,10 +438,10 @@ class _TaskWriter:
             language, category = self.language[row], self.categories[self.wished_category[row]]
             verbalizer = self.verbalizers[language]
             template, variant = templates[language][int(draw * len(templates[language]))]
-            phrase = verbalizer.category_names[category]
+            wording = verbalizer.category_names[category]
             if intention == Intention.I1:
-                phrase = verbalizer.wish(category, partial(float, wish_draws[row]))
-            texts.append(template.render({**verbalizer.words, "context": "", "intention": phrase}, variant))
+                wording = verbalizer.wish(category, partial(float, wish_draws[row]))
+            texts.append(template.render({**verbalizer.words, "context": "", "intention": wording}, variant))
         return FollowingTask(texts, self.wish)
 
 

@@ -377,7 +377,7 @@ def _check_arguments(
         )
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate is not None:
-        raise InputError(f"two candidates are named {duplicate!r}; tell them apart by name=...")
+        raise InputError(f"two candidates are named {duplicate!r}; give them different names by name=...")
     requests = split.requests(part)
     if len(requests) == 0:
         raise InputError(f"part {part!r} of the {split.protocol} split holds no request; split more data")

@@ -1,8 +1,8 @@
-"""Turns scores into the ranks of the targets; every ranking metric is computed from these ranks.
+"""Turn scores into the ranks of the targets; every ranking metric is computed from these ranks.
 
 **The rule for ties.** Items of equal score are ranked with the irrelevant ones first, so a model that gives every item
 the same score earns nothing. `target_ranks` applies this rule; all metrics of `instructrec.evaluation.metrics`, every
-protocol and every results file get it from there. Three places need another rule, and each says so:
+protocol and every results file get it from there. Three cases need another rule:
 
 - A list that is shown needs a total order: `instructrec.ranking.top_k` breaks ties by catalogue order. Hence so do
   `Recommender.recommend`, the metrics of shown lists (`beyond_accuracy`, `following`) and the choice of hard negatives.

@@ -1,4 +1,4 @@
-"""The data card beside a file of instructions: its content, its making, the terms of its use.
+"""The data card beside a file of instructions: its content, how it was generated, and the terms of its use.
 
 Markdown with a YAML header, as data set hubs read it. Derived in chapter `instruction-generation`.
 """

@@ -157,12 +157,12 @@ class InstructionDataset:
         if self.teacher is None:
             return self._build(number, Annotations())
         replies: dict[AnnotationRequest, str | None] = {}
-        for turn in range(_TEACHER_ROUNDS):
+        for attempt in range(_TEACHER_ROUNDS):
             annotations = Annotations(replies, self.teacher.model)
             block = self._build(number, annotations)
             requests = list(annotations.missing)
             if (
-                not requests or turn == _TEACHER_ROUNDS - 1
+                not requests or attempt == _TEACHER_ROUNDS - 1
             ):  # in the last round the rules write the missing texts
                 break
             replies.update(zip(requests, self.teacher.annotate(requests), strict=True))
@@ -266,35 +266,35 @@ def build_instructions(
     templates: Mapping[str, str | Path] | None = None,
     teacher: Teacher | None = None,
 ) -> InstructionDataset:
-    """Return a dataset of instructions; each is made when it is read, but the arguments are checked now.
+    """Return a dataset of instructions; each is built when it is read, but the arguments are checked now.
 
     Each instruction draws a data set, a language, a template, a user and a cut in the user's time-ordered history; the
-    target is the item at the cut, and nothing after it is used. The target's title never stands in the text other than
-    as one of the candidates, or as the item shown when words are asked for.
+    target is the item at the cut, and nothing after it is used. The text contains the target's title only as one of
+    the candidates, or as the item shown if the answer is in words.
 
     Args:
-        datasets: One, or several of different names, with titles and categories, and interactions; give the training
-            parts only.
+        datasets: One data set, or several with different names, with titles, categories and interactions; give the
+            training parts only.
         n: Number of instructions, at least 0.
         languages: Of "en" and "zh", drawn evenly.
         seed: Seed of every draw.
-        source: Where intentions come from: "oracle", the target, as in the paper (more than a real user's words could
-            tell), or "history", the items before the cut. With "history" no template asks for the intention: the
+        source: Where intentions come from: "oracle", the target, as in the paper (it tells more than a real user's
+            words could), or "history", the items before the cut. With "history" no template asks for the intention: the
             history would tell the taste and the wish alike.
         preference_source: Where preferences come from: "history", or "oracle", which picks the titles that share a
             category with the target (P1) and counts the target into the taste (P2), to measure the effect of such a
             leak.
-        tasks: Forms of task to use; all by default.
+        tasks: Task forms to use; all by default.
         styles: Styles to use; all by default.
-        held_out: False for the wordings for training, True for those kept for evaluation, None for both.
-        history_length: The most titles shown of a history. A taste without titles sums up at most 30 items.
+        held_out: False for the wordings for training, True for those held out for evaluation, None for both.
+        history_length: Maximum number of titles shown of a history. A taste without titles summarises at most 30 items.
         context_share: Share of the texts that state circumstances, in [0, 1]; the time is that of the log, all else is
             drawn at random.
-        templates: A file of templates of your own for any of the languages; the package's by default.
+        templates: Files of your own templates by language; the package's templates by default.
         teacher: A model that writes tastes (P2) and vague wishes (I1); the rules by default.
 
     Raises:
-        InputError: An argument is not acceptable, or no template is left.
+        InputError: An argument is invalid, or no template can be filled.
     """
     data = _checked_datasets(datasets)
     n = check_value("n", n, NonNegativeInt)

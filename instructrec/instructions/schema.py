@@ -132,23 +132,23 @@ class Instruction:
         language: "en" or "zh".
         user_id: The user.
         target: Id of the item that the user chose next, the answer; None if the answer is in words.
-        history: Ids of the items that text and answer were made from, oldest first, all met before the cut.
+        history: Ids of the items that text and answer are built from, oldest first, all before the cut.
         candidates: Ids of the items shown, in order: ten for reranking, two for pairwise, one for pointwise and for a
             turned-round task that shows the chosen item, else none.
         template: Id of the template.
-        intention_source: "oracle" if the intention was read off the target, as in the paper, which is impossible for
-            a real request; "history" if it comes from the items before the cut; None without intention.
+        intention_source: "oracle" if the intention was derived from the target, as in the paper, which is impossible
+            for a real request; "history" if it comes from the items before the cut; None without intention.
         context: Circumstances named in the text.
-        held_out: Whether the wording is kept for evaluation.
+        held_out: Whether the wording is held out for evaluation.
         dataset: Name of the data set.
-        style: The way in which it is put.
+        style: Style of the wording.
         answer: The content of the answer.
         preference_source: "history" if titles and taste come from the items before the cut, "oracle" if the target
             decided which titles are shown or was counted into the taste; None without preference.
-        preference_text: The taste in words (P2) as it stands in the text or in the answer, else empty.
-        intention_text: The intention in words as it stands in the text or in the answer, else empty.
+        preference_text: The taste in words (P2) as it occurs in the text or in the answer, else empty.
+        intention_text: The intention in words as it occurs in the text or in the answer, else empty.
         annotator: Who put taste and wish into words: "rules", or the name of the teacher model.
-        cut: Number of different items that the user had met before the moment of the request.
+        cut: Number of distinct items that the user had interacted with before the moment of the request.
     """
 
     text: str
@@ -178,7 +178,7 @@ class Instruction:
     def sources(self) -> dict[str, str]:
         """Source of each part that is present.
 
-        `preference` and `intention` are "history" or "oracle"; of the context, the time is read off the log, and place,
+        `preference` and `intention` are "history" or "oracle"; of the context, the time comes from the log, and place,
         device and occasion are drawn at random, since no log here has them.
         """
         sources: dict[str, str] = {}

@@ -107,7 +107,7 @@ class Template:
         preference: What it says about lasting taste, in text or answer.
         intention: What it says about the wish of the moment, in text or answer.
         variants: Wordings, Jinja2 text.
-        held_out: Whether it is kept for evaluation.
+        held_out: Whether it is held out for evaluation.
         style: How it is put.
         answer: What is answered.
         response: Wording of the answer, Jinja2 text.
@@ -143,7 +143,7 @@ class Template:
         """
         text = self._fill(self._renderers[variant], fields)
         if not text:
-            raise InputError(f"template {self.id!r} gives an empty text; mend wording {variant + 1}")
+            raise InputError(f"template {self.id!r} gives an empty text; correct wording {variant + 1}")
         return text
 
     def respond(self, fields: Mapping[str, str]) -> str:
@@ -167,7 +167,9 @@ class Template:
         except UndefinedError as error:
             reason = str(error)
         except Exception as error:  # a mistake in the wording, such as a field divided by a number
-            raise InputError(f"template {self.id!r} cannot be filled in: {error}; mend its wording") from None
+            raise InputError(
+                f"template {self.id!r} cannot be filled in: {error}; correct its wording"
+            ) from None
         raise InputError(f"template {self.id!r}: {reason}; give a text for each field that it names")
 
 

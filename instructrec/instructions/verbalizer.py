@@ -1,7 +1,7 @@
 """Words for histories and targets: titles (P1), taste (P2), a vague wish (I1), categories (I2), a condition.
 
 The paper has a teacher model write P2 and I1; here rules and the lexicon write them, so that anyone can repeat it, and
-a model can take their place through `instructions.teacher`. Statements about a moment use only events before it;
+a model can replace them through `instructions.teacher`. Statements about a moment use only events before it;
 statements about the catalogue (how common a category is, which prices are high) use the item table alone. Derived in
 chapter `instruction-generation`.
 """
@@ -139,7 +139,7 @@ class Verbalizer:
 
         Args:
             items: Item ids, oldest first.
-            time: The moment, in seconds since 1970; without it nothing is said about popularity.
+            time: The moment, in seconds since 1970; without it the text does not mention popularity.
         """
         phrases = self._taste_phrases
         counts = self._counts(items)

@@ -48,7 +48,7 @@ VISIBLE_DAYS = 3
 """A visit shows only posts of this age or younger, in days."""
 AUTHORS_PER_TOPIC = 5
 N_AVOIDED_TOPICS = 2
-"""Number of each user's most engaged topics that a feed leaves out after a request for change."""
+"""Number of each user's most engaged topics that a feed excludes after a request for change."""
 _CHANGE_REQUEST = re.compile(
     r"\b(?:something|anything) (?:else|different|new)\b|\bchange (?:of |the )?(?:topic|subject)s?\b"
     r"|\b(?:bored|tired) of\b|换个?(?:话题|口味|内容)|别的|不一样|看腻|新鲜",
@@ -329,7 +329,7 @@ def simulate_feedback_loop(
     In each round the topic of each position of a user's list is drawn with probability proportional to
     (engagements with the topic + 1) ** sharpness; the user engages with a few of the posts shown, by a softmax of
     1.5 log(K taste + 0.1). With an instruction that asks for change (`requests_change`), every
-    `instruction_interval`-th list leaves out the two topics that the user has engaged with most.
+    `instruction_interval`-th list excludes the two topics that the user has engaged with most.
 
     Args:
         tastes: True tastes, shape (n_users, n_topics); rows sum to 1.

@@ -188,7 +188,7 @@ class School:
 
         Args:
             goal: Item id of the course to reach.
-            passed: Item ids of the courses passed, which the path leaves out.
+            passed: Item ids of the courses passed, which the path excludes.
 
         Raises:
             InputError: No such course.

@@ -58,7 +58,7 @@ def test_an_environment_in_step_is_used_again(runs: list[list[str]], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("stderr_text", "expected"),
     [
         (
             "WARNING: Retrying after connection broken by 'NewConnectionError(...)'\n"
@@ -72,14 +72,14 @@ def test_an_environment_in_step_is_used_again(runs: list[list[str]], tmp_path: P
     ],
 )
 def test_a_failure_is_one_line_and_leaves_nothing(
-    runs: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, expected: str
+    runs: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stderr_text: str, expected: str
 ) -> None:
     make = environments.subprocess.run
 
     def run(command: list[str], **more: object) -> None:
         make(command, **more)
         if "pip" in command:
-            raise subprocess.CalledProcessError(1, command, stderr=said)
+            raise subprocess.CalledProcessError(1, command, stderr=stderr_text)
 
     monkeypatch.setattr(environments.subprocess, "run", run)
     with pytest.raises(environments.CannotMake) as caught:

@@ -181,10 +181,10 @@ class Course:
         home.mkdir()
         (guard / "sitecustomize.py").write_text(NO_NETWORK)
         # Nothing of the user's own Jupyter, IPython or nbgrader settings may matter.
-        kept = {
+        environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))
         }
-        self.environment = kept | {
+        self.environment = environment | {
             # nbgrader calls `alembic` by its name
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "HOME": str(home),
@@ -349,9 +349,11 @@ class TestRelease:
         release = released.release(name)
         assert len(release["cells"]) == len(source(name)["cells"])
         for given, made in zip(source(name)["cells"], release["cells"], strict=True):
-            kept = re.sub(rf" *{REGION.format('HIDDEN TESTS')}\n?", "", text(given), flags=re.S).rstrip()
-            kept = re.sub(rf" *{REGION.format('SOLUTION')}", STUB[given["cell_type"]], kept, flags=re.S)
-            assert text(made).rstrip() == kept.rstrip(), mark(given).get("grade_id")
+            stripped = re.sub(rf" *{REGION.format('HIDDEN TESTS')}\n?", "", text(given), flags=re.S).rstrip()
+            stripped = re.sub(
+                rf" *{REGION.format('SOLUTION')}", STUB[given["cell_type"]], stripped, flags=re.S
+            )
+            assert text(made).rstrip() == stripped.rstrip(), mark(given).get("grade_id")
             if given["cell_type"] == "code" and mark(given).get("solution"):
                 (solution,), (blank,) = ast.parse(text(given)).body, ast.parse(text(made)).body
                 assert isinstance(solution, ast.FunctionDef)

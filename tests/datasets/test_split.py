@@ -97,7 +97,7 @@ def test_a_tie_between_training_and_validation_keeps_the_order_of_the_file():
 
 
 def test_ties_keep_the_order_of_the_file_not_of_ids():
-    # The ids fall while the file goes on: a sort by id would turn the order round.
+    # The ids fall while the file goes on: a sort by id would reverse the order.
     split = leave_last_out(dataset([(1, item, 100) for item in (8, 5, 2, 1)]))
     assert split.train.interactions["item_id"].tolist() == [8, 5]
     assert split.valid["item_id"].tolist() == [2]
@@ -182,10 +182,10 @@ def test_neither_ids_nor_the_order_of_the_catalogue_decide_a_tie(rows, name, ids
 def test_equal_times_keep_the_order_of_the_file_in_every_part(rows, name):
     split = SPLITS[name](dataset([(user, item, time % 3) for user, item, time in rows]))
     for part in (*parts(split), split.before_test):
-        places = list(
+        positions = list(
             zip(part["timestamp"], part["rating"], strict=True)
         )  # the rating is the row of the file
-        assert places == sorted(places)
+        assert positions == sorted(positions)
     if name == "leave-last-out":  # of tied events the last of the file is hidden, then the one before
         both = split.valid.merge(split.test, on="user_id")
         earlier = both["timestamp_x"] < both["timestamp_y"]

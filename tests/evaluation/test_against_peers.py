@@ -52,7 +52,7 @@ def test_the_data_hold_what_could_go_wrong() -> None:
     ]
     assert sum(count > 0 for count in tied) > 20, "right and wrong items share a score"
     assert (np.isfinite(scores).sum(axis=1) < max(k for k in KS if k <= 20)).any(), "a list shorter than k"
-    assert (relevant & np.isneginf(scores)).any(), "a target that is left out"
+    assert (relevant & np.isneginf(scores)).any(), "a target that is excluded"
     assert (relevant.sum(axis=1) > 20).any()
     assert (relevant.sum(axis=1) == 1).any()
     assert (DATA["lists"] == -1).any()

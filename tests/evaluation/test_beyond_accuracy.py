@@ -1,4 +1,4 @@
-"""What accuracy does not see: by brute force over places and pairs, by hand, and by what must hold of any lists."""
+"""What accuracy does not see: by brute force over positions and pairs, by hand, and by what must hold of any lists."""
 
 from itertools import combinations
 
@@ -18,7 +18,7 @@ N_ITEMS = 12
 
 @st.composite
 def some_lists(draw):
-    """Up to twelve lists of up to six different items, some places empty."""
+    """Up to twelve lists of up to six different items, some positions empty."""
     k = draw(st.integers(1, 6))
     rows = draw(
         st.lists(
@@ -38,9 +38,9 @@ def test_coverage_is_the_union_of_the_lists(lists):
 
 @given(some_lists().filter(lambda lists: (lists >= 0).any()))
 def test_gini_is_half_the_relative_mean_difference(lists):
-    places = [int((lists == item).sum()) for item in range(N_ITEMS)]
-    differences = sum(abs(a - b) for a in places for b in places)
-    by_pairs = differences / (2 * N_ITEMS**2 * np.mean(places))
+    exposure = [int((lists == item).sum()) for item in range(N_ITEMS)]
+    differences = sum(abs(a - b) for a in exposure for b in exposure)
+    by_pairs = differences / (2 * N_ITEMS**2 * np.mean(exposure))
     assert beyond.gini(lists, N_ITEMS) == pytest.approx(by_pairs, abs=1e-9)
 
 

@@ -262,13 +262,13 @@ def test_lists_at_fault_are_named_with_user_and_item(split):
     ids = split.train.items["item_id"].to_numpy()
     good = [ids[row].tolist() for row in own.lists]
     user = requests.user_ids[1]
-    for place, item, words in [
+    for position, item, words in [
         (4, "nothing", "not in the catalogue"),
         (4, good[1][0], "twice"),
         (4, requests.histories[1][0], "history"),
     ]:
         bad = [list(result) for result in good]
-        bad[1][place] = item
+        bad[1][position] = item
         with pytest.raises(InputError, match=f"peer.*'{item}'.*'{user}'.*{words}"):
             ev.evaluate_lists(bad, split, label="peer")
     with pytest.raises(InputError, match="39 lists for 40"):

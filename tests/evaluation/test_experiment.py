@@ -287,7 +287,7 @@ def test_an_interruption_by_the_user_passes(dataset, tmp_path):
 
 
 def cut_short(dataset, path, models=MODELS, **changes):
-    """Write hard negatives and leave before their chooser has its own turn."""
+    """Write hard negatives and leave before the model that chose them is evaluated."""
     broken = ModelSpec("broken", Broken, {"fault": "fit"})
     with pytest.raises(InputError, match="broken .leave-last-out. failed to fit"):
         experiment(dataset, path, [broken, *models], protocols=PROTOCOLS[:1], **changes)
@@ -319,9 +319,9 @@ def test_hard_negatives_of_another_chooser_are_refused(dataset, tmp_path, spec, 
     assert path.read_bytes() == before
     loaded = experiment(dataset, path, MODELS, protocols=PROTOCOLS[:1])
     assert loaded.labels() == [entry.label for entry in MODELS]
-    place = ("leave-last-out", "test", CANDIDATES[2])
+    key = ("leave-last-out", "test", CANDIDATES[2])
     settings = loaded.run("neighbours", "leave-last-out").settings
-    assert loaded.choosers == {place: {"model": "item-knn", "settings": settings, "seed": None}}
+    assert loaded.choosers == {key: {"model": "item-knn", "settings": settings, "seed": None}}
     assert Results.load(path).choosers == loaded.choosers
 
 

@@ -120,7 +120,7 @@ def tiny() -> Dataset:
 
 
 def test_the_figures_of_a_tiny_catalogue_by_hand(tiny):
-    # u wants c (Comedy or Drama) after a, b; v wants d (War) after a, b; w's target has no category and is left out
+    # u wants c (Comedy or Drama) after a, b; v wants d (War) after a, b; w's target has no category and is excluded
     split = leave_last_out(tiny)
     model = Scorer(
         lambda dataset, text: np.array([9.0, 8, 1, 2, 3, 4]) if text is None else parrot(dataset, text)
@@ -128,9 +128,9 @@ def test_the_figures_of_a_tiny_catalogue_by_hand(tiny):
     result = evaluate_following(model.fit(split.train), split, k=2, tasks=["stated", "negated"])
     assert result.tasks == ["none", "stated", "negated"]
     assert list(result.per_request["user_id"]) == ["u", "v"] * 3
-    # unasked, f (War) and e (no genre) lead: u's wish is met at no place of two, v's at one
+    # unasked, f (War) and e (no genre) lead: no position of two satisfies u's wish, one satisfies v's
     np.testing.assert_allclose(result.values("satisfaction@2", "none"), [0, 0.5])
-    # u's stated wish: c alone is unseen and named, the other place goes to the first of the rest, d; v's: d and f
+    # u's stated wish: c alone is unseen and named, the other position goes to the first of the rest, d; v's: d and f
     np.testing.assert_allclose(result.values("satisfaction@2", "stated"), [0.5, 1])
     np.testing.assert_allclose(result.values("possible@2", "stated"), [0.5, 1])
     np.testing.assert_allclose(result.values("HR@2", "none"), [0, 0])
@@ -494,7 +494,7 @@ def test_new_words_are_said_of_the_category_that_is_stated(part, categories_of_i
             spoken.add(word)
             assert mask_number == wish
     np.testing.assert_array_equal(asked_task.wish.masks, stated.wish.masks)
-    assert not asked_task.wish.stated.all()  # of Film-Noir nothing is said
+    assert not asked_task.wish.stated.all()  # Film-Noir has no held-out word
     all_names = {word for lists in held_out_words().values() for word in lists[categories_of_item]}
     assert spoken <= all_names
     assert len(spoken) > 0.8 * len(all_names)

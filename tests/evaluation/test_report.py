@@ -117,15 +117,15 @@ def test_figures_of_accuracy_are_those_of_the_evaluation(csv, built):
     assert "recall@10" in built.tables["accuracy-global-time"]  # where a request has several targets
 
 
-def test_models_stand_in_falling_order_and_places_agree(built):
+def test_models_are_in_descending_order_and_ranks_agree(built):
     for protocol in ("leave-last-out", "global-time"):
         means = built.numbers[f"accuracy-{protocol}"]["NDCG@10"]
         assert means.is_monotonic_decreasing
         samples = built.numbers[f"samples-{protocol}"]
         assert samples["rank, whole catalogue"].tolist() == [1, 2, 3]
         for name, short in zip(SETS, ("whole catalogue", "9 random", "9 hard by popular"), strict=True):
-            places = samples[name].rank(ascending=False, method="min").astype(int)
-            assert samples[f"rank, {short}"].tolist() == places.tolist()
+            ranks = samples[name].rank(ascending=False, method="min").astype(int)
+            assert samples[f"rank, {short}"].tolist() == ranks.tolist()
 
 
 def test_a_model_of_several_seeds_counts_with_their_mean(results, built):
@@ -230,8 +230,8 @@ def test_the_papers_rows_stand_beside_and_are_named_as_such(built):
         assert numbers.loc[("chance", "here"), list(paper_metrics())].tolist() == [
             chance(metric, 10) for metric in paper_metrics()
         ]
-        places = list(numbers.index.get_level_values("from"))
-        assert numbers.index[places.index("paper") - 1] == ("chance", "here")
+        sources = list(numbers.index.get_level_values("from"))
+        assert numbers.index[sources.index("paper") - 1] == ("chance", "here")
 
 
 def test_the_papers_figures_are_whole_and_of_one_kind():

@@ -18,7 +18,7 @@ module = import_module(
 
 
 def problem(seed, n_rows=6, n_items=30, most=12, n_levels=6):
-    """Scores with many ties and some items left out, targets (a few requests have none), and a mask."""
+    """Scores with many ties and some items excluded, targets (a few requests have none), and a mask."""
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, n_levels, (n_rows, n_items)).astype(np.float32)
     scores[rng.random(scores.shape) < 0.15] = -np.inf
@@ -33,7 +33,7 @@ def by_sorting(scores, targets, allowed):
         chosen = set(np.asarray(targets_of_row).tolist())
         left = [c for c in range(scores.shape[1]) if allowed[row, c] and scores[row, c] > -np.inf]
         order = sorted(left, key=lambda c: (-scores[row, c], c in chosen))
-        ranks = [place for place, c in enumerate(order, start=1) if c in chosen]
+        ranks = [rank for rank, c in enumerate(order, start=1) if c in chosen]
         ranks_found.append(ranks + [0] * (len(chosen) - len(ranks)))
     return ranks_found
 
@@ -67,7 +67,7 @@ def test_measures_are_their_formulas(seed, k):
             "MRR": 1 / shown[0] if shown else 0.0,
             "precision": len(shown) / k,
             "recall": len(shown) / n if n else 0.0,
-            "MAP": sum(place / r for place, r in enumerate(shown, start=1)) / n if n else 0.0,
+            "MAP": sum(hits / r for hits, r in enumerate(shown, start=1)) / n if n else 0.0,
         }
         assert list(expected) == list(ev.METRICS)
         for name, value in expected.items():

@@ -266,8 +266,8 @@ def test_progress_stands_on_standard_error(split, capsys):
 
 def test_a_search_by_one_user_is_refused(split, tmp_path):
     alone = replace(split, valid=split.valid.iloc[:1])
-    said = "part 'valid' of the leave-last-out split holds 1 request; a search needs at least 2"
-    with pytest.raises(InputError, match=said) as caught:
+    message = "part 'valid' of the leave-last-out split holds 1 request; a search needs at least 2"
+    with pytest.raises(InputError, match=message) as caught:
         search(Learner, {"best": [3]}, alone, path=tmp_path / "tuning.json")
     assert "\n" not in str(caught.value)
     assert Learner.fits == 0

@@ -216,10 +216,10 @@ def test_every_kind_is_planted_and_none_of_the_clean_ones_goes_unchecked(data: D
 @given(
     st.integers(0, 50), st.sampled_from(["Fargo", "fargo", "FARGO", "冰血暴"]), st.sampled_from(" \n\"'(《-")
 )
-def test_a_title_is_found_wherever_it_stands(place: int, title: str, mark: str) -> None:
+def test_a_title_is_found_at_any_position(position: int, title: str, mark: str) -> None:
     data = FACTS
     for instruction in (matching(), ranking()):
-        text = instruction.text[:place] + mark + title + mark + instruction.text[place:]
+        text = instruction.text[:position] + mark + title + mark + instruction.text[position:]
         assert audit([replace(instruction, text=text)], data).leaks["title"] == 1
 
 

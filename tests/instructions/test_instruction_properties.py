@@ -852,8 +852,8 @@ def test_any_file_of_templates_is_read_or_refused_with_its_name_and_line(
     templates = attempt(lambda: load_templates("en", own_file))
     if isinstance(templates, str):
         assert "own.toml" in templates
-        place = re.search(r"line (\d+)|end of document", templates)
-        assert place is not None, templates
-        assert place[1] is None or 1 <= int(place[1]) <= len(content.splitlines()) + 1
+        location = re.search(r"line (\d+)|end of document", templates)
+        assert location is not None, templates
+        assert location[1] is None or 1 <= int(location[1]) <= len(content.splitlines()) + 1
     else:
         assert all(template.variants for template in templates)

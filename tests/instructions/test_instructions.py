@@ -257,7 +257,7 @@ def test_a_title_is_known_whatever_its_case_width_accents_and_article(
 
 def test_no_other_form_of_the_targets_title_stands_in_a_text() -> None:
     dataset = tiny()
-    again = dataset.items.assign(  # every film a second time, said otherwise
+    again = dataset.items.assign(  # every film a second time, worded differently
         item_id=dataset.items["item_id"] + 1,
         title=[f"{title}, The".upper() for title in dataset.items["title"]],
     )

@@ -53,8 +53,8 @@ def cache(tmp_path: Path) -> Path:
 
 def wishes(number: int, start: int = 0, **changes: Any) -> list[AnnotationRequest]:
     return [
-        AnnotationRequest("wish", "en", categories=(f"Pottery{place}",), **changes)
-        for place in range(start, start + number)
+        AnnotationRequest("wish", "en", categories=(f"Pottery{index}",), **changes)
+        for index in range(start, start + number)
     ]
 
 
@@ -109,7 +109,7 @@ def test_usable_replies(request_: AnnotationRequest, reply: str, text: str) -> N
         (TASTE, "crime stories\nand dramas", "several lines"),
         (TASTE, "crime stories. Also dramas", "several sentences"),
         (TASTE, "crime stories\x07 at night", "control characters"),
-        (TASTE, " and ".join(f"kind{place}" for place in range(40)), "too long"),
+        (TASTE, " and ".join(f"kind{number}" for number in range(40)), "too long"),
         (TASTE, "dramas", "too short"),
         (TASTE, "I’m sorry, but I can't help with that", "refused"),
         (TASTE, "as an AI I have no view of taste", "refused"),
@@ -238,7 +238,7 @@ def test_real_refusals(real: str, cache: Path) -> None:
     assert "sk-wrong-777" not in str(caught.value)
     with pytest.raises(InputError, match=rf"has no model '{MODEL}', or is not .*\(404\)"):
         ask(real + "/v2", cache).annotate(wishes(1))
-    titles = tuple(f"A title that is rather long {place}" for place in range(600))
+    titles = tuple(f"A title that is rather long {number}" for number in range(600))
     teacher = ask(real, cache)
     # beyond the model's context: this one is left to the rules, the others go on
     assert teacher.annotate([AnnotationRequest("taste", "en", titles)]) == [None]
@@ -282,14 +282,14 @@ def test_a_lasting_fault_loses_no_finished_reply(real: str, cache: Path, what: A
             ask(proxy.url, cache, max_retries=1).annotate(requests)
         assert "\n" not in str(caught.value)
         assert KEY not in str(caught.value)
-        kept = rows(cache)
-        assert 2 <= len(kept) <= 3
+        stored = rows(cache)
+        assert 2 <= len(stored) <= 3
         sent, proxy.fault = len(proxy.raw), lambda number, body: GOOD
         teacher = ask(proxy.url, cache)
         assert teacher.annotate(requests) == [GOOD["text"]] * 4
-        assert teacher.stats.cached == len(kept)
-        assert len(proxy.raw) - sent == 4 - len(kept)
-    assert {key: rows(cache)[key] for key in kept} == kept
+        assert teacher.stats.cached == len(stored)
+        assert len(proxy.raw) - sent == 4 - len(stored)
+    assert {key: rows(cache)[key] for key in stored} == stored
 
 
 def test_a_malformed_reply_is_asked_for_once_more_and_then_left_to_the_rules(real: str, cache: Path) -> None:
@@ -355,19 +355,19 @@ def test_budget_stops_cleanly(real: str, cache: Path, budget: Budget | int) -> N
         teacher = ask(proxy.url, cache, budget=budget, concurrency=4)
         with pytest.raises(BudgetSpent) as caught:
             teacher.annotate(wishes(6))
-        kept = rows(cache)
-        spent = sum(row[-1] for row in kept.values())
+        stored = rows(cache)
+        spent = sum(row[-1] for row in stored.values())
         if isinstance(budget, int):
-            assert budget <= spent < budget + max(row[-1] for row in kept.values())
+            assert budget <= spent < budget + max(row[-1] for row in stored.values())
         else:
-            assert len(kept) == budget.requests
-        said = str(caught.value)
-        assert f"{len(kept)} requests took {spent:,} tokens: " in said.replace("; all", ": all")
-        assert f"kept in {str(cache)!r}" in said
-        assert "run again with this cache to go on" in said
+            assert len(stored) == budget.requests
+        message = str(caught.value)
+        assert f"{len(stored)} requests took {spent:,} tokens: " in message.replace("; all", ": all")
+        assert f"kept in {str(cache)!r}" in message
+        assert "run again with this cache to go on" in message
         with pytest.raises(BudgetSpent):
             teacher.annotate(wishes(6))  # nothing is left of it
-        assert len(proxy.raw) == len(kept) < 6
+        assert len(proxy.raw) == len(stored) < 6
         assert ask(proxy.url, cache).annotate(wishes(6)) == [GOOD["text"]] * 6
         assert len(proxy.raw) == 6
         assert ask(proxy.url, cache, budget=0).annotate(wishes(6)) == [GOOD["text"]] * 6  # the cache is free
@@ -393,11 +393,11 @@ def test_killed_run_goes_on(real: str, cache: Path) -> None:
         assert process.wait() == -signal.SIGKILL
         killed.set()
         wait_for(lambda: not proxy.n_running)
-        kept, sent = rows(cache), len(proxy.raw)
-        assert (len(kept), sent) == (2, 3)
+        stored, sent = rows(cache), len(proxy.raw)
+        assert (len(stored), sent) == (2, 3)
         assert ask(proxy.url, cache).annotate(wishes(5)) == [GOOD["text"]] * 5
-        assert len(proxy.raw) - sent == 5 - len(kept)
-    assert {key: rows(cache)[key] for key in kept} == kept
+        assert len(proxy.raw) - sent == 5 - len(stored)
+    assert {key: rows(cache)[key] for key in stored} == stored
 
 
 def _in_a_process(teacher: Teacher, requests: list[AnnotationRequest]) -> list[str | None]:
@@ -454,11 +454,11 @@ def test_unknown_model_names_those_that_are_there(real: str, cache: Path) -> Non
         Teacher(proxy.url, "gpt-0", api_key=KEY, cache=cache).annotate(wishes(1))
 
 
-@pytest.mark.parametrize("said", [KEY, f"Bearer {KEY}"])
-def test_a_server_that_repeats_the_key_does_not_get_it_into_the_message(cache: Path, said: str) -> None:
+@pytest.mark.parametrize("echo", [KEY, f"Bearer {KEY}"])
+def test_a_server_that_repeats_the_key_does_not_get_it_into_the_message(cache: Path, echo: str) -> None:
     class Loud(Proxy):
         def _upstream(self, handler: Any, body: bytes) -> tuple[int, bytes]:
-            return 400, json.dumps({"error": {"message": f"no use for {said}"}}).encode()
+            return 400, json.dumps({"error": {"message": f"no use for {echo}"}}).encode()
 
     with (
         Loud("") as proxy,
@@ -559,11 +559,11 @@ def test_damaged_cache(real: str, cache: Path) -> None:
 
 def test_unwritable_places(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    for place in (tmp_path, tmp_path / "file" / "replies.sqlite", Path("/proc/none/replies.sqlite")):
+    for path in (tmp_path, tmp_path / "file" / "replies.sqlite", Path("/proc/none/replies.sqlite")):
         with pytest.raises(
             InputError, match=r"cannot keep replies in cache '.*'.*in a writable folder with free space"
         ):
-            ask("http://127.0.0.1:1/v1", place)
+            ask("http://127.0.0.1:1/v1", path)
 
 
 @pytest.mark.skipif(

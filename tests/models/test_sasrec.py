@@ -1,4 +1,4 @@
-"""SASRec: packing, what is left out, what it learns, and what it refuses."""
+"""SASRec: packing, excluded items, what it learns, and what it refuses."""
 
 import numpy as np
 import pandas as pd

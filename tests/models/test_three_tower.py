@@ -118,13 +118,13 @@ def test_training_texts(cinema):
     targets = cinema.ordered["item_id"]
     named = texts("genre")
     assert 0.4 < np.mean([text is not None for text in named]) < 0.6
-    said = three_tower.wordings(cinema)
-    assert all(text in said[genres[item][0]] for item, text in zip(targets, named, strict=True) if text)
+    wordings = three_tower.wordings(cinema)
+    assert all(text in wordings[genres[item][0]] for item, text in zip(targets, named, strict=True) if text)
     assert {"I would like a War film", "我想看喜剧电影"} <= set(named)
     shuffled = texts("shuffled")
     assert sorted(map(str, shuffled)) == sorted(map(str, named))
     assert not all(
-        text in said[genres[item][0]] for item, text in zip(targets, shuffled, strict=True) if text
+        text in wordings[genres[item][0]] for item, text in zip(targets, shuffled, strict=True) if text
     )
     assert set(texts("constant")) == {CONSTANT_INSTRUCTION}
     assert set(texts("none")) == {None}

@@ -81,7 +81,7 @@ def test_scores_are_cosines_over_the_temperature_plus_the_items_own_term(fitted,
 def test_it_learns_what_comes_next(fitted):
     scores = fitted.score([[100 + n, 100 + (n + 1) % N_ITEMS] for n in range(N_ITEMS)])
     best = (np.arange(N_ITEMS) + 2) % N_ITEMS
-    # Items met by then are no rivals and may rank anyhow, so that they are left out as in a recommendation.
+    # Items of earlier events are no negatives and may have any rank, so they are excluded as in a recommendation.
     for n, row in enumerate(scores):
         row[[n, (n + 1) % N_ITEMS]] = -np.inf
     assert np.mean(scores.argmax(axis=1) == best) > 0.9
@@ -163,9 +163,9 @@ class TestBatches:
         expected = set()
         for items in again.histories().values():
             columns = again.item_columns(items)
-            for place, target in enumerate(columns):
-                read = columns[max(0, place - 3) : place] + 1
-                out = {"all": [], "unseen": columns[:place], "unmet": columns}[rivals]
+            for position, target in enumerate(columns):
+                read = columns[max(0, position - 3) : position] + 1
+                out = {"all": [], "unseen": columns[:position], "unmet": columns}[rivals]
                 padded = (*[0] * (3 - len(read)), *read.tolist())
                 expected.add((padded, tuple(sorted(set(map(int, out)) - {int(target)})), int(target)))
         assert found == expected

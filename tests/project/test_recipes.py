@@ -25,7 +25,7 @@ def recipe(title: str) -> str:
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
-    """Return place and content of each code block; its first line names the place."""
+    """Return location and content of each code block; its first line names the location."""
     return re.findall(r"^```\w+\n# ([^\n]+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
@@ -33,15 +33,15 @@ def follow(title: str, folder: Path) -> None:
     """Do in a folder what a recipe says."""
     blocks = code_blocks(recipe(title))
     assert blocks
-    for place, content in blocks:
-        if new_file := re.fullmatch(r"new file: (\S+)", place):
+    for location, content in blocks:
+        if new_file := re.fullmatch(r"new file: (\S+)", location):
             assert not (folder / new_file[1]).exists()
             (folder / new_file[1]).write_text(content, "utf-8")
-        elif end := re.fullmatch(r"at the end of (\S+)", place):
+        elif end := re.fullmatch(r"at the end of (\S+)", location):
             path = folder / end[1]
             path.write_text(f"{path.read_text('utf-8')}\n\n{content}", "utf-8")
         else:
-            after = re.fullmatch(r"after this line of (\S+): (.+)", place)
+            after = re.fullmatch(r"after this line of (\S+): (.+)", location)
             path = folder / after[1]
             text = path.read_text("utf-8")
             assert text.count(f"{after[2]}\n") == 1

@@ -1,4 +1,4 @@
-"""Turns a table of numbers and intervals into text cells, numeric columns and Markdown."""
+"""Turn a table of numbers and intervals into text cells, numeric columns and Markdown."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class PackedHistories:
             for number, event in enumerate(row.events, start=first):
                 excluded[number : first + len(columns), history[n_seen:event]] = True
                 n_seen = event
-            # A target that the user has interacted with before competes all the same.
+            # A target competes even if the user has interacted with it before.
             excluded[np.arange(first, first + len(columns)), columns] = False
         positions = [
             number * length + position for number, row in enumerate(rows) for position in row.positions
