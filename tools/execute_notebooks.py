@@ -68,7 +68,11 @@ def execute(path: Path) -> tuple[float, float]:
     notebook = nbformat.read(path, as_version=4)
     started = time.monotonic()
     NotebookClient(
-        notebook, timeout=CELL_TIMEOUT, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": path.parent}},
     ).execute()
     seconds = time.monotonic() - started
     normalise(notebook)
