@@ -12,7 +12,7 @@ from instructrec.errors import InputError
 
 
 def quiet_keras() -> ModuleType:
-    """Import Keras on TensorFlow and return it; what TensorFlow writes to file descriptor 2 on its way is dropped.
+    """Import Keras on TensorFlow and return it; TensorFlow's output to file descriptor 2 is discarded.
 
     Later `import keras` statements find it imported and stay quiet too.
 

@@ -140,7 +140,7 @@ def k_core(df: pd.DataFrame, k: int, user: str = "user_id", item: str = "item_id
 
 
 def reindex(df: pd.DataFrame, column: str) -> tuple[pd.DataFrame, pd.Index]:
-    """Return the table with a column's ids replaced by 0, 1, …, n-1, and the ids that these numbers stand for.
+    """Return the table with a column's ids replaced by 0, 1, …, n-1, and the ids by these numbers.
 
     An embedding with n rows needs numbers below n, and real ids have gaps. `vocabulary[number]` gives the id back, and
     `vocabulary.get_indexer(ids)` the numbers of other ids, -1 for an unknown id.

@@ -1,4 +1,4 @@
-"""Settings and arguments checked by pydantic; what is wrong becomes one line, an `InputError`.
+"""Check settings and arguments by pydantic; a fault raises an `InputError` of one line.
 
 class ItemKNNConfig(ModelConfig):
 k: PositiveInt = 200
@@ -22,7 +22,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Accepts(NamedTuple):
-    """In words, what values of a type are accepted; it ends the message about another value."""
+    """Description of the accepted values of a type; it ends the error message about any other value."""
 
     description: str
 
@@ -46,7 +46,7 @@ NonNegativeFloat = Annotated[
 Share = Annotated[float, _NUMPY, Field(ge=0, lt=1), Accepts("a number in [0, 1)")]
 ClosedShare = Annotated[float, _NUMPY, Field(ge=0, le=1), Accepts("a number in [0, 1]")]
 HistoryLength = Annotated[PositiveInt | None, Accepts("a whole number of at least 1, or None for all,")]
-"""How many of a history's last items are read; None reads all."""
+"""Number of a history's last items that are used; None for all."""
 
 
 @cache
@@ -128,7 +128,7 @@ def _input_error(
 
 
 def _description(kind: Any, metadata: Any) -> str:
-    """Return in words what a type accepts."""
+    """Return the description of the values that a type accepts."""
     for entry in (*metadata, *getattr(kind, "__metadata__", ())):
         if isinstance(entry, Accepts):
             return entry.description

@@ -37,7 +37,7 @@ TASKS = ("ranking", "sampled", "yes-no")
 DEFAULT_K = {"ranking": 10, "sampled": 5, "yes-no": 10}
 """Length of the list by task; among ten candidates, a list of ten is always a hit."""
 N_NEGATIVES = 9
-"""Random negatives of `--task sampled`: with the target, ten candidates as in the paper's reranking."""
+"""Number of random negatives of `--task sampled`: with the target, ten candidates as in the paper's reranking."""
 
 
 def add_parser(subparsers: Subparsers[CommandParser]) -> None:

@@ -46,7 +46,7 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train a model and write its folder, with a note of what it was trained on."""
+    """Train a model and write its folder, with a note of its training data."""
     from instructrec import datasets
     from instructrec.files import atomic_directory, atomic_write
     from instructrec.models import create

@@ -10,10 +10,10 @@ WIDTH = 88
 
 
 def format_card(dataset: Dataset) -> str:
-    """Return what a reader should know about a data set: its figures, origin, licence, citation and caveats.
+    """Return the data card of a data set as text: its figures, origin, licence, citation and caveats.
 
     Args:
-        dataset: Any data set; one without a card shows its figures only.
+        dataset: Any data set; without a card only its figures are shown.
 
     Returns:
         Text of several lines, without a line end after the last.

@@ -1,4 +1,4 @@
-"""What a cell of a table means: numbers in text."""
+"""Read numbers from cells of a table that hold text."""
 
 from __future__ import annotations
 

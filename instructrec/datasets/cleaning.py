@@ -18,7 +18,7 @@ from instructrec.errors import InputError, one_of
 
 @dataclass(frozen=True)
 class CleaningStep:
-    """What one repair changed: its name, the rows before and after, the cells changed, and a note."""
+    """Record of a repair: its name, the rows before and after, the number of cells changed, and a note."""
 
     name: str
     rows_before: int

@@ -1,4 +1,4 @@
-"""Pandera schemas of a user's own files; a failure becomes one line that says where and what.
+"""Pandera schemas of a user's own files; a failure becomes an error of one line that names the position and the value.
 
 Imported only when such a file is read, since pandera takes a second to load.
 """

@@ -1,4 +1,4 @@
-"""Metrics, evaluation protocols, experiments, and the tables and figures made of their results.
+"""Metrics, evaluation protocols, experiments, and tables and figures of their results.
 
 Derived in chapter `evaluation`; the baselines' results are in chapter `baselines`.
 """

@@ -126,7 +126,7 @@ def run_experiment(
     """
     _check_arguments(models, protocols, candidates, seeds, part)
     file = _ResultsFile(None if path is None else Path(path), Results.of(dataset))
-    jobs = _plan(models, protocols, seeds, part)
+    jobs = _list_jobs(models, protocols, seeds, part)
     _check_same_experiment(file, jobs, candidates, part)
     _warn_of_other_versions(file)
     todo = [job for job in jobs if job.key not in file.done]
@@ -168,7 +168,7 @@ class _Job:
 
     @property
     def chooser(self) -> dict[str, Any]:
-        """What the hard negatives of the model depend on, as the results file stores it."""
+        """Name, settings and seed of the model as a chooser of hard negatives, in the form of the results file."""
         return {"model": self.model.create(self.seed).name, "settings": self.settings, "seed": self.seed}
 
     def __str__(self) -> str:
@@ -176,7 +176,7 @@ class _Job:
         return f"{self.model.label} ({self.protocol}{seed})"
 
 
-def _plan(
+def _list_jobs(
     models: Sequence[ModelSpec], protocols: Sequence[str], seeds: Sequence[int], part: str
 ) -> list[_Job]:
     """Return every run in the order of the file; each model is created, so a wrong setting fails before any work."""

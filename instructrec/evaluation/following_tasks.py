@@ -1,4 +1,4 @@
-"""The tasks of the test of instruction following: what the same users ask in each task, and which items satisfy it.
+"""Tasks that test instruction following: the text of each request in each task, and the items that satisfy it.
 
 Which items satisfy a request follows from the catalogue's columns, never from `instructions.parse`, so that models that
 use the parser can be tested, too. `TASKS` are used by default, `EXTRA_TASKS` only by name. Derived in chapter
@@ -200,7 +200,7 @@ class _MaskCollector:
 
 
 class _TaskWriter:
-    """Draws what each request wishes, once, and puts the wish into words for each task.
+    """Draw the wish of each request once, and word it for each task.
 
     Every purpose has its own random stream over all requests, so what a request asks in one task depends neither on
     the other tasks nor on which requests are used.

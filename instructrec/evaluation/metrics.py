@@ -1,4 +1,4 @@
-"""Metrics of a ranked list, one value per request, and the registry through which everything else knows them.
+"""Metrics of a ranked list, one value per request, and the registry from which all other modules read them.
 
 Derived in chapter `evaluation`. A metric is one function with one line above it:
 

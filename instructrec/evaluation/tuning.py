@@ -35,7 +35,7 @@ from instructrec.statistics import Interval, bootstrap_interval
 from instructrec.validation import NonNegativeInt, PositiveInt, check_value
 
 FORMAT = 1
-"""Version of the record of searches."""
+"""Version of the format of search records."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Instructions: what they are made of, how they are made, and what they demand of an item."""
+"""Instructions: their schema, their generation, and the conditions that they state about items."""
 
 from instructrec.instructions.export import write_instructions, write_jsonl, write_parquet
 from instructrec.instructions.generate import generate

@@ -59,7 +59,7 @@ def own_chinese_names(dataset: Dataset) -> dict[str, str]:
 
 
 def synonyms(categories: Mapping[str, str], dataset: Dataset) -> dict[str, str]:
-    """Return the category that each word stands for, in both languages, words in casefolded NFKC form.
+    """Return the category of each word for a category, in both languages, words in casefolded NFKC form.
 
     Args:
         categories: The data set's categories by their casefolded names.

@@ -244,7 +244,7 @@ def data_card(
         f"- SHA-256: `{sha256}`",
         "",
         *_licence(cards),
-        *_making(identity, command),
+        *_generation(identity, command),
         *_counts(tally),
         *_fields(form, example),
         *_sources(form),
@@ -301,7 +301,7 @@ def _licence(cards: Mapping[str, DataCard | None]) -> list[str]:
     return [*lines, ""]
 
 
-def _making(identity: Mapping[str, Any], command: str | None) -> list[str]:
+def _generation(identity: Mapping[str, Any], command: str | None) -> list[str]:
     lines = ["## How it was made", ""]
     if command:
         lines += ["```", command, "```", ""]

@@ -29,14 +29,14 @@ from instructrec.instructions.schema import Instruction
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 BATCH_SIZE = 4096
-"""Instructions that `write_jsonl` and `write_parquet` hold at a time."""
+"""Number of instructions that `write_jsonl` and `write_parquet` hold in memory at a time."""
 BLOCKS_PER_ROW_GROUP = 16
-"""Blocks in a row group of the Parquet files of `write_instructions`."""
+"""Number of blocks in a row group of the Parquet files of `write_instructions`."""
 _GZIP_LEVEL = 6
 
 
 class BlockSource(Protocol):
-    """Source of `write_instructions`, such as an `InstructionDataset`: blocks that can be made in any process."""
+    """Source of `write_instructions`, such as an `InstructionDataset`: blocks that can be built in any process."""
 
     @property
     def n(self) -> int:

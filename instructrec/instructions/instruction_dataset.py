@@ -33,15 +33,16 @@ if TYPE_CHECKING:
     from instructrec.instructions.teacher import AnnotationRequest, Teacher
 
 BLOCK = 1000
-"""Instructions in a block."""
+"""Number of instructions in a block."""
 _TEACHER_ROUNDS = 5
-"""How often a block is made with a teacher: its texts may change which event is drawn, and so what it is asked next."""
+"""Maximum number of times that a block is built with a teacher: new texts may change the events drawn, which needs
+further texts."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class _Builders:
-    """Tables that blocks are made from.
+    """Tables that blocks are built from.
 
     Attributes:
         builders: A builder for each data set.
@@ -56,7 +57,7 @@ class _Builders:
 
 @dataclass(frozen=True)
 class InstructionDataset:
-    """Instructions that are made when they are read; `build_instructions` returns one and checks the arguments.
+    """Instructions that are built when they are read; `build_instructions` returns one and checks the arguments.
 
     Every block is a function of the attributes and the block's number alone: the random numbers of block i are those of
     Python's Mersenne Twister, seeded with a digest of the seed and i. So the result does not depend on how many
@@ -67,7 +68,7 @@ class InstructionDataset:
         n: Number of instructions.
         templates: The templates of each language.
         seed: Seed of every draw.
-        settings: What instructions are made from.
+        settings: How instructions are built.
         teacher: Writes tastes and wishes; the rules do if it is None.
     """
 
@@ -111,7 +112,7 @@ class InstructionDataset:
         return -(-self.n // BLOCK)
 
     def prepare(self) -> None:
-        """Build the tables that blocks are made from now instead of with the first block.
+        """Build the tables for the blocks now instead of with the first block.
 
         Raises:
             InputError: A data set has no user with two different items.

@@ -147,7 +147,7 @@ class QueryFrames:
 
 
 def _gives_frames(template: Template) -> bool:
-    """Tell whether a template is for training and states nothing but a taste and an intention."""
+    """Return whether a template is for training and states only a taste and an intention."""
     return (
         not template.held_out
         and (template.task, template.style, template.answer) == (TaskForm.T2, Style.PLAIN, Answer.ITEM)

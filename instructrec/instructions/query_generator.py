@@ -1,4 +1,4 @@
-"""Short queries for training: what a user may type when a given item comes next, drawn anew in each epoch.
+"""Generate short training queries that a user might type before choosing a given item, new in each epoch.
 
 `build_instructions` writes complete instructions of the paper's kinds for export; this module writes queries as users
 type them in the middle of a conversation, more than a hundred thousand per second. Each query is true of the next item
@@ -41,13 +41,13 @@ KIND_SHARES = {
     "taste and category": 0.04,
     "taste and wish": 0.03,
 }
-"""The kinds of queries and how often each is tried; a kind that says nothing of an item gives way to another."""
+"""The kinds of queries and how often each is tried; a kind that does not apply to an item is replaced by another."""
 MAX_TITLES_PER_WORD = 25
 """A title word is requested only if at most this many titles contain it."""
 WELL_KNOWN_POPULARITY, LITTLE_KNOWN_POPULARITY = 0.85, 0.5
 """Popularity from which an item is called well known, and below which little known (see `Dataset.popularity`)."""
 SYNONYM_SHARE = 0.4
-"""How often a category with synonyms is called by one of them."""
+"""Share of the mentions of a category with synonyms that use a synonym."""
 _KIND_ATTEMPTS = 8
 _TITLE_WORD = re.compile(r"[^\W\d_]{3,}")
 _WEEK = 7 * 86_400
@@ -209,7 +209,7 @@ class QueryGenerator:
     # -- texts for vocabularies and noise ----------------------------------------------------------------------
 
     def questions(self, language: str) -> dict[str, list[str]]:
-        """Return the texts that ask for words by kind, `query` and `taste`; {item} stands for an item."""
+        """Return the texts that ask for words, by kind (`query` and `taste`); `{item}` is the slot for an item."""
         return {kind: self.frames[language].by_kind[kind] for kind in QUESTION_KINDS}
 
     def carriers(self, language: str) -> list[tuple[str, str]]:
@@ -276,7 +276,7 @@ class QueryGenerator:
         return names, refusals, harmless
 
     def function_texts(self) -> list[str]:
-        """Return the frames with their slots empty: their words say how a request is put, not what it is about."""
+        """Return the frames with empty slots: their words express the form of a request, not its content."""
         return [
             text for frames in self.frames.values() for text in (*frames.bare_frames(), *frames.bare_parts())
         ]

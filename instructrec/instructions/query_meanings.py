@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 LOG_ZERO = -1e9
-"""The log likelihood of a text at an item that does not meet it."""
+"""Log-likelihood of a text for an item that does not satisfy it."""
 
 Meaning = tuple[str, object]
 """Such as ("category", "Comedy"), ("not", "Comedy"), ("decade", 1990), ("word", "heat"), (">=", 0.5) or ("<", 0.5)."""
@@ -20,7 +20,7 @@ def sets_of_items(
     popularity: Sequence[float],
     bounds: Sequence[float],
 ) -> dict[Meaning, np.ndarray]:
-    """Return the items that meet each meaning.
+    """Return the items that satisfy each meaning.
 
     Args:
         categories: Those of each item.

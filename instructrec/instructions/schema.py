@@ -50,7 +50,7 @@ class TaskForm(StrEnum):
 
 
 class Style(StrEnum):
-    """The way in which an instruction is put: plain, or in one of the paper's ways to make instructions diverse."""
+    """Style of an instruction: plain, or one of the paper's strategies for diverse instructions."""
 
     PLAIN = "plain"
     """Preference and intention are stated, the answer is an item."""
@@ -68,7 +68,7 @@ class Answer(StrEnum):
     """The content of the answer."""
 
     ITEM = "item"
-    """An item, or a word or letter that stands for it."""
+    """An item, or a word or letter that refers to it."""
     PREFERENCE = "preference"
     """The preference in words."""
     INTENTION = "intention"
@@ -120,7 +120,7 @@ NO_CONTEXT = Context()
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """An instruction with its answer, and the sources that it was made from.
+    """An instruction with its answer and its sources.
 
     Attributes:
         text: The user's text.

@@ -286,7 +286,7 @@ class _TemplateError(Exception):
 
 
 def _in_language(entry: Mapping[str, Any], language: str) -> Mapping[str, Any]:
-    """Return a template whose wordings are given by language as it would stand in a file of one language."""
+    """Return a template with wordings in several languages in the form of a file of one language."""
     tables = {key: entry[key] for key in _WORDING_KEYS if isinstance(entry.get(key), dict)}
     if not tables:
         return entry

@@ -44,7 +44,7 @@ def title_forms(title: str) -> tuple[str, ...]:
 
 
 def stands_alone(form: str, text: str) -> bool:
-    """Tell whether a text holds a form as words of their own: "heat" not in "theatre"; both as `plain` has them.
+    """Return whether a text contains a form as whole words, so not "heat" in "theatre"; both normalised by `plain`.
 
     Chinese is written without gaps, so every occurrence counts.
     """

@@ -1,4 +1,4 @@
-"""Tables and figures of a comparison, all made from one results file by one call.
+"""Create all tables and figures of a comparison from a results file by one call.
 
 Derived in chapter `evaluation`. Every mean and every difference has its interval. A model with several seeds counts
 with its mean over the seeds, and its intervals cover users and seeds. The randomisation tests compare each user's mean

@@ -69,7 +69,7 @@ class Compare:
         return f"{column_name(self.column)} {self.op} {literal(self.value)}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the condition as JSON takes it."""
+        """Return the condition as a dictionary that JSON can represent."""
         return {"field": self.column, "op": self.op, "value": _json_value(self.value)}
 
     def truth(self, read_column: ReadColumn) -> Truth:
@@ -94,7 +94,7 @@ class In:
         return f"{column_name(self.column)} in ({', '.join(literal(value) for value in self.values)})"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the condition as JSON takes it."""
+        """Return the condition as a dictionary that JSON can represent."""
         return {"field": self.column, "op": "in", "value": [_json_value(value) for value in self.values]}
 
     def truth(self, read_column: ReadColumn) -> Truth:
@@ -118,7 +118,7 @@ class Between:
         return f"{column_name(self.column)} in {literal(self.low)}..{literal(self.high)}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the condition as JSON takes it."""
+        """Return the condition as a dictionary that JSON can represent."""
         return {
             "field": self.column,
             "op": "range",
@@ -141,7 +141,7 @@ class Not:
         return f"not {_bracketed(self.operand, And, Or)}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the condition as JSON takes it."""
+        """Return the condition as a dictionary that JSON can represent."""
         return {"not": self.operand.as_dict()}
 
     def truth(self, read_column: ReadColumn) -> Truth:
@@ -159,7 +159,7 @@ class And:
         return " and ".join(_bracketed(operand, And, Or) for operand in self.operands)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the condition as JSON takes it."""
+        """Return the condition as a dictionary that JSON can represent."""
         return {"all": [operand.as_dict() for operand in self.operands]}
 
     def truth(self, read_column: ReadColumn) -> Truth:
@@ -178,7 +178,7 @@ class Or:
         return " or ".join(_bracketed(operand, Or) for operand in self.operands)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the condition as JSON takes it."""
+        """Return the condition as a dictionary that JSON can represent."""
         return {"any": [operand.as_dict() for operand in self.operands]}
 
     def truth(self, read_column: ReadColumn) -> Truth:

@@ -36,7 +36,7 @@ LEAKS = {
 }
 """The kinds of leak, each with its meaning."""
 MAX_EXAMPLES = 5
-"""Examples that an audit keeps of each kind of leak."""
+"""Maximum number of examples of each kind of leak in an audit."""
 _ANSWERS_WITH_WORDS = (Answer.PREFERENCE, Answer.INTENTION, Answer.BOTH, Answer.REASONED_ITEM)
 T = TypeVar("T")
 

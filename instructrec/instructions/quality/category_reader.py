@@ -17,9 +17,9 @@ from instructrec.instructions.quality.text_search import LATIN, trie_pattern
 from instructrec.wordings.lexicon import LANGUAGES, lexicon, normal
 
 NAMELESS = frozenset({"unknown", "未知", ""})
-"""Names of categories that say that the category is not known."""
+"""Category names that mean that the category is unknown."""
 CACHE_SIZE = 8_192
-"""Number of sentences whose reading is remembered."""
+"""Number of sentences whose result is cached."""
 
 _NEGATION_EN = (
     r"(?:never|hardly(?: any| ever)?|rarely|seldom|scarcely(?: any)?|almost no|barely(?: any)?|no|not(?! only)|don't|"

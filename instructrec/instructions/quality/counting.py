@@ -88,7 +88,7 @@ def distinct_n(texts: Iterable[str], n: int, language: str = "en") -> float:
 
 
 class PartTally:
-    """Counts of one kind of part, such as the preferences made from the history; memory stays bounded.
+    """Counts of one kind of part, such as the preferences derived from the history; memory stays bounded.
 
     Args:
         sample_size: Most texts per language that are sampled for distinct-n.

@@ -1,4 +1,4 @@
-"""What the log and the item table say: the facts against which the audit and the table of quality hold instructions.
+"""Facts of the interactions and the item table, with which audit and quality table compare instructions.
 
 Nothing here comes from the code that makes instructions. `DatasetFacts` is read from the raw tables. Derived in chapter
 `instruction-generation`.

@@ -29,7 +29,7 @@ PAPER = "zhang2023instructrec"
 N_CELLS = len(Preference) * len(Intention) * len(TaskForm)
 """Number of combinations of preference, intention and task form."""
 SAMPLE_SIZE = 2_000
-"""Texts of each kind and language from which distinct-n is computed."""
+"""Number of texts of each kind and language from which distinct-n is computed."""
 
 _COUNT = "count"
 _MEAN_LENGTH = {"en": "words, English", "zh": "characters, Chinese"}
@@ -39,7 +39,7 @@ _WHOLE_TEXT = "instruction"
 
 @dataclass(frozen=True)
 class PartFigures:
-    """The figures of one kind of part, such as the preferences made from the history.
+    """The figures of one kind of part, such as the preferences derived from the history.
 
     Attributes:
         part: "preference" (P2), "intention" (I1, I2), "condition" (style parametric), or "instruction", the whole text.
@@ -157,7 +157,7 @@ def quality_table(
         instructions: Any number of instructions.
         datasets: The data that they were made from.
         history_share: Share of the history in which a category must occur for a preference to reflect it, in (0, 1].
-        sample_size: Texts of each kind and language from which distinct-n is computed.
+        sample_size: Number of texts of each kind and language from which distinct-n is computed.
         seed: Seed of the sample.
 
     Returns:
@@ -177,7 +177,7 @@ def quality_table(
 
 
 def paper_table() -> pd.DataFrame:
-    """Return what the paper says of its instructions, in the rows of `quality_table` (its Tables 2 and 3).
+    """Return the paper's figures of its instructions (Tables 2 and 3 there), in the rows of `quality_table`.
 
     Its 23.5 words are the mean over preferences and intentions together, its 41.4 words that of its 39 templates. The
     shares are of 100 judged samples each, here with the Wilson interval of so small a sample. `attrs["citation"]` is

@@ -1,4 +1,4 @@
-"""Properties of a part of an instruction: what its words claim, and whether the log agrees.
+"""Properties of a part of an instruction: its claims, and whether the interactions support them.
 
 Derived in chapter `instruction-generation`.
 """

@@ -16,7 +16,7 @@ from instructrec.instructions.teacher.replies import accept
 from instructrec.instructions.teacher.requests import AnnotationRequest
 
 MAX_ATTEMPTS = 2
-"""How often a text is asked for before it is left to the rules: once, and once more with other sampling."""
+"""Number of attempts to get a text before the rules write it: the second one with other sampling settings."""
 
 
 class Batch:
@@ -84,7 +84,7 @@ class Batch:
         return self.reasons.total() > n_rejected
 
     def _resolve(self, index: int, attempt: int) -> None:
-        """Give a request its text if the replies at hand suffice, else let it wait for the next question."""
+        """Set the text of a request if the present replies suffice, else queue the request for another call."""
         request = self.requests[index]
         for number in range(attempt, MAX_ATTEMPTS):
             key = self._keys[index][number]

@@ -157,7 +157,7 @@ class Teacher:
         return f"Teacher({self._endpoint.displayed_url!r}, {self.model!r}, cache={str(self.cache)!r})"
 
     def annotate(self, requests: Sequence[AnnotationRequest]) -> list[str | None]:
-        """Put each request into words.
+        """Return the teacher's text for each request.
 
         Args:
             requests: Any number of requests; equal questions are sent once.
@@ -183,7 +183,7 @@ class Teacher:
         return batch.texts
 
     def identity(self) -> dict[str, Any]:
-        """Return what the texts depend on beside the cached replies, ready for JSON: no address and no key."""
+        """Return all that the texts depend on beside the cached replies, for JSON; without address and key."""
         prompts = json.dumps(
             [[PROMPTS[key], EXAMPLES[key]] for key in sorted(PROMPTS)] + sorted(KINDS_LINE.values())
         )

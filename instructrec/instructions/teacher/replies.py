@@ -12,7 +12,7 @@ from instructrec.instructions.teacher.requests import EXAMPLES, PROMPTS, Annotat
 from instructrec.wordings.lexicon import lexicon, normal, plain, stands_alone, title_forms
 
 MAX_CHARACTERS = {("taste", "en"): 200, ("taste", "zh"): 80, ("wish", "en"): 120, ("wish", "zh"): 50}
-"""Most characters of an accepted reply, by kind and language."""
+"""Maximum number of characters of an accepted reply, by kind and language."""
 
 _CJK = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _CHINESE = re.compile(f"[{_CJK}]")

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 LENGTH_SORT_WINDOW = 16
-"""Batches whose examples are sorted by length together, so that each batch needs little padding."""
+"""Number of batches whose examples are sorted by length together, so that each batch needs little padding."""
 
 
 class TrainingExample(NamedTuple):
@@ -37,7 +37,7 @@ def pad(
 
     Args:
         sequences: n lists or arrays of integers.
-        side: Whether the padding stands before or after each sequence.
+        side: Whether the padding comes before or after each sequence.
 
     Returns:
         The padded sequences, shape (n, longest), int32, and a mask of the same shape, float32: 1 for values, 0 for

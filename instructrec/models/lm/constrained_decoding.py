@@ -38,7 +38,7 @@ class _Prefix(NamedTuple):
         cost: Minus the log-likelihood, in nats.
         node: Node of the trie.
         tokens: Token ids from the root to the node.
-        complete: Whether the entry stands for the texts that end at the node, not for their extensions.
+        complete: Whether the entry represents the texts that end at the node, not their extensions.
     """
 
     cost: float

@@ -13,7 +13,7 @@ from instructrec.models.lm.scoring import EncodedOption, LanguageModel, NextToke
 from instructrec.models.lm.softmax import TargetSoftmax
 
 START_TOKEN = 0
-"""Token that stands before every answer of T5."""
+"""Token that T5's decoder reads before every answer."""
 
 
 class EncoderDecoder(LanguageModel):

@@ -34,13 +34,13 @@ TARGET_MODULES = {
     "up": "feedforward_intermediate_dense",
     "down": "feedforward_output_dense",
 }
-"""Projections of a decoder's layer that can have adapters, and the names that Keras Hub gives them."""
+"""Projections of a decoder layer that can have adapters, with their names in Keras Hub."""
 ENCODER_DECODER_MODULES = {name: f"{name}_projector" for name in ("query", "key", "value", "output")}
 """The same for T5."""
 WARMUP_SHARE = 1 / 20
 """Share of the steps in which the learning rate rises, if it decays afterwards."""
 CLIP_NORM = 1.0
-"""Largest norm of a step's gradient: no unusual batch ruins the training."""
+"""Maximum norm of the gradient of a step, so that no unusual batch ruins the training."""
 BETA_2 = 0.98
 """Decay of Adam's second moment."""
 

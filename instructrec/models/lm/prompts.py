@@ -23,7 +23,7 @@ FULL_HISTORY_SHARE = 0.5
 LOOKAHEAD_FACTOR = 4
 """With a request, answers are searched among the next `LOOKAHEAD_FACTOR * max_lines` events of the user."""
 QUERY_HISTORY = 20
-"""Last events of a user from which a request is generated."""
+"""Number of last events of a user from which a request is generated."""
 
 
 class PromptWriter:

@@ -143,7 +143,7 @@ class LanguageModel(ABC):
         Args:
             prompt: The common start of all texts; it is read once.
             texts: n texts of at least one token.
-            batch_size: Texts of one length that are read at once.
+            batch_size: Maximum number of texts of equal length in a batch.
 
         Returns:
             Array of shape (n, width of the backbone), float32.

@@ -42,9 +42,9 @@ GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 CHECKPOINT_EVERY = 50
-"""Batches between two writings of the checkpoint."""
+"""Number of batches between two checkpoints."""
 SHOT_TITLES = 5
-"""Titles of the history, and of the answer, in an example of a few-shot prompt."""
+"""Number of titles of the history, and of the answer, in an example of a few-shot prompt."""
 
 
 def _names(noun: str, setting: str, accepted: Collection[str]) -> BeforeValidator:
@@ -80,7 +80,7 @@ def _dtype(setting: str) -> BeforeValidator:
 
 
 def _path_text(path: Any) -> Any:
-    """Return a path as text, as JSON takes it."""
+    """Return a path as text, for JSON."""
     return str(path) if isinstance(path, Path) else path
 
 
@@ -161,7 +161,7 @@ class SmolLM2(Recommender):
     """Mean loss of each batch of tuning, in nats a token."""
 
     def __init__(self, config: SmolLM2Config | None = None, **settings: Any) -> None:
-        """Make an untuned model; the pretrained weights are read when they are first needed.
+        """Create an untuned model; the pretrained weights are read when they are first needed.
 
         Args:
             config: All settings in one object; given alone.

@@ -96,7 +96,7 @@ class Augmentation:
         return list(token_ids) if literal else self._with_noise_words(list(token_ids), language, draw)
 
     def _with_noise_words(self, token_ids: list[int], language: str, draw: Draw) -> list[int]:
-        """Put noise words in front of and behind an instruction, or between its words."""
+        """Return token ids with noise words in front of and behind the instruction, or between its words."""
         sources = self.noise_words[language]
         max_words = MAX_ENGLISH_NOISE if language == "en" else MAX_CHINESE_NOISE
         noise = []

@@ -262,7 +262,7 @@ class InstructionBatches:
 
 
 def encode_with_items(text: str, items: dict[str, int], vocabulary: Vocabulary) -> list[int]:
-    """Return the token ids of a text in which `{name}` stands for an item.
+    """Return the token ids of a text in which `{name}` is the slot of an item.
 
     Args:
         text: Text such as "name the category of {item}".

@@ -19,7 +19,7 @@ from instructrec.validation import (
 )
 
 COPY_TARGETS = ("words", "titles")
-"""Where a word of an instruction can be copied to: its vector into the state, its weight into titles that hold it."""
+"""Where a word of an instruction can be copied to: its vector into the state, its weight into titles with this word."""
 
 
 def _as_tuple(value: Any) -> Any:

@@ -39,7 +39,7 @@ class EncodedBatch(NamedTuple):
 
 
 class Decoders:
-    """The two decoders of `Mini` and what it answers with.
+    """The two decoders of `Mini`, with the functions that compute logits and answers.
 
     Args:
         config: Settings of `Mini`.
@@ -110,7 +110,7 @@ class Decoders:
         return [weight for layer in self.blocks(part) for weight in layer.weights]
 
     def store(self, part: Part, embedding: Any, copies: Mapping[str, Any] | None = None) -> None:
-        """Store what a decoder has learnt in `weights`; token embeddings are summed into one table.
+        """Store the learnt parameters of a decoder in `weights`; token embeddings are summed into one table.
 
         Args:
             part: Which decoder.
@@ -263,7 +263,7 @@ class Decoders:
     def instruction_logits(
         self, texts: Sequence[Sequence[int]], title_columns: Mapping[int, np.ndarray]
     ) -> np.ndarray:
-        """Return what instructions add to the logits of the items, shape (n, n_items), float32.
+        """Return the logits that instructions add to those of the items, shape (n, n_items), float32.
 
         Args:
             texts: Token ids of the instructions.

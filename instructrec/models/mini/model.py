@@ -283,7 +283,7 @@ class Mini(NextItemModel):
         language: str = "en",
         max_tokens: int = 40,
     ) -> str:
-        """Answer a question in words by greedy decoding: what a user likes, or which query an item answers.
+        """Answer a question in words by greedy decoding: describe a user's taste, or a query that an item answers.
 
         Args:
             history: Item ids, oldest first.

@@ -19,7 +19,7 @@ from instructrec.models.mini.vocabulary import CONTROL_TOKENS
 ITEM_WORD_WEIGHT = 0.5
 """Weight of the embedding of each word that describes an item, in the item's embedding."""
 WORD_DROPOUT = 0.15
-"""Share of the words whose own embedding is dropped in a training step, so that only the SmolLM2 vector is left."""
+"""Share of the words whose own embedding is dropped in a training step, so that only its SmolLM2 vector is used."""
 INITIAL_WORD_NORM = 1.0
 """Initial mean norm of word embeddings; small, so that items start near their own embeddings."""
 WORD_STDDEV = 0.02
@@ -415,7 +415,7 @@ class EpochBatches:
         return (build() for build in self.batches)
 
     def dataset(self) -> Any:
-        """Return the data set; each iteration of it goes over the batches that are current then."""
+        """Return the data set; each iteration reads the current batches."""
         import tensorflow as tf
 
         signature = {

@@ -79,7 +79,7 @@ def choose_words(word_list: Sequence[str], tokens: Sequence[str]) -> list[str]:
 
     Args:
         word_list: Words, the most frequent first.
-        tokens: SmolLM2's tokens, in which "Ġ" stands for a space.
+        tokens: SmolLM2's tokens, in which "Ġ" represents a space.
 
     Returns:
         Distinct words of at least two letters in lower case, in the given order, without plurals in "s" of others.

@@ -101,7 +101,7 @@ class SASRec(NextItemModel):
     # -- training ----------------------------------------------------------------------------------------------
 
     def __init__(self, config: SASRecConfig | None = None, **settings: Any) -> None:
-        """Make an untrained model; see `Recommender`."""
+        """Create an untrained model; see `Recommender`."""
         super().__init__(config, **settings)
         self._encoder: keras.Model | None = None
 

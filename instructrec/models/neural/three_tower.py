@@ -104,7 +104,7 @@ class ThreeTower(Recommender):
     history: dict[str, list[float]]
 
     def __init__(self, config: ThreeTowerConfig | None = None, **settings: Any) -> None:
-        """Make an untrained model; see `Recommender`."""
+        """Create an untrained model; see `Recommender`."""
         super().__init__(config, **settings)
         self._network: keras.Model | None = None
 

@@ -87,7 +87,7 @@ class TwoTower(NextItemModel):
     weights: dict[str, np.ndarray]
 
     def __init__(self, config: TwoTowerConfig | None = None, **settings: Any) -> None:
-        """Make an untrained model; see `Recommender`."""
+        """Create an untrained model; see `Recommender`."""
         super().__init__(config, **settings)
         self._towers: tuple[keras.Model, keras.Model] | None = None
 

@@ -62,7 +62,7 @@ class Mention(NamedTuple):
 
 
 def find_mentions(text: str, spans: Sequence[Span]) -> Iterator[Mention]:
-    """Yield each span with what stands before it, and whether it is refused.
+    """Yield each span with the text before it, and whether it is refused.
 
     A refusal reaches to the end of its list: "no horror or war" refuses both.
 

@@ -10,9 +10,9 @@ from instructrec.instructions.parsing.fields import NUMBER, POPULARITY
 from instructrec.instructions.parsing.rules.spans import Rule, rule
 
 MIN_POPULAR = 0.75
-"""Least popularity of an item that is called popular: it beats three quarters of the catalogue."""
+"""Minimum popularity of an item called popular: it exceeds that of three quarters of the catalogue."""
 MAX_OBSCURE = 0.25
-"""Greatest popularity of an item that is called obscure."""
+"""Maximum popularity of an item called obscure."""
 
 _OBSCURE = (
     r"\b(?:obscure|lesser[- ]known|little[- ]known|niche|hidden gems?"

@@ -15,7 +15,7 @@ from instructrec.instructions.parsing.constraint import Node
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the text that stands for a condition or for a category.
+    """A part of the text that expresses a condition or a category.
 
     Attributes:
         start: Position of its first character.
@@ -31,7 +31,7 @@ class Span:
 
 
 class Rule(NamedTuple):
-    """A pattern, and the condition that a match of it stands for."""
+    """A pattern, and the condition that a match of it expresses."""
 
     pattern: re.Pattern[str]
     condition: Callable[[re.Match[str]], Node]
