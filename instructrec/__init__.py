@@ -1,4 +1,4 @@
-"""InstructRec: recommendation as instruction tuning of a language model, one idea a module.
+"""InstructRec: recommendation as instruction tuning of a language model, one idea per module.
 
 The chapters of the book import this package; nothing heavy is imported here, so that `import instructrec` is quick.
 """

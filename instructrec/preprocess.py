@@ -104,7 +104,7 @@ def _impute_by_neighbours(values: np.ndarray, n_neighbors: int) -> np.ndarray:
     mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     scale[scale == 0] = 1.0
     imputed = KNNImputer(n_neighbors=n_neighbors).fit_transform((values - mean) / scale) * scale + mean
-    # Undoing the scaling may change an observed value by a rounding error, so observed values are put back.
+    # Undoing the scaling may change an observed value by a rounding error, so observed values are restored.
     return np.where(np.isnan(values), imputed, values)
 
 

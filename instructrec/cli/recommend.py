@@ -50,7 +50,7 @@ def add_parser(subparsers: Subparsers[CommandParser]) -> None:
     user.add_argument("--history", metavar="ID,ID,…", help="item ids, oldest first")
     user.add_argument("--user", metavar="ID", help="a user of the data set")
     user.add_argument("--newcomer", action="store_true", help="somebody without a history")
-    user.add_argument("--requests", metavar="FILE", help="JSON Lines, one request a line, answered in order")
+    user.add_argument("--requests", metavar="FILE", help="JSON Lines: one request per line, in order")
     parser.add_argument("--instruction", metavar="TEXT", help="what the user asks for")
     parser.add_argument("--candidates", metavar="ID,ID,…", help="choose from these items only")
     parser.add_argument("--n", type=whole_number_argument(1), help=f"how many items (default: {DEFAULT_N})")
@@ -232,7 +232,7 @@ def _check_text(text: object) -> None:
 
 
 def _as_text(answer: dict[str, Any]) -> str:
-    """Return an answer as lines: the instruction, how it was parsed, and an item a line."""
+    """Return an answer as lines: the instruction, how it was parsed, and one item per line."""
     lines = []
     if answer["instruction"]:
         lines.append(f"instruction: {answer['instruction']}")

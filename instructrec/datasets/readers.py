@@ -337,7 +337,7 @@ def _own_items(
         bad = table["item_id"][repeated | table["item_id"].isna()].iloc[0]
         raise InputError(f"{origin!r} has the item_id {bad!r} twice or empty; each item once is accepted")
     if len({pd.api.types.is_integer_dtype(frame["item_id"]) for frame in (table, interactions)}) == 2:
-        # Only one of the two files has whole-number ids: the ids of both become text.
+        # Only one of the two files has integer ids, so the ids of both become text.
         table, interactions = (frame.astype({"item_id": str}) for frame in (table, interactions))
     unknown = interactions[~interactions["item_id"].isin(table["item_id"])]
     if len(unknown):

@@ -212,7 +212,7 @@ def _draw_truth(
         sensitivity=pd.Series(sensitivity, users, name="sensitivity"),
         quality=pd.Series(quality, item_ids, name="quality"),
         exposure=pd.Series(exposure, item_ids, name="exposure"),
-        # Rounded, so that the last bit of a logarithm does not change a choice on another processor.
+        # Rounded, so that choices do not depend on the last bit of a logarithm, which differs between processors.
         utility=pd.DataFrame(np.round(utility, 6), users, item_ids),
     )
 

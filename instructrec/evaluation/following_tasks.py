@@ -357,7 +357,7 @@ class _TaskWriter:
             for name, values in numbers.items():
                 if not np.isnan(values[column]):
                     text, mask = _range_around(name, values, values[column])
-                    if not mask[~np.isnan(values)].all():  # a constraint that all items meet is none
+                    if not mask[~np.isnan(values)].all():  # a constraint that all items satisfy says nothing
                         clauses.append((text, mask))
             text = " and ".join(clause for clause, _ in clauses)
             mask = np.logical_and.reduce([mask for _, mask in clauses])

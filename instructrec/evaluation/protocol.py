@@ -1,4 +1,4 @@
-"""Evaluates recommenders on the requests of a split: score, rank the targets, compute metrics request by request.
+"""Evaluate recommenders on the requests of a split: score, rank the targets, compute metrics request by request.
 
 Derived in chapter `evaluation`. By default targets are ranked against the whole catalogue. Samples of negatives can
 reverse the order of models (Krichene and Rendle, KDD 2020); they are here to show that and to compare with papers.
@@ -313,7 +313,7 @@ def candidate_mask(split: Split, requests: Requests, n_negatives: int | None, se
 
 
 class _RankCollector:
-    """Collects the ranks, the lists and the time of one candidate rule, batch after batch."""
+    """Collector of the ranks, the lists and the time of one candidate rule, batch by batch."""
 
     def __init__(self, rule: Candidates, split: Split, requests: Requests, list_length: int) -> None:
         self.rule, self.split, self.requests, self.list_length = rule, split, requests, list_length

@@ -25,10 +25,10 @@ from numpy.typing import ArrayLike
 
 from instructrec.errors import InputError
 
-_MAX_COUNTED_TARGETS = (
-    24  # a row with more targets is sorted: one sort is then cheaper than counting for each
-)
-_CHUNK_BYTES = 1 << 18  # scores checked and counted at a time: few enough to stay in the cache in between
+_MAX_COUNTED_TARGETS = 24
+"""A row with more targets is sorted, since one sort is then cheaper than counting for each target."""
+_CHUNK_BYTES = 1 << 18
+"""Bytes of scores that are checked and counted at once; they fit into the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +214,7 @@ def rank_blocks(
                 raise InputError(f"allowed ends before request {start}; one matrix a block is accepted")
         parts.append(_target_ranks(scores, targets[start:stop], mask, start))
         start = stop
-        del block, scores, mask  # or the next block would be in memory beside this one
+        del block, scores, mask  # else two blocks would be in memory at once
     if start != len(targets):
         raise InputError(f"the blocks hold {start} requests and targets {len(targets)}; give one each")
     return TargetRanks.concatenate(parts)

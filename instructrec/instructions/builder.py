@@ -145,7 +145,7 @@ class _Draft:
 
 
 class InstructionBuilder:
-    """Builds instructions from one data set.
+    """Builder of instructions from a data set.
 
     Args:
         dataset: Items with titles and categories, and interactions.

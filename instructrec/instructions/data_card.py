@@ -208,7 +208,7 @@ def data_card(
     example: Mapping[str, Any],
     command: str | None = None,
 ) -> str:
-    """Return the data card of a file of instructions; it bears no date, so the same arguments give the same text.
+    """Return the data card of a file of instructions; it contains no date, so the same arguments give the same text.
 
     Args:
         file: Name of the file, without its folder.

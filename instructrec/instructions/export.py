@@ -144,7 +144,7 @@ def _batches(instructions: Iterable[Instruction]) -> Iterator[list[Instruction]]
 
 def _compressed(data: bytes, compress: bool) -> bytes:
     # Each block is a gzip member of its own, so that processes can compress blocks in parallel; readers join members.
-    # The header bears no time, so that the bytes are the same each time.
+    # The gzip header contains no time, so that the bytes are the same in each run.
     return gzip.compress(data, _GZIP_LEVEL, mtime=0) if compress else data
 
 
@@ -195,7 +195,7 @@ def write_instructions(
         card_path = target.with_name(target.name.removesuffix(ending) + ".card.md") if card else None
         exported = ExportedFile(target, instructions.n, file.size, file.sha256.hexdigest(), tally, card_path)
         if card_path is not None:
-            # the card first: if the disk is too full for it, the earlier file stays
+            # write the card first: if the disk is full, the earlier file remains
             with atomic_write(card_path) as card_handle:
                 card_handle.write(_card(instructions, exported, form, command))
     return exported

@@ -202,10 +202,10 @@ class InstructionDataset:
 
         waiting: deque[Future[T]] = deque()
         with TemporaryDirectory(prefix="instructrec-") as folder:
-            # as a file, since sending more than a pipe holds would block for ever if the process dies while starting
+            # as a file, since a full pipe would block forever if the process dies while starting
             path = Path(folder, "instructions")
             path.write_bytes(pickle.dumps(self))
-            # a fresh interpreter each: forking a process that runs TensorFlow's threads may hang
+            # spawn new interpreters: forking a process with TensorFlow's threads may hang
             pool = ProcessPoolExecutor(
                 workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(path, finish)
             )
@@ -281,7 +281,7 @@ def build_instructions(
         seed: Seed of every draw.
         source: Where intentions come from: "oracle", the target, as in the paper (it tells more than a real user's
             words could), or "history", the items before the cut. With "history" no template asks for the intention: the
-            history would tell the taste and the wish alike.
+            history would reveal taste and wish alike.
         preference_source: Where preferences come from: "history", or "oracle", which picks the titles that share a
             category with the target (P1) and counts the target into the taste (P2), to measure the effect of such a
             leak.

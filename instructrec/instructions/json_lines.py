@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def encode(block: Sequence[Instruction], form: str = "instruction") -> bytes:
-    """Return instructions as JSON lines: UTF-8, one object a line, a line end after each.
+    """Return instructions as JSON lines: UTF-8, one object per line, each with a line end.
 
     Args:
         block: Any number of instructions.

@@ -108,7 +108,8 @@ class QueryFrames:
         """
         before = "" if refuse or complete else self.part("before", draw)
         if not suffix:
-            noun = self.part("after", draw)  # drawn even if it is dropped: the random stream must not shift
+            # drawn even if unused, so that later random draws do not change
+            noun = self.part("after", draw)
             suffix = "" if complete else noun
         middle = (before, phrase, suffix)
         ending = "refused" if refuse else "wanted"

@@ -102,7 +102,7 @@ class Query(NamedTuple):
 
 
 class QueryGenerator:
-    """Generates queries of users whose next choice is a given item.
+    """Generator of queries of users whose next choice is a given item.
 
     Args:
         dataset: Items with titles; categories and years where there are any.

@@ -257,7 +257,7 @@ def _first_foreign_line(content: str) -> int:
 
 
 class _LineFinder:
-    """Finds the line of a template's key in its file, for error messages, since TOML's reader keeps no lines."""
+    """Search for the line of a template's key in its file, for error messages; the TOML reader stores no lines."""
 
     def __init__(self, content: str, n_templates: int) -> None:
         self.lines = content.splitlines()

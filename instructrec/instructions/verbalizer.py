@@ -43,7 +43,7 @@ _CONTEXT_SHARES = (
 
 
 class Popularity:
-    """Counts how often items had been chosen before a moment.
+    """Number of events of each item before a moment.
 
     Args:
         dataset: Its interactions are counted; its item table gives the number of items.
@@ -67,7 +67,7 @@ class Popularity:
 
 
 class Verbalizer:
-    """Puts items and histories of a data set into words of one language.
+    """Writer of texts about items and histories of a data set, in one language.
 
     Args:
         dataset: Titles, categories and, where present, years and prices come from its items.
@@ -120,7 +120,7 @@ class Verbalizer:
         return separator.join([self.titles[item] for item in items])
 
     def labels(self, items: Iterable[Hashable], most: int = 2) -> list[str]:
-        """Return the commonest categories of items, commonest first; ties in the order of first occurrence."""
+        """Return the most common categories of items, most common first; ties in the order of first occurrence."""
         counts = self._counts(items)
         return sorted(counts, key=counts.__getitem__, reverse=True)[:most]
 
@@ -132,7 +132,7 @@ class Verbalizer:
     def taste(self, items: Sequence[Hashable], time: int | None = None) -> str:
         """Return the taste that a history shows (P2), empty if it shows none.
 
-        Categories: the three commonest. Era: the decade of more than half of the items whose year is known. Popularity:
+        Categories: the three most common. Era: the decade of more than half of the items with a year. Popularity:
         well known if at least two thirds of the items were (see `WELL_KNOWN_FACTOR`), little known if at least a third
         were. Price: the third of the catalogue's prices where the median lies. Avoided: up to two common categories of
         the catalogue that none of the items has (see `AVOIDANCE_PROBABILITY`).
@@ -163,7 +163,7 @@ class Verbalizer:
         return comma.join(parts)
 
     def avoided(self, present: Container[str], n: int, most: int = 2) -> list[str]:
-        """Return common categories that n items lack, the commonest of the catalogue first.
+        """Return common categories that n items lack, the most common of the catalogue first.
 
         A category counts as avoided if n items drawn at random from the catalogue would all lack it with a probability
         (1 - share)^n below `AVOIDANCE_PROBABILITY`.
@@ -177,7 +177,7 @@ class Verbalizer:
         for (
             label,
             share_without,
-        ) in self._shares_without:  # the commonest first, so the first failure ends the search
+        ) in self._shares_without:  # the most common first, so the first failure ends the search
             if share_without**n >= AVOIDANCE_PROBABILITY or len(avoided) == most:
                 break
             if label not in present:
@@ -271,7 +271,7 @@ class Verbalizer:
         return opening.format(context=words)
 
     def typical(self, items: Sequence[Hashable]) -> tuple[list[str], float | None, float | None]:
-        """Return the two commonest categories of items, their median year and their median price (the upper median)."""
+        """Return the two most common categories of items, their median year and their upper median price."""
         years = sorted(self.years[item] for item in items if item in self.years)
         prices = sorted(self.prices[item] for item in items if item in self.prices)
         return (
@@ -289,7 +289,7 @@ class Verbalizer:
         return counts
 
     def _category_shares(self) -> list[tuple[str, float]]:
-        """Return each category with the share of the catalogue that lacks it, the commonest first."""
+        """Return each category with the share of the catalogue that lacks it, the most common first."""
         counts = self._counts(self.categories)
         n_items = max(len(self.categories), 1)
         ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -315,8 +315,8 @@ class Verbalizer:
                 total += 1
         if not total:
             return None
-        commonest = max(counts, key=counts.__getitem__)
-        return commonest if 2 * counts[commonest] > total else None
+        mode = max(counts, key=counts.__getitem__)
+        return mode if 2 * counts[mode] > total else None
 
     def _popularity_phrase(self, items: Sequence[Hashable], time: int) -> str:
         if self._popularity is None:

@@ -224,7 +224,7 @@ def _crossed_intervals(
     parts = np.split(totals, np.cumsum([column.shape[1] for column in columns])[:-1], axis=1)
     deviations = dict(zip(multi_seed, parts[len(crossed) :], strict=True))
     for row, resampled in zip(crossed, parts, strict=False):
-        # A stream of its own for the seeds: the users drawn are those of `bootstrap_interval`.
+        # A separate random stream for the seeds, so that the users drawn are those of `bootstrap_interval`.
         rng = np.random.default_rng([seed, 1])
         total = resampled[:, 0]
         variances, freedoms = [by_user[row].var(ddof=1) / n_users], [n_users - 1]

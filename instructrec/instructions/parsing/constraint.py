@@ -53,7 +53,7 @@ class Truth(NamedTuple):
 
 
 ReadColumn = Callable[[str], pd.Series]
-"""Returns the column of a name."""
+"""Function from the name of a column to its values."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ _CATEGORY_ALIASES = (
 _OPERATOR_ALIASES = {"==": "=", "<>": "!=", "≠": "!=", "≤": "<=", "≥": ">="}
 _MIRRORED_OPERATORS = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
 _FULL_WIDTH_TO_ASCII = str.maketrans("＜＞＝！（），、＆｜＋－．　", "<>=!(),,&|+-. ")
-_QUOTED = re.compile(  # the grammar's STRING and QUOTED; an apostrophe within a name opens no quotation
+_QUOTED = re.compile(  # the grammar's STRING and QUOTED; an apostrophe within a name does not start a quotation
     r"\"(?:\\[\s\S]|[^\"\\])*\"|＂(?:\\[\s\S]|[^＂\\])*＂|[“”](?:\\[\s\S]|[^“”\\])*[“”]|`(?:\\[\s\S]|[^`\\])*`"
     r"|(?<![\w'’-])(?:'(?:\\[\s\S]|[^'\\])*'|[‘’](?:\\[\s\S]|[^‘’\\])*[‘’])"
 )

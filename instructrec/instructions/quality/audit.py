@@ -180,7 +180,7 @@ def _title_in_text(
     without_candidates: str | None = None
     for title in titles:
         count = text.count(title)
-        if not count or (count == 1 and title == displayed):  # the one occurrence is the candidate's
+        if not count or (count == 1 and title == displayed):  # the only occurrence is the candidate
             continue
         if without_candidates is None:
             without_candidates = _without_candidates(text, instruction, facts)

@@ -57,7 +57,7 @@ class CategoryMentions(NamedTuple):
 
 
 class CategoryReader:
-    """Finds categories and decades in sentences, English or Chinese or mixed, whoever wrote them.
+    """Search for categories and decades in sentences by any author, in English, Chinese or both.
 
     A refusal ("never", "hardly any", "除了", "从不") reaches to the end of its clause: in English to a full stop, a
     "but" or a word of favour, in Chinese to the comma. Longer words win over shorter words within them.
@@ -121,7 +121,8 @@ class CategoryReader:
                 if in_chinese and not category_follows:
                     avoided.update(clause)
                 clause = []
-                if in_chinese or word != ",":  # "never horror, war or westerns" reaches over its commas
+                # the refusal in "never horror, war or westerns" applies to all three
+                if in_chinese or word != ",":
                     negated = in_chinese = False
         if in_chinese and not category_follows:
             avoided.update(clause)

@@ -236,7 +236,7 @@ class Teacher:
                         del running[future]
                     bar.update(len(done))
             except BaseException:
-                # Running requests are paid for: wait for their replies and store them.
+                # Running requests already cost tokens: wait for their replies and store them.
                 pool.shutdown(wait=True, cancel_futures=True)
                 for future, key in running.items():
                     if not future.cancelled() and future.exception() is None:

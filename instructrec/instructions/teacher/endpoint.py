@@ -87,7 +87,7 @@ class Endpoint:
             raise InputError("a teacher needs openai; run `pip install 'instructrec[teacher]'`")
         import openai
 
-        # The client insists on a key; a local server mostly needs none.
+        # The client requires a key; most local servers need none.
         return openai.OpenAI(
             base_url=self.url, api_key=self.key or "none", timeout=self.timeout, max_retries=self.max_retries
         )
@@ -200,7 +200,7 @@ def read_reply(body: bytes, question: Mapping[str, Any]) -> Reply | None:
     usage = answer.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
-        # An endpoint that does not count: about three bytes make a token.
+        # The endpoint reports no count: estimate one token per three bytes.
         tokens = (_n_bytes(question) + len(text.encode())) // 3
     return Reply(text, str(finish_reason)[:40], tokens)
 
@@ -228,7 +228,7 @@ def sampling_of(changes: Mapping[str, float | int | str | None]) -> dict[str, An
     """
     settings: dict[str, Any] = dict(SAMPLING)
     if changes.get("max_completion_tokens") is not None and "max_tokens" not in changes:
-        del settings["max_tokens"]  # endpoints know one of the two and refuse both
+        del settings["max_tokens"]  # an endpoint accepts one of the two names, not both
     for name, value in changes.items():
         if name not in _SETTING_TYPES:
             raise one_of("sampling setting", name, _SETTING_TYPES)

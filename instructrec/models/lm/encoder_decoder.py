@@ -26,7 +26,7 @@ class EncoderDecoder(LanguageModel):
         backbone = pretrained.backbone
         for layer in (*backbone.encoder_transformer_layers, *backbone.decoder_transformer_layers):
             for name in ("self_attention", "cross_attention"):
-                if hasattr(layer, name):  # Keras would warn of a mask that is not needed
+                if hasattr(layer, name):  # avoids Keras's warning about an unused mask
                     getattr(layer, name).supports_masking = True
         super().__init__(pretrained)
 

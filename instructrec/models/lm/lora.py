@@ -133,7 +133,7 @@ def tune(
         trie: All lines that an answer may hold, each with its line break.
         epochs: Passes over the examples.
         batch_size: Examples that are read at once.
-        gradient_accumulation_steps: Batches whose mean gradient makes one step.
+        gradient_accumulation_steps: Number of batches whose mean gradient is used for one step.
         learning_rate: Highest learning rate of Adam.
         decay: Raise the learning rate over the first `WARMUP_SHARE` of the batches, then let it fall as a cosine to 0.
         seed: Seed of the order of examples.

@@ -27,7 +27,7 @@ QUERY_HISTORY = 20
 
 
 class PromptWriter:
-    """Writes messages and answers for the items of a data set.
+    """Writer of messages and answers for the items of a data set.
 
     Args:
         dataset: Items with titles.

@@ -300,7 +300,7 @@ class Decoders:
         return weights
 
     def in_training(self, token_ids: np.ndarray) -> np.ndarray:
-        """Return which tokens are items or words of training; only these are copied by their vectors."""
+        """Return which tokens are items or training words; only these are copied by their vectors."""
         return (token_ids >= self.vocabulary.first_item) & (token_ids < self.vocabulary.first_oov)
 
     def next_word_log_probs(self, texts: Sequence[Sequence[int]], history_states: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ class Mini(NextItemModel):
         p(i | history, text) = softmax over items of h · e_i + (g + sum of a_t v_t) · f_i + sum of b_t, t in title of i.
 
     An instruction thus adds to the logits of the history, and an instruction without meaning leaves them as they are.
-    The sums run over the words t of the instruction that are words of training. They are a copy mechanism: the vectors
+    The sums run over the words t of the instruction that are training words. They are a copy mechanism: the vectors
     v_t of words are copied to the state, and the weights b_t to the items whose titles hold the word, because a product
     of vectors of this width cannot represent each of the many title words. With s_t the state after word t, the weights
     are

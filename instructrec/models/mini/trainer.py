@@ -40,7 +40,7 @@ NEGATIVE_HEAD_SCALE = -0.5
 
 
 class TokenEmbedding(keras.layers.Layer):
-    """Embeddings of all tokens: control tokens, items, words of training, out-of-vocabulary words.
+    """Embeddings of all tokens: control tokens, items, training words, out-of-vocabulary words.
 
     word = own embedding + vector @ projection; an out-of-vocabulary word has no own embedding.
     item = own embedding + `ITEM_WORD_WEIGHT` * sum of the embeddings of the words that describe it.
@@ -49,7 +49,7 @@ class TokenEmbedding(keras.layers.Layer):
 
     Args:
         items: Initial own embeddings of items, shape (n_items, size), float32.
-        n_words: Number of words of training.
+        n_words: Number of training words.
         features: Words that describe items, and word vectors.
         word_dropout: Share of the words whose own embedding is dropped in a step, in [0, 1).
         seed: Seed of initial weights and dropout.
@@ -205,7 +205,7 @@ class InstructionTrainer(DecoderTrainer):
     is
       proportional to p(item | history) p(instruction | item), the latter from `QueryGenerator.log_shares`; excluded
       items have probability 0;
-    - word: -log p(next word | history, question), a softmax over words of training and control tokens.
+    - word: -log p(next word | history, question), a softmax over training words and control tokens.
 
     Each is a mean over its examples, 0 if a batch has none. States of histories and the item embeddings that score them
     are fixed; each item has a second embedding that scores instructions.
@@ -305,7 +305,7 @@ class InstructionTrainer(DecoderTrainer):
         for term in terms:
             logits = logits + term
         logits = logits + REJECTED_MARGIN * ops.cast(likelihood < EXCLUDED_LOGIT / 2, "float32")
-        # Without this mask, an instruction that only excluded items meet would have a uniform target.
+        # Without this mask, an instruction that only excluded items satisfy would have a uniform target.
         has_target = ops.cast(ops.max(target, axis=-1) > EXCLUDED_LOGIT / 2, "float32")
         target = ops.log_softmax(target)
         log_probs = ops.log_softmax(ops.where(batch["excluded"], EXCLUDED_LOGIT, logits))

@@ -61,7 +61,7 @@ class Phase:
 
 
 class MiniTraining:
-    """Trains the decoders of a `Mini`.
+    """Training of the decoders of a `Mini`.
 
     Args:
         decoders: Untrained decoders; their weights are stored at the end of each phase, and before `on_epoch`.
