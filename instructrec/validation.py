@@ -69,9 +69,9 @@ def read_config(config_class: type[T], settings: Mapping[str, Any], owner: str) 
     """Return the configuration with these settings, the others at their defaults.
 
     Args:
-        config_class: Its class.
+        config_class: Class of the configuration.
         settings: Values by name.
-        owner: Whose settings they are, such as "item-knn".
+        owner: Owner of the settings for error messages, such as "item-knn".
 
     Raises:
         InputError: An unknown setting, or a value that is not accepted: names it and what would be accepted.
@@ -92,7 +92,7 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
     """Return a value as its type has it.
 
     Args:
-        name: What the value is called in the message.
+        name: Name of the value in the message.
         value: The value.
         kind: A type of this module, or any other type with `Accepts` in its annotation.
 

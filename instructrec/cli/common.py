@@ -195,7 +195,7 @@ def fit_model(model: Recommender, dataset: Dataset, checkpoint: Path | None = No
 
     Args:
         model: The model.
-        dataset: Its training data.
+        dataset: Training data of the model.
         checkpoint: File for the finished epochs of a model that can resume its training.
     """
     from instructrec.models.base import Recommender

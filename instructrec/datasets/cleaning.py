@@ -136,7 +136,7 @@ def clean_behavior(
         users: Table with `user_id`.
         items: Table with `item_id`, `title`, `category`, `price`; optionally `title_zh`, `category_zh` and others.
         name: Name of the data set.
-        card: Its card.
+        card: Data card of the data set.
 
     Returns:
         The data set, whose interactions also have the columns `behavior` and `price`, and the report.

@@ -18,8 +18,8 @@ class DataCard:
 
     Attributes:
         title: The data set's full name.
-        summary: What it holds and who made it, in a sentence or two.
-        source: Where it comes from, with version or checksum.
+        summary: Content and authors of the data set, in one or two sentences.
+        source: Origin of the data set, with version or checksum.
         licence: The terms of use, in words.
         citation: The work to cite, or an empty string.
         caveats: Known defects and pitfalls, one per string.

@@ -68,7 +68,7 @@ class ModelSpec:
         """Return the recommender, not yet fitted.
 
         Args:
-            seed: Its seed; None for a model without a seed.
+            seed: Seed of the model; None for a model without a seed.
 
         Raises:
             InputError: An unknown model or setting; the message names the label.
@@ -107,7 +107,7 @@ def run_experiment(
         dataset: The data.
         path: The results file, created or continued; None returns the results without a file.
         protocols: Names from `split.SPLITS`.
-        candidates: What the targets are ranked against: "whole catalogue", "9 random negatives" with any number, or
+        candidates: Rules for the candidates of each target: "whole catalogue", "9 random negatives" with any number, or
             "9 hard negatives by LABEL", the label of one of the models. Negatives are the same for all models.
         seeds: Seeds of the models that have one.
         part: "valid" or "test".

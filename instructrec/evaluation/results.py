@@ -310,7 +310,7 @@ def parse_document(text: str | bytes, where: str, kind: str, version: int, key: 
     Args:
         text: The content of the file.
         where: Name of the file in error messages.
-        kind: What the file is, such as "results file".
+        kind: Kind of file for error messages, such as "results file".
         version: The accepted format.
         key: A further key that the object must have.
 

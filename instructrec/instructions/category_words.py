@@ -28,7 +28,7 @@ def category_names(categories: Iterable[str], language: str, dataset: Dataset) -
     Args:
         categories: Names as in the data set.
         language: "en" or "zh".
-        dataset: Its items may have the Chinese names in `category_zh` or `<category_field>_zh`.
+        dataset: Data set whose items may have Chinese names of categories in `category_zh` or `<category_field>_zh`.
     """
     names = list(categories)
     if language == "en":

@@ -23,7 +23,7 @@ def generate(
     Args:
         datasets: See `build_instructions`, as for all arguments.
         n: Number of instructions.
-        languages: Of "en" and "zh".
+        languages: One or both of "en" and "zh".
         seed: Seed of every draw.
         source: Where intentions come from: "oracle" or "history".
         **options: Further arguments of `build_instructions`.

@@ -277,7 +277,7 @@ def build_instructions(
         datasets: One data set, or several with different names, with titles, categories and interactions; give the
             training parts only.
         n: Number of instructions, at least 0.
-        languages: Of "en" and "zh", drawn evenly.
+        languages: One or both of "en" and "zh", drawn with equal probability.
         seed: Seed of every draw.
         source: Where intentions come from: "oracle", the target, as in the paper (it tells more than a real user's
             words could), or "history", the items before the cut. With "history" no template asks for the intention: the

@@ -43,7 +43,7 @@ def question_text(dataset: Dataset, question: str, language: str) -> str:
     """Return the first text of a question, with {item} in it if it is about an item.
 
     Args:
-        dataset: Its domain decides what items are called.
+        dataset: Data set whose domain determines the words for items.
         question: One of `QUESTION_KINDS`.
         language: "en" or "zh".
     """
@@ -100,7 +100,7 @@ class QueryFrames:
         """Return a plain request or refusal that is composed from parts of the grammar.
 
         Args:
-            phrase: What is requested or refused, such as "horror".
+            phrase: Content of the request or refusal, such as "horror".
             draw: Random numbers in [0, 1).
             refuse: Whether the text refuses the phrase.
             complete: Whether the phrase takes neither an article nor a noun, such as "something new".

@@ -58,7 +58,7 @@ def title_words(titles: Iterable[str], max_titles: int = MAX_TITLES_PER_WORD) ->
 
     Args:
         titles: Titles, such as "Star Wars".
-        max_titles: The most titles that may contain a word.
+        max_titles: Maximum number of titles that may contain a word.
     """
     ignored = query_frames()["title_words"]["ignored"]
     words_of = [
@@ -92,7 +92,7 @@ class Query(NamedTuple):
         text: In English or Chinese.
         meaning: Rows of `QueryGenerator.meanings`; an item meets the text if it is in all of these sets.
         literal: Whether each word matters as it stands: no similar word may replace it and no noise may surround it.
-        states_taste: Whether it states the taste that the history shows, for a user whose history is not read.
+        states_taste: Whether the text states the taste of the history, for a user whose history is not read.
     """
 
     text: str
@@ -174,7 +174,7 @@ class QueryGenerator:
         """Return a query for an item, None if none of the kinds says anything of it.
 
         Args:
-            item: Its catalogue column.
+            item: Catalogue column of the item.
             recent_items: Columns of the user's last items; a refusal is drawn from their categories if possible.
             draw: Random numbers in [0, 1).
         """

@@ -23,7 +23,7 @@ def sets_of_items(
     """Return the items that satisfy each meaning.
 
     Args:
-        categories: Those of each item.
+        categories: Categories of each item.
         decades: Decade of each item, None if its year is unknown.
         title_words: Words of each item's title by which it can be requested.
         popularity: Popularity of each item.

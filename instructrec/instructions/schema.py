@@ -89,10 +89,10 @@ class Context:
     """The circumstances of a request, each in words or None.
 
     Attributes:
-        time: Such as "Friday evening".
-        place: Such as "at home".
-        device: Such as "on a phone".
-        occasion: Such as "for a birthday".
+        time: Time, such as "Friday evening".
+        place: Place, such as "at home".
+        device: Device, such as "on a phone".
+        occasion: Occasion, such as "for a birthday".
     """
 
     time: str | None = None
@@ -127,8 +127,8 @@ class Instruction:
         response: The answer: a title (matching, reranking), "A" or "B" (pairwise), yes or no (pointwise), or words
             (turned round, related).
         task: Form of the answer.
-        preference: What the text or the answer says about lasting taste.
-        intention: What the text or the answer says about the wish of the moment.
+        preference: Kind of preference (lasting taste) in the text or in the answer.
+        intention: Kind of intention (wish of the moment) in the text or in the answer.
         language: "en" or "zh".
         user_id: The user.
         target: Id of the item that the user chose next, the answer; None if the answer is in words.
@@ -147,7 +147,7 @@ class Instruction:
             decided which titles are shown or was counted into the taste; None without preference.
         preference_text: The taste in words (P2) as it occurs in the text or in the answer, else empty.
         intention_text: The intention in words as it occurs in the text or in the answer, else empty.
-        annotator: Who put taste and wish into words: "rules", or the name of the teacher model.
+        annotator: Author of the texts of taste and wish: "rules", or the name of the teacher model.
         cut: Number of distinct items that the user had interacted with before the moment of the request.
     """
 

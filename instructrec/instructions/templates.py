@@ -104,12 +104,12 @@ class Template:
         language: "en" or "zh".
         kind: "preference", "intention", "combined", or "context" if it states neither.
         task: Form of the answer.
-        preference: What it says about lasting taste, in text or answer.
-        intention: What it says about the wish of the moment, in text or answer.
+        preference: Kind of preference (lasting taste) in the text or in the answer.
+        intention: Kind of intention (wish of the moment) in the text or in the answer.
         variants: Wordings, Jinja2 text.
-        held_out: Whether it is held out for evaluation.
-        style: How it is put.
-        answer: What is answered.
+        held_out: Whether the template is held out for evaluation.
+        style: Style of the instruction.
+        answer: Content of the answer.
         response: Wording of the answer, Jinja2 text.
         fields: Names of the fields that every wording names.
         file: Path of the file that it was read from, None for the package's own.

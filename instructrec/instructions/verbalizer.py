@@ -46,7 +46,7 @@ class Popularity:
     """Number of events of each item before a moment.
 
     Args:
-        dataset: Its interactions are counted; its item table gives the number of items.
+        dataset: Data set whose interactions are counted and whose item table gives the number of items.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -80,7 +80,7 @@ class Verbalizer:
         quoted: Title of each item in quotation marks.
         categories: Names of each item's categories, as in the data set.
         all_categories: All of them, sorted.
-        category_names: What each category is called in the language.
+        category_names: Name of each category in the language.
         years: Year of each item that has one.
         prices: Price of each item that has one.
     """
@@ -171,7 +171,7 @@ class Verbalizer:
         Args:
             present: The categories that the items have.
             n: Number of items.
-            most: The most categories to return.
+            most: Maximum number of categories to return.
         """
         avoided: list[str] = []
         for (
@@ -196,8 +196,8 @@ class Verbalizer:
 
         Args:
             labels: Categories of the item; the condition requires one of them, and at times excludes another category.
-            year: Its year, or None.
-            price: Its price, or None.
+            year: Year of the item, or None.
+            price: Price of the item, or None.
             draw: Random numbers in [0, 1).
         """
         formal = draw() < 0.5

@@ -40,7 +40,7 @@ class Report:
         tables: By name, such as "accuracy-leave-last-out"; cells are texts, a mean reads "mean [low, high]".
         numbers: The same tables as numbers: a column with intervals is followed by its `low` and `high`.
         figures: By name, such as "critical-difference-leave-last-out".
-        captions: Of each table and figure, by name.
+        captions: Caption of each table and figure, by name.
     """
 
     title: str

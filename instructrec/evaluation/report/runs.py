@@ -24,7 +24,7 @@ class ProtocolRuns:
 
     Attributes:
         metric: Metric that orders and tests the models, such as "NDCG@10".
-        metric_name: The same without its list length.
+        metric_name: Name of the main metric without its list length.
         candidates: Names of the candidates that all runs share.
         main_candidates: The candidates of most tables: the whole catalogue if the runs have it.
         labels: Labels of the models, best first.

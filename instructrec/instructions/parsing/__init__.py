@@ -13,7 +13,7 @@ def parse(text: str, dataset: Dataset) -> Constraint:
     """Parse an instruction: as conditions if it is written as such, else as simple words in English or Chinese.
 
     Args:
-        text: Such as "year >= 1990 and not genre = Horror", "no horror, after 1990, popular" or "便宜的科幻片".
+        text: Text such as "year >= 1990 and not genre = Horror", "no horror, after 1990, popular" or "便宜的科幻片".
         dataset: The data set whose items are requested; its interactions, if any, determine popularity.
 
     Returns:

@@ -262,7 +262,7 @@ def constrain(expression: Node | None, dataset: Dataset, ignored: str = "") -> C
 
     Args:
         expression: The condition, or None for no condition.
-        dataset: Its interactions tell popularity if its items have no such column.
+        dataset: Data set whose interactions determine popularity if its items have no such column.
         ignored: The words that were not understood.
 
     Raises:

@@ -47,7 +47,7 @@ class CategoryMentions(NamedTuple):
         desired: Categories that it mentions with favour.
         avoided: Categories that it refuses.
         decades: Decades that it mentions with favour, such as 1980.
-        paraphrased: Whether it expresses a category in words other than the category's name.
+        paraphrased: Whether the mention expresses a category in other words than the category's name.
     """
 
     desired: frozenset[str]
@@ -63,7 +63,7 @@ class CategoryReader:
     "but" or a word of favour, in Chinese to the comma. Longer words win over shorter words within them.
 
     Args:
-        dataset: Its categories are searched for, by their names in both languages.
+        dataset: Data set whose categories are searched for, by their names in both languages.
         synonyms: Whether the lexicon's synonyms of a category count.
         wishes: Whether the lexicon's wishes count.
     """

@@ -91,7 +91,7 @@ class PartTally:
     """Counts of one kind of part, such as the preferences derived from the history; memory stays bounded.
 
     Args:
-        sample_size: Most texts per language that are sampled for distinct-n.
+        sample_size: Maximum number of texts per language in the sample for distinct-n.
         seed: Seed of the sample.
 
     Attributes:

@@ -50,8 +50,8 @@ class Part(NamedTuple):
 
     Attributes:
         kind: "preference" (P2), "intention" (I1, I2) or "condition" (style parametric).
-        source: Where it comes from: "oracle" or "history".
-        text: Its words.
+        source: Source of the part: "oracle" or "history".
+        text: Text of the part.
     """
 
     kind: str
@@ -76,7 +76,7 @@ def mentions_in(text: str, kind: str, facts: DatasetFacts) -> CategoryMentions:
     """Return the categories and decades that a part mentions.
 
     Args:
-        text: Its words.
+        text: Text of the part.
         kind: One of `PART_KINDS`.
         facts: The facts of the data set.
     """

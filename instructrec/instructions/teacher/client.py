@@ -91,7 +91,7 @@ class Teacher:
         api_key: Key; by default the environment variable OPENAI_API_KEY, or no key. It is sent to the endpoint and
             nowhere else.
         cache: SQLite file for the replies, created if it does not exist.
-        budget: The most that this teacher may use: a `Budget`, or a number of tokens. Cached replies are free. Running
+        budget: Maximum use of this teacher: a `Budget`, or a number of tokens. Cached replies are free. Running
             requests count with their maximum, so that the budget is exceeded by about one reply at most.
         concurrency: Number of requests that run at once.
         timeout: Seconds to wait for an answer.

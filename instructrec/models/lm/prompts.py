@@ -39,17 +39,19 @@ class PromptWriter:
         self.words = domain_words(dataset, "en")
         self.max_history = max_history
 
-    def message(self, history: Sequence[int], wish: str | None = None, candidates: Sequence[int] = ()) -> str:
+    def message(
+        self, history: Sequence[int], request: str | None = None, candidates: Sequence[int] = ()
+    ) -> str:
         """Return the message of a request.
 
         Args:
             history: Catalogue columns, oldest first.
-            wish: The user's request in words, if any.
+            request: The user's request in words, if any.
             candidates: Columns to choose from, in the order of the prompt; by default the prompt lists none.
         """
         history_titles = [self.titles[item] for item in history[-self.max_history :]]
         candidate_titles = [self.titles[item] for item in candidates]
-        return list_prompt(history_titles, wish, candidate_titles, **self.words)
+        return list_prompt(history_titles, request, candidate_titles, **self.words)
 
     def line(self, item: int) -> str:
         """Return the line of an answer that names an item."""
@@ -62,7 +64,7 @@ class PromptWriter:
 
 def list_prompt(
     history: Sequence[str],
-    wish: str | None = None,
+    request: str | None = None,
     candidates: Sequence[str] = (),
     things: str = "films",
     took: str = "watched",
@@ -73,19 +75,19 @@ def list_prompt(
 
     Args:
         history: Titles, oldest first; all are shown.
-        wish: The user's request in words, if any.
+        request: The user's request in words, if any.
         candidates: Titles to choose from; by default the prompt lists none.
         things: Plural noun for the items.
         took: Verb in the past tense for the user's interactions.
-        take: The same verb in the infinitive.
+        take: Infinitive of the verb.
     """
     frames = read_wordings("list_prompt")["en"]
     words = {"things": things, "took": took, "take": take}
     prompt = ""
     if history:
         prompt += frames["history"].format(titles="\n".join(history), **words)
-    if wish:
-        prompt += frames["request"].format(request=wish)
+    if request:
+        prompt += frames["request"].format(request=request)
     if candidates:
         prompt += frames["candidates"].format(titles="\n".join(candidates), **words)
     return prompt + str(frames["task"].format(**words))
@@ -126,15 +128,15 @@ def draw_examples(
             full_history = draw() < FULL_HISTORY_SHARE
             n_history = writer.max_history if full_history else int(draw() * (writer.max_history + 1))
             history = sequence[max(0, start - n_history) : start]
-            targets, wish = sequence[start:stop], None
+            targets, request = sequence[start:stop], None
             if draw() < instruction_share:
                 recent_items = sequence[max(0, start - QUERY_HISTORY) : start]
                 query = queries.generate(sequence[start], recent_items, draw)
                 if query is not None:
-                    wish = query.text
+                    request = query.text
                     history = [] if query.states_taste else history
                     mask = np.all(queries.meanings[list(query.meaning)], axis=0, keepdims=True)[0]
                     upcoming = sequence[start : start + LOOKAHEAD_FACTOR * max_lines]
                     targets = [item for item in upcoming if mask[item]][:max_lines]
-            examples.append((writer.message(history, wish), writer.answer(targets)))
+            examples.append((writer.message(history, request), writer.answer(targets)))
     return examples

@@ -158,7 +158,7 @@ class SmolLM2(Recommender):
     config_class = SmolLM2Config
     config: SmolLM2Config
     losses: np.ndarray
-    """Mean loss of each batch of tuning, in nats a token."""
+    """Mean loss of each batch of tuning, in nats per token."""
 
     def __init__(self, config: SmolLM2Config | None = None, **settings: Any) -> None:
         """Create an untuned model; the pretrained weights are read when they are first needed.
@@ -322,8 +322,8 @@ class SmolLM2(Recommender):
     def _prompt(self, history: np.ndarray, text: str | None) -> str:
         return self._chat(history.tolist(), text or None)
 
-    def _chat(self, history: Sequence[int], wish: str | None, candidates: Sequence[int] = ()) -> str:
-        message = self._writer.message(history, wish, candidates)
+    def _chat(self, history: Sequence[int], request: str | None, candidates: Sequence[int] = ()) -> str:
+        message = self._writer.message(history, request, candidates)
         return self.language_model.chat(message, examples=self._shots)
 
     def _score(self, histories: list[np.ndarray], instructions: Sequence[str | None]) -> np.ndarray:

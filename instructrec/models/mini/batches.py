@@ -71,9 +71,9 @@ class InstructionBatch(NamedTuple):
         excluded: Items that the user has interacted with before, shape (m, n_items), bool.
         questions: Whether each example is a question, shape (batch,), bool.
         answer_positions: Positions in the flattened tokens after which a word of an answer follows, shape (k,), int32.
-        answer_words: That word, as `Vocabulary.output_id`, shape (k,), int32.
+        answer_words: The word at each of these positions, as `Vocabulary.output_id`, shape (k,), int32.
         events: Number of each example's event among all events, shape (batch,), int32.
-        title_masks: Items whose titles hold each title word of the batch, shape (n_words + 1, n_items), float32; the
+        title_masks: Items whose titles contain each title word of the batch, shape (n_words + 1, n_items), float32; the
             last row is zero and belongs to all other tokens.
         title_rows: Row of each token in `title_masks`, shape (batch, length), int32.
     """

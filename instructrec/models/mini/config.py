@@ -72,10 +72,10 @@ class MiniConfig(ModelConfig):
         item_tokens: Give items an embedding of their own beside the embeddings of the words that describe them.
         describe_items: Add the embeddings of the words that describe an item to the item's embedding.
         copies: Parts of the copy mechanism: "words" adds vectors of the instruction's words to its state, "titles" adds
-            weights of its words to the logits of items whose titles hold them.
+            weights of its words to the logits of items whose titles contain them.
         word_vectors: Use SmolLM2's word vectors as a part of word embeddings.
         dropout: Dropout rate of embeddings, attention and feed-forward in training on histories.
-        text_dropout: The same rate in tuning.
+        text_dropout: Dropout rate of the same parts in tuning.
         copy_dropout: Share of the instructions whose words are not copied in a step of tuning, so that the state alone
             learns to carry the meaning too.
         epochs: Epochs of training on histories.
@@ -85,7 +85,7 @@ class MiniConfig(ModelConfig):
         batch_size: Rows per step of training on histories.
         text_batch_size: Instructions per step of tuning.
         learning_rate: Peak learning rate of AdamW; linear warm-up over a twentieth of the steps, then cosine decay.
-        text_learning_rate: The same in tuning.
+        text_learning_rate: Peak learning rate in tuning, with the same schedule.
         weight_decay: Weight decay of AdamW.
         seed: Seed of initial weights, order of examples, instructions and dropout.
     """

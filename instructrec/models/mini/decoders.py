@@ -114,7 +114,7 @@ class Decoders:
 
         Args:
             part: Which decoder.
-            embedding: Its `TokenEmbedding`.
+            embedding: `TokenEmbedding` of the decoder.
             copies: Matrices A and B of the copy mechanism, by name.
         """
         from keras import ops

@@ -39,13 +39,13 @@ BuildBatch = Callable[[], dict[str, np.ndarray]]
 
 @dataclass
 class Phase:
-    """One of the two trainings.
+    """Phase of the training: on histories, or tuning on instructions.
 
     Attributes:
         part: Decoder that is trained.
-        trainer: Its network with losses.
-        batches_of: From the number of an epoch to its batches, each a function that builds it.
-        first_epoch: Epochs of the phase before.
+        trainer: Network of the phase with its losses.
+        batches_of: Function from the number of an epoch to its batches, each of which is a function that builds it.
+        first_epoch: Number of epochs of the phase before.
         epochs: Number of epochs.
         epochs_with_dropout: Number of first epochs in which dropout is used.
         learning_rate: Peak learning rate.

@@ -68,7 +68,7 @@ def find_mentions(text: str, spans: Sequence[Span]) -> Iterator[Mention]:
 
     Args:
         text: The request, normalised.
-        spans: Its spans, in the order of the text.
+        spans: Spans of the text, in their order.
     """
     refused_from_behind = _refused_from_behind(text, spans)
     gap_start, in_refused_list = 0, False
