@@ -135,7 +135,7 @@ def test_candidates_of_each_request_are_scored_as_the_catalogue_is(
     np.testing.assert_allclose(scores, expected, atol=1e-3)
     table = model.recommend([10], candidates=[40, 20, 40], n=5)
     assert sorted(table["item_id"]) == [20, 40]
-    with pytest.raises(InputError, match="all of one length"):
+    with pytest.raises(InputError, match="all of equal length"):
         model.score_candidates(histories, [[40], [10, 60], [50]])
     with pytest.raises(InputError, match="1 lists"):
         model.score_candidates(histories, [[40]])
