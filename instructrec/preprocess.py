@@ -75,6 +75,7 @@ def impute(
 
 
 def _check_features(df: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Check that the columns exist and are features, not ids."""
     check_columns(df, columns)
     for name in columns:
         if name == "id" or name.endswith("_id"):

@@ -330,6 +330,7 @@ def _check(path: Path, algorithm: str, expected: str) -> None:
 
 
 def _to_cache(folder: Path, tables: Tables) -> None:
+    """Write the tables to the cache, with a checksum; a failure prints a warning."""
     users, items, interactions = tables
     arrays = {f"user.{name}": _plain_array(users[name]) for name in users.columns}
     arrays |= {f"item.{name}": _plain_array(items[name]) for name in ("item_id", "title")}
@@ -351,6 +352,7 @@ def _plain_array(column: pd.Series) -> np.ndarray:
 
 
 def _from_cache(folder: Path | None) -> Tables:
+    """Return the tables from the cache after a check of its checksum."""
     path = None if folder is None else folder / CACHE_FILE
     if path is None or not path.is_file():
         raise _SourceMissing("no cache" if folder is None else f"no cache in {str(folder)!r}")

@@ -176,6 +176,7 @@ def amazon_reviews(path: PathLike, metadata: PathLike | None = None) -> Dataset:
 
 
 def _read_bytes(file: Path) -> bytes:
+    """Return the content of a file, unpacked if its name ends in .gz."""
     try:
         if file.is_dir():
             raise InputError(f"{str(file)!r} is a folder; a file is accepted")

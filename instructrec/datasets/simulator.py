@@ -163,6 +163,7 @@ def _check(
     concentration: float,
     stay: float,
 ) -> None:
+    """Check the arguments of `simulate`."""
     lacking = {"item_id", "category"} - set(items.columns)
     if lacking:
         raise InputError(f"items lack the column {min(lacking)!r}; item_id and category are needed")

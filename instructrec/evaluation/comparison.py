@@ -282,6 +282,7 @@ def _check_metric(evaluation: Evaluation, metric: str) -> None:
 
 
 def _check_same_requests(evaluations: Sequence[Evaluation]) -> None:
+    """Check that there is an evaluation, and that all evaluations are of the same requests."""
     if not evaluations:
         raise InputError("evaluations is an empty list; at least one is needed")
     first = evaluations[0]

@@ -411,6 +411,7 @@ def _check_scores(
 def _check_history_excluded(
     scores: np.ndarray, name: str, split: Split, requests: Requests, start: int
 ) -> None:
+    """Check that the scores of the items in each history are minus infinity."""
     columns, starts = columns_of(split, requests.histories[start : start + len(scores)])
     rows = np.repeat(np.arange(len(scores)), np.diff(starts))
     scored = np.flatnonzero(scores[rows, columns] > -np.inf)

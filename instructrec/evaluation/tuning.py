@@ -411,6 +411,7 @@ def _run_trial(
     seed: int,
     curve_every: int,
 ) -> Trial:
+    """Fit a model with some settings, and evaluate it on the validation part."""
     model = space.create(settings, seed)
     curve: list[tuple[int, float]] = []
     last_epoch = 0

@@ -289,6 +289,7 @@ def _progress_bar(n: int, progress: bool) -> Any:
 
 
 def _card(instructions: BlockSource, exported: ExportedFile, form: str, command: str | None) -> str:
+    """Return the data card of an exported file."""
     example = encode(instructions.block(0)[:1], form) if instructions.n else b"{}"
     return data_card(
         file=exported.path.name,

@@ -38,6 +38,7 @@ class TrainingCheckpoint:
             self._open(path)
 
     def _open(self, path: Path) -> None:
+        """Read a checkpoint, and check that it belongs to this training."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 note = json.loads(str(arrays["note"]))

@@ -285,6 +285,7 @@ def _counts(users: np.ndarray, n_users: int) -> np.ndarray:
 
 
 def _seeds_by_users(values: ArrayLike) -> np.ndarray:
+    """Return values as an array, shape (n_seeds, n_users), float64; check its shape and that it is finite."""
     try:
         array = np.asarray(values, dtype=float)
     except ValueError:

@@ -212,6 +212,7 @@ class Teacher:
     # -- sending -----------------------------------------------------------------------------------------------------
 
     def _ask_all(self, batch: Batch) -> None:
+        """Send the requests of a batch in parallel and store the replies."""
         from tqdm import tqdm
 
         running: dict[Future[Reply], str] = {}

@@ -310,6 +310,7 @@ class Mini(NextItemModel):
         return ("" if language == "zh" else " ").join(self.vocabulary.tokens(token_ids))
 
     def _check_question(self, question: str, item: Hashable | None, language: str) -> None:
+        """Check the arguments of a question, and that this model was trained to answer questions."""
         self._check_fitted()
         if question not in QUESTION_KINDS:
             raise one_of("question", question, QUESTION_KINDS)
