@@ -1,4 +1,4 @@
-"""Keras on TensorFlow without the noise: the one place that imports it."""
+"""Import Keras on TensorFlow without log lines."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Candidates:
         return next_mask
 
     def _mask(self, split: Split, requests: Requests, rows: slice, rng: np.random.Generator) -> np.ndarray:
-        """Return which items compete in some requests: unseen items, or targets and negatives; shape (n_rows, n_items)."""
+        """Return which items compete: all unseen items, or targets and negatives; shape (n_rows, n_items), bool."""
         histories = requests.histories[rows]
         mask = np.ones((len(histories), split.train.n_items), dtype=bool)
         columns, starts = columns_of(split, histories)
