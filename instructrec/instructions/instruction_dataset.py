@@ -198,8 +198,13 @@ class InstructionDataset:
     ) -> Generator[T, None, None]:
         from concurrent.futures import Future, ProcessPoolExecutor
         from concurrent.futures.process import BrokenProcessPool
-        from multiprocessing import get_context
+        from multiprocessing import get_context, parent_process
 
+        if parent_process() is not None:
+            raise InputError(
+                "a worker cannot start workers: give workers=1, or put a script's code under "
+                '`if __name__ == "__main__":`'
+            )
         waiting: deque[Future[T]] = deque()
         with TemporaryDirectory(prefix="instructrec-") as folder:
             # as a file, since a full pipe would block forever if the process dies while starting
