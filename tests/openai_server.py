@@ -148,5 +148,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the condition did not hold within {seconds} s")
         time.sleep(0.02)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from instructrec.datasets import movielens_100k, shop
 from instructrec.datasets.dataset import Dataset
 from instructrec.errors import InputError
 from instructrec.instructions import (
@@ -34,16 +33,6 @@ from instructrec.instructions import (
 from instructrec.instructions.instruction_dataset import BLOCK
 from tests.instructions.samples import TEMPLATE, tiny
 from tools.build_book import ROOT
-
-
-@pytest.fixture(scope="module")
-def films() -> Dataset:
-    return movielens_100k()
-
-
-@pytest.fixture(scope="module")
-def goods() -> Dataset:
-    return shop()
 
 
 def test_several_data_sets_share_by_their_events(films: Dataset, goods: Dataset) -> None:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructrec.datasets import movielens_100k, shop
 from instructrec.datasets.dataset import Dataset
 from instructrec.instructions import (
     Answer,
@@ -28,16 +27,6 @@ from instructrec.instructions.teacher import AnnotationRequest
 from instructrec.instructions.verbalizer import Verbalizer
 from instructrec.wordings.lexicon import LANGUAGES, lexicon
 from tests.instructions.samples import contains_title, tiny
-
-
-@pytest.fixture(scope="module")
-def films() -> Dataset:
-    return movielens_100k()
-
-
-@pytest.fixture(scope="module")
-def goods() -> Dataset:
-    return shop()
 
 
 def check(instruction: Instruction, dataset: Dataset) -> None:

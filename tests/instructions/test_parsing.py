@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from instructrec.datasets import movielens_100k, shop
 from instructrec.datasets.dataset import Dataset
 from instructrec.datasets.storage import catalogue_from_json, catalogue_to_json
 from instructrec.errors import InputError
@@ -212,16 +211,6 @@ def test_a_mask_over_other_columns_is_refused() -> None:
 
 
 # -- simple words --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def films() -> Dataset:
-    return movielens_100k()
-
-
-@pytest.fixture(scope="module")
-def goods() -> Dataset:
-    return shop()
 
 
 REQUESTS = tomllib.loads(Path(__file__).with_name("requests.toml").read_text("utf-8"))

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from instructrec.datasets import movielens_100k, shop
 from instructrec.datasets.dataset import Dataset
 from instructrec.instructions import (
     parse,
@@ -17,16 +16,6 @@ from instructrec.instructions.category_words import category_names
 from instructrec.instructions.verbalizer import Popularity, Verbalizer
 from instructrec.wordings.lexicon import LANGUAGES, lexicon
 from tests.instructions.samples import contains_title
-
-
-@pytest.fixture(scope="module")
-def films() -> Dataset:
-    return movielens_100k()
-
-
-@pytest.fixture(scope="module")
-def goods() -> Dataset:
-    return shop()
 
 
 def test_every_category_has_a_chinese_name_and_wishes(films: Dataset, goods: Dataset) -> None:
