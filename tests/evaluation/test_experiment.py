@@ -207,6 +207,7 @@ run_experiment([MODELS[1], MODELS[2], ModelSpec("guess", Slow)], from_csv(sys.ar
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_it_is_the_same_file(csv, dataset, tmp_path):
     entries = (MODELS[1], MODELS[2], ModelSpec("guess", "random"))
     straight = tmp_path / "straight.json"

@@ -146,6 +146,7 @@ def test_another_user_in_the_row_is_not_read(fitted):
     assert first[0, 4:] == pytest.approx(second[0, 4:], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model():
     one, same, other = (
         SASRec(**{**SMALL, "dropout": 0.2}, epochs=2, seed=seed).fit(cycle()).score([[1, 2, 3]])

@@ -99,6 +99,7 @@ def test_the_instruction_is_followed_unless_towers_are_only_added(fitted, cinema
         assert np.mean(hits) > 0.9
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model(cinema):
     one, same, other = (
         ThreeTower(**{**SMALL, "dropout": 0.2}, epochs=2, seed=seed).fit(cinema, validation=0.1)

@@ -65,6 +65,7 @@ def test_figures_are_those_of_the_scores_that_lie_beside_them():
     assert checked >= 12
 
 
+@pytest.mark.slow
 def test_it_finds_what_comes_next_more_often_than_chance_does(shipped):
     parts = leave_last_out(datasets.movielens_100k())
     requests = parts.requests("test")

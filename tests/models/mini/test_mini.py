@@ -69,6 +69,7 @@ def test_words_of_an_instruction_are_weighted_and_copied(films, trained):
     np.testing.assert_allclose(moved, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [(), ("words",), ("titles",)])
 def test_parts_of_the_copy_mechanism_can_be_left_out(films, copies, tmp_path):
     model = models.create("mini", **SMALL, copies=copies).fit(films)

@@ -36,6 +36,7 @@ def test_losses_fall_and_each_epoch_is_recorded(trained):
     assert n_epochs == {"item": 3, "text": 2, "word": 2}
 
 
+@pytest.mark.slow
 def test_it_follows_instructions(films):
     settings = {"epochs": 5, "tuning_epochs": 150, "instruction_share": 0.9, "languages": ["en"]}
     model = models.create("mini", **{**SMALL, **settings}).fit(films)
@@ -123,6 +124,7 @@ def stop_after(last_epoch: int):
     return on_epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last_epoch", [2, 4])
 def test_a_resumed_training_ends_with_identical_weights(films, trained, last_epoch, tmp_path):
     path = tmp_path / "checkpoint.npz"
@@ -160,6 +162,7 @@ def test_without_kinds_it_is_a_model_of_histories(films, trained):
     np.testing.assert_array_equal(model.score([[1, 2], []]), trained.score([[1, 2], []]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", ["text_dropout", "copy_dropout"])
 def test_nothing_is_dropped_in_the_final_epochs(films, rate):
     def tuned(value: float, n_final: int) -> np.ndarray:
@@ -170,6 +173,7 @@ def test_nothing_is_dropped_in_the_final_epochs(films, rate):
     assert not np.array_equal(tuned(0.5, 1), tuned(0.25, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [(), ("words", "titles")])
 def test_the_training_loss_is_that_of_the_answers(films, copies, monkeypatch):
     """The trainer's loss of a batch can be computed from the logits with which the fitted model answers."""
@@ -200,6 +204,7 @@ def test_the_training_loss_is_that_of_the_answers(films, copies, monkeypatch):
     assert float(trainer(batch)["text"]) == pytest.approx(loss.mean(), rel=2e-3)
 
 
+@pytest.mark.slow
 def test_copying_distinguishes_titles(films):
     """Forty titles in eight numbers: a product of vectors confuses them, copying does not."""
     settings = {
