@@ -20,7 +20,7 @@ from tools.build_book import ROOT, read_executed
 OPTIONS = (
     "--nbval",
     "--nbval-sanitize-with=tests/nbval-sanitize.cfg",
-    "--nbval-cell-timeout=300",
+    "--nbval-cell-timeout=1800",
     "--nbval-kernel-startup-timeout=120",
     "--no-header",
     "-p", "no:cacheprovider",

@@ -23,7 +23,7 @@ from typing import Any
 from tools.build_book import note_executed
 
 ROOT = Path(__file__).resolve().parent.parent
-CELL_TIMEOUT = 300
+CELL_TIMEOUT = 1800
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
