@@ -50,7 +50,7 @@ test-notebooks: setup  ## execute every chapter again and compare each output wi
 test-html: setup  ## build the HTML book and look at each page in a browser
 	@$(RUN) -m tools.browser
 	@$(RUN) -m tools.build_book
-	@$(RUN) -m pytest -m browser -p no:randomly -n 2 --dist load
+	@$(RUN) -m pytest tests/book/test_html.py -m browser -p no:randomly -n 2 --dist load
 
 .PHONY: prove
 prove: setup  ## the slow proofs: 10,000 examples for each property

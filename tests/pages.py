@@ -15,7 +15,7 @@ from tools.build_book import ROOT
 AXE = ROOT / "tests" / "vendor" / "axe-core" / "axe.min.js"
 SERIOUS = {"serious", "critical"}
 
-# Done when the page has loaded, all maths is typeset, every diagram is drawn, and fonts are in.
+# Done when the page has loaded, all maths is typeset, every diagram is drawn, fonts are in, and no colour is changing.
 SETTLED = """async () => {
   if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
   const diagrams = [...document.querySelectorAll('pre.mermaid')];
@@ -25,6 +25,8 @@ SETTLED = """async () => {
     await new Promise((done) => setTimeout(done, 50));
   await document.fonts.ready;
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (const animation of document.getAnimations())
+    if (animation.effect.getComputedTiming().endTime < Infinity) animation.finish();
 }"""
 
 MATHS = """() => {
@@ -74,8 +76,10 @@ IMAGES = """() => [...document.images]
     ...(i.alt.trim() || i.closest('.navbar-brand') ? [] : [`image without alternative text: ${i.src}`]),
   ])"""
 
-AXE_RUN = """async () => {
-  const answer = await axe.run(document, {resultTypes: ['violations']});
+# A browser lets no script read the style sheets of a page that comes from the file system, so axe must not try.
+AXE_RUN = """async (only) => {
+  const preload = location.protocol !== 'file:';
+  const answer = await axe.run(document, {resultTypes: ['violations'], preload, ...only});
   return answer.violations.map((v) => ({
     id: v.id, impact: v.impact, help: v.help,
     where: v.nodes.slice(0, 3).map(
@@ -86,10 +90,20 @@ AXE_RUN = """async () => {
 
 
 def accessibility_problems(page: Any) -> list[str]:
+    """What axe finds, by all of its rules; the page holds axe afterwards."""
     page.evaluate(AXE.read_text(encoding="utf8"))
+    return _serious(page.evaluate(AXE_RUN, {}))
+
+
+def color_problems(page: Any) -> list[str]:
+    """What axe's rules about colours find: all that a switch of the theme can change. The page holds axe already."""
+    return _serious(page.evaluate(AXE_RUN, {"runOnly": ["color-contrast", "link-in-text-block"]}))
+
+
+def _serious(violations: list[dict[str, Any]]) -> list[str]:
     return [
         f"axe, {v['impact']}: {v['help']} [{v['id']}], {v['count']} times, such as {'; '.join(v['where'])}"
-        for v in page.evaluate(AXE_RUN)
+        for v in violations
         if v["impact"] in SERIOUS
     ]
 

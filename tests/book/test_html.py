@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.pages import AXE, SETTLED, Site, accessibility_problems, looks_problems, watched
+from tests.pages import AXE, SETTLED, Site, accessibility_problems, color_problems, looks_problems, watched
 from tools.browser import FLAGS, find_browser
 from tools.build_book import HTML, ROOT, pages
 
@@ -24,6 +24,11 @@ pytestmark = pytest.mark.browser
 
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 THEMES = ("light", "dark")
+# Each page is opened twice, and looked at in the theme that it opens in and, switched, in the other.
+VISITS = [
+    pytest.param("desktop", "light", False, id="desktop"),
+    pytest.param("phone", "dark", True, id="phone-from-the-file-system"),
+]
 PAGES = [*pages(), "genindex", "search"]
 
 
@@ -84,20 +89,24 @@ def contexts(browser: Any) -> Iterator[dict[tuple[str, str], Any]]:
         context.close()
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "theme", "from_file"), VISITS)
 @pytest.mark.parametrize("name", PAGES)
-def test_page(contexts: Any, http_origin: str, name: str, size: str, theme: str) -> None:
-    with watched(contexts[size, theme], f"{http_origin}/{name}.html", http_origin) as (page, watch):
+def test_page(
+    contexts: Any, built: Path, http_origin: str, name: str, size: str, theme: str, from_file: bool
+) -> None:
+    origin, address = (
+        ("file://", (built / f"{name}.html").as_uri())
+        if from_file
+        else (http_origin, f"{http_origin}/{name}.html")
+    )
+    with watched(contexts[size, theme], address, origin) as (page, watch):
         assert page.evaluate("document.documentElement.dataset.theme") == theme
         problems = looks_problems(page) + accessibility_problems(page)
-        assert watch.problems + problems == []
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_page_from_the_file_system(contexts: Any, built: Path, name: str) -> None:
-    with watched(contexts["desktop", "light"], (built / f"{name}.html").as_uri(), "file://") as (page, watch):
-        assert watch.problems + looks_problems(page) == []
+        other = "dark" if theme == "light" else "light"
+        page.evaluate(f"document.documentElement.dataset.theme = '{other}'")
+        page.evaluate(SETTLED)
+        in_other = looks_problems(page) + color_problems(page)
+        assert watch.problems + problems + [f"{other}: {problem}" for problem in in_other] == []
 
 
 def test_diagrams_follow_the_theme(contexts: Any, http_origin: str, site: Site) -> None:
