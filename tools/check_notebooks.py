@@ -3,11 +3,12 @@
     python -m tools.check_notebooks                     every chapter
     python -m tools.check_notebooks book/faq.ipynb …    these
 
-Two notebooks run at a time, the longest first.
+Two notebooks run at a time, the longest first, each with one thread: two threads each would wait for one another.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -29,6 +30,10 @@ OPTIONS = (
     "--dist=loadfile",
     "--override-ini=console_output_style=count",
 )  # fmt: skip
+
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+"""Variables that libraries read for their number of threads; kernels inherit them."""
 
 
 class NotebookTimes:
@@ -55,6 +60,7 @@ def main(arguments: list[str]) -> int:
     if not notebooks:
         print("error: no notebook in book/", file=sys.stderr)
         return 1
+    os.environ.update({variable: "1" for variable in THREADS if variable not in os.environ})
     seconds = {name: entry["seconds"] for name, entry in read_executed().items()}
     notebooks.sort(key=lambda name: -seconds.get(str(Path(name)), 0.0))
     return int(pytest.main([*OPTIONS, *(str(Path(name)) for name in notebooks)], plugins=[NotebookTimes()]))
